@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * text.h - strings: UTF-8 checks, growing buffers, and the human spellings of sizes and durations.
+ * Inside the library only.
+ */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <poolcore/error.h>
+
+#include <stdarg.h>
+#include <string.h>
+
+/*
+ * The length of the longest well-formed UTF-8 prefix of `length` bytes (Unicode 15, table 3-7:
+ * no overlong forms, no surrogates, nothing past U+10FFFF).
+ */
+size_t pc__utf8_valid_prefix(const char *text, size_t length);
+
+/* `length`, or less where it would cut the last sequence of `text` in two. */
+size_t pc__utf8_cut(const char *text, size_t length);
+
+/* Appends the UTF-8 form of a scalar value to out[4]; returns its length, 0 when it is none. */
+size_t pc__utf8_encode(uint32_t scalar, char out[4]);
+
+/*
+ * A growing byte buffer, always NUL-terminated once it holds anything. A failed allocation is
+ * remembered
+ * (`failed`) and every later append does nothing, so that a writer checks once at its end.
+ */
+struct pc__buf {
+	char *data;
+	size_t length;
+	size_t capacity;
+	bool failed;
+};
+
+#define PC__BUF_INIT \
+	{ \
+		.data = NULL \
+	}
+
+void pc__buf_append(struct pc__buf *buf, const void *data, size_t length);
+void pc__buf_puts(struct pc__buf *buf, const char *text);
+void pc__buf_printf(struct pc__buf *buf, const char *fmt, ...) PC_PRINTF(2, 3);
+void pc__buf_fini(struct pc__buf *buf);
+/* Gives the text away (an empty string when nothing was written; NULL after a failure). */
+char *pc__buf_steal(struct pc__buf *buf);
+
+/*
+ * Sizes: "32MiB", "20GB", "512", with the binary (KiB MiB GiB TiB) and decimal (kB KB MB GB TB)
+ * units; fractions ("1.5GiB") are allowed when the result is whole bytes. -1 when it is none of
+ * these or does not fit in int64.
+ */
+int pc__parse_size(const char *text, uint64_t *ret_bytes);
+/* Durations: "5m", "90s", "250ms", "1h", "2d", bare seconds; a leading '-' is allowed. -1 when it
+ * is none. */
+int pc__parse_duration(const char *text, int64_t *ret_ms);
+
+/* "1.5 GiB", "300 MiB", "17 bytes" into `out`; returns out. For sentences; JSON carries the bytes.
+ */
+const char *pc__format_size(uint64_t bytes, char out[32]);
+/* "250 ms", "5 s", "1.5 s", "2 min" into `out`; returns out. */
+const char *pc__format_duration(uint64_t ns, char out[32]);
+
+/*
+ * Damerau-Levenshtein distance (optimal string alignment), for "did you mean"; strings longer than
+ * 63 bytes compare as far apart.
+ */
+unsigned pc__edit_distance(const char *a, const char *b);
+
+#endif
