@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine.h - the ABI between a host (the in-process pool, pool-worker) and an engine plug-in: a
+ * shared object that can load models of some format and run them.
+ *
+ * A plug-in exports one symbol, `pc_engine_entry`, that returns a static `struct pc_engine`. Every
+ * structure starts with its own size: members are only ever appended, and a member past the other
+ * side's size is treated as absent. PC_ENGINE_ABI changes only when that is not enough.
+ *
+ * Life of an instance: load -> describe -> any number of calls -> unload. Each instance has
+ * `slots` independent slots numbered from 0. The host makes at most one call per slot at a time;
+ * calls on different slots may come from different threads at once. load and unload overlap with no
+ * other call on the instance. A plug-in flagged THREAD_BOUND gets every call of an instance,
+ * load and unload included, on one and the same thread.
+ *
+ * Errors are codes of poolcore/error.h with a sentence in `err` (never NULL here).
+ */
+#ifndef POOLCORE_ENGINE_H
+#define POOLCORE_ENGINE_H
+
+#include <poolcore/error.h>
+#include <poolcore/log.h>
+#include <poolcore/types.h>
+
+PC_BEGIN_DECLS
+
+#define PC_ENGINE_ABI 1
+#define PC_ENGINE_ENTRY_SYMBOL "pc_engine_entry"
+
+struct pc_engine_instance; /* the plug-in's own */
+
+/* What the host lends to the plug-in for as long as it is loaded. */
+struct pc_engine_host {
+	uint32_t size;
+	/* Where the engine's log lines go; any thread; one line without its newline. */
+	void (*log)(enum pc_log_level level, const char *subject, const char *line);
+};
+
+/* What to load. The strings are valid during load() only. */
+struct pc_engine_spec {
+	uint32_t size;
+	enum pc_capability capability;
+	const char *model_path; /* absolute or relative to the working directory */
+	uint32_t slots;         /* 1..64 */
+	uint32_t context_tokens; /* per slot; 0: the model's own, capped by the engine */
+	uint32_t threads;       /* compute threads per slot; 0: the engine decides */
+	/* Called with 0..1 while loading; false asks the engine to give up (CANCELLED). May be NULL. */
+	bool (*progress)(void *ctx, float fraction);
+	void *progress_ctx;
+};
+
+struct pc_engine_description {
+	uint32_t size;
+	uint32_t context_tokens; /* per slot */
+	uint32_t embedding_dim;  /* floats per vector, 0 when it cannot embed */
+	uint64_t memory_bytes;   /* what the engine knows it allocated or mapped for this instance */
+	uint64_t parameter_count;
+	char text[128]; /* "llama 1.1B Q4_K - Medium", for people */
+};
+
+/* ---- text to text ---- */
+
+struct pc_chat_message {
+	const char *role; /* "system", "user", "assistant" */
+	const char *content;
+};
+
+#define PC_TEXT_MAX_STOPS 16
+
+/* Exactly one of prompt and messages is set. All text is UTF-8. */
+struct pc_text_request {
+	uint32_t size;
+	const char *prompt;
+	const struct pc_chat_message *messages; /* formatted with the model's own chat template */
+	size_t message_count;
+	uint32_t max_tokens;  /* 0: until the model stops or the context is full */
+	float temperature;    /* 0: greedy; OpenAI's range 0..2 */
+	float top_p;          /* (0, 1]; 1 switches it off */
+	uint32_t seed;        /* same seed, same request, same slot count: same answer */
+	const char *const *stops; /* the answer ends before the first of these; up to PC_TEXT_MAX_STOPS */
+	size_t stop_count;
+};
+
+enum pc_finish_reason {
+	PC_FINISH_STOP = 0,      /* end of sequence, or a stop string */
+	PC_FINISH_LENGTH = 1,    /* max_tokens, or the context is full */
+	PC_FINISH_CANCELLED = 2, /* the host asked */
+};
+
+struct pc_text_result {
+	uint32_t size;
+	enum pc_finish_reason finish_reason;
+	uint32_t prompt_tokens;
+	uint32_t completion_tokens;
+};
+
+/*
+ * How an engine talks while it runs. `chunk` gets whole UTF-8 characters, never a part of a stop string; its
+ * text is valid during the call. `stopped` is asked at least once per token and per prompt batch, true ends the run
+ * with PC_FINISH_CANCELLED. Both run on the calling thread.
+ */
+struct pc_text_sink {
+	uint32_t size;
+	void (*chunk)(void *ctx, const char *text, size_t length);
+	bool (*stopped)(void *ctx);
+	void *ctx;
+};
+
+/* ---- the plug-in ---- */
+
+enum {
+	PC_ENGINE_THREAD_BOUND = 1u << 0, /* an instance must stay on the thread that loaded it */
+};
+
+struct pc_engine {
+	uint32_t abi; /* PC_ENGINE_ABI */
+	uint32_t size;
+	const char *name;      /* "llama" */
+	const char *version;   /* of the engine behind it, for people */
+	uint32_t capabilities; /* 1u << enum pc_capability */
+	uint32_t flags;
+
+	/* MODEL_FILE_MISSING, MODEL_ERROR, OUT_OF_MEMORY, UNSUPPORTED, CANCELLED. */
+	int (*load)(const struct pc_engine_spec *spec, struct pc_engine_instance **ret_instance,
+		    struct pc_error *err);
+	void (*unload)(struct pc_engine_instance *instance);
+	/* Fills the members that fit in description->size, which the host sets. */
+	void (*describe)(const struct pc_engine_instance *instance,
+			 struct pc_engine_description *description);
+
+	/* text_to_text. CONTEXT_EXCEEDED (details prompt_tokens, context_tokens), MODEL_ERROR. */
+	int (*generate)(struct pc_engine_instance *instance, uint32_t slot,
+			const struct pc_text_request *request, const struct pc_text_sink *sink,
+			struct pc_text_result *ret_result, struct pc_error *err);
+
+	/*
+	 * text_embedding: `vectors` receives text_count rows of embedding_dim floats, row-major, each of
+	 * length 1 (L2). `ret_tokens` is the sum of the texts' tokens. CONTEXT_EXCEEDED, MODEL_ERROR.
+	 */
+	int (*embed_text)(struct pc_engine_instance *instance, uint32_t slot,
+			  const char *const *texts, size_t text_count, float *vectors,
+			  uint32_t *ret_tokens, struct pc_error *err);
+};
+
+/* The plug-in's one exported function. NULL when the host is not to its liking (wrong ABI). */
+typedef const struct pc_engine *(*pc_engine_entry_fn)(uint32_t host_abi,
+						      const struct pc_engine_host *host);
+
+/* ---- for hosts ---- */
+
+/*
+ * Opens a plug-in with dlopen(RTLD_NOW | RTLD_LOCAL), checks its ABI and that it has the functions its
+ * capabilities promise. `name_or_path`: a path when it holds a '/', otherwise a name that is looked for as
+ * libpoolcore-<name>.so in $POOLCORE_ENGINE_PATH (colon-separated), then in the build's engine directory.
+ * The engine stays loaded for the life of the process (engines register thread-local destructors and cannot
+ * be unloaded safely), so opening it again returns the same pointer. Any thread.
+ * Errors: NOT_FOUND (says where it looked), UNSUPPORTED (wrong ABI, missing function).
+ */
+PC_API int pc_engine_open(const char *name_or_path, const struct pc_engine **ret_engine,
+			  struct pc_error *err);
+
+PC_END_DECLS
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memory.h - how much memory there is, how much of it may be promised, and to whom it is promised.
+ *
+ * The ledger is the one place where memory is reserved. A reservation is checked and taken in one
+ * atomic step, so that no two callers can both be given the last gigabyte (invariant I1).
+ */
+#ifndef POOLCORE_MEMORY_H
+#define POOLCORE_MEMORY_H
+
+#include <poolcore/error.h>
+
+PC_BEGIN_DECLS
+
+#define PC_DEVICE_MAX 32      /* devices of one machine, cpu included */
+#define PC_DEVICE_NAME_MAX 16 /* "cpu", "gpu0", with its NUL */
+
+/* ---- facts ---- */
+
+struct pc_memory_facts {
+	uint64_t total_bytes;     /* min(MemTotal, every cgroup limit above us) */
+	uint64_t available_bytes; /* min(MemAvailable, room left under every cgroup limit above us) */
+	uint64_t physical_bytes;  /* MemTotal alone */
+	char limited_by[256];     /* "MemTotal", or the cgroup directory whose limit is the smallest */
+};
+
+/*
+ * Reads /proc/meminfo, /proc/self/cgroup and the cgroup files (v1 memory.limit_in_bytes and v2
+ * memory.max, of our own group and each ancestor). `root` is put in front of every path, "" for the real
+ * machine; tests point it at a tree of their own. A missing cgroup file system is no error.
+ * Errors: IO when /proc/meminfo cannot be read or parsed. Any thread.
+ */
+PC_API int pc_memory_facts_read(const char *root, struct pc_memory_facts *ret_facts,
+				struct pc_error *err);
+
+/* ---- the ledger ---- */
+
+struct pc_ledger;
+
+struct pc_device_account {
+	char name[PC_DEVICE_NAME_MAX];
+	uint64_t total_bytes;    /* what the device has */
+	uint64_t budget_bytes;   /* how much of it may be reserved */
+	uint64_t reserved_bytes; /* how much of that is */
+};
+
+/* Errors: OUT_OF_MEMORY. pc_ledger_destroy accepts NULL; nobody may use the ledger any more. */
+PC_API int pc_ledger_create(struct pc_ledger **ret_ledger, struct pc_error *err);
+PC_API void pc_ledger_destroy(struct pc_ledger *ledger);
+
+/*
+ * Adds a device before the ledger is shared. Returns its index (0, 1, ...) or a negative error: ALREADY_EXISTS,
+ * INVALID_ARGUMENT (name empty or too long, budget above total, more than PC_DEVICE_MAX devices).
+ */
+PC_API int pc_ledger_add_device(struct pc_ledger *ledger, const char *name, uint64_t total_bytes,
+				uint64_t budget_bytes, struct pc_error *err);
+
+PC_API unsigned pc_ledger_device_count(const struct pc_ledger *ledger);
+/* The index of a device, or -1. */
+PC_API int pc_ledger_find(const struct pc_ledger *ledger, const char *name);
+/* A snapshot of one account; `device` must exist. reserved_bytes is exact, though stale at once. Any thread. */
+PC_API void pc_ledger_account(const struct pc_ledger *ledger, unsigned device,
+			      struct pc_device_account *ret_account);
+
+/* Takes `bytes` of the device's budget if they fit, in one atomic step. Any thread, lock-free. */
+PC_API bool pc_ledger_reserve(struct pc_ledger *ledger, unsigned device, uint64_t bytes);
+/* Gives them back. More than is reserved is our own bug and asserted. Any thread. */
+PC_API void pc_ledger_release(struct pc_ledger *ledger, unsigned device, uint64_t bytes);
+/*
+ * Changes a reservation from `from_bytes` to `to_bytes` (what the worker turned out to use). Unlike reserve it
+ * always succeeds, because the memory is in use already; returns whether the sum is still within budget.
+ */
+PC_API bool pc_ledger_true_up(struct pc_ledger *ledger, unsigned device, uint64_t from_bytes,
+			      uint64_t to_bytes);
+/* Changes a device's budget (a limit was lowered, or the operator said so). Reservations stay. Any thread. */
+PC_API void pc_ledger_set_budget(struct pc_ledger *ledger, unsigned device, uint64_t budget_bytes);
+
+PC_END_DECLS
+
+#endif
