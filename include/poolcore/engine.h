@@ -40,11 +40,12 @@ struct pc_engine_host {
 struct pc_engine_spec {
 	uint32_t size;
 	enum pc_capability capability;
-	const char *model_path; /* absolute or relative to the working directory */
-	uint32_t slots;         /* 1..64 */
+	const char *model_path;	 /* absolute or relative to the working directory */
+	uint32_t slots;		 /* 1..64 */
 	uint32_t context_tokens; /* per slot; 0: the model's own, capped by the engine */
-	uint32_t threads;       /* compute threads per slot; 0: the engine decides */
-	/* Called with 0..1 while loading; false asks the engine to give up (CANCELLED). May be NULL. */
+	uint32_t threads;	 /* compute threads per slot; 0: the engine decides */
+	/* Called with 0..1 while loading; false asks the engine to give up (CANCELLED). May be
+	 * NULL. */
 	bool (*progress)(void *ctx, float fraction);
 	void *progress_ctx;
 };
@@ -52,8 +53,8 @@ struct pc_engine_spec {
 struct pc_engine_description {
 	uint32_t size;
 	uint32_t context_tokens; /* per slot */
-	uint32_t embedding_dim;  /* floats per vector, 0 when it cannot embed */
-	uint64_t memory_bytes;   /* what the engine knows it allocated or mapped for this instance */
+	uint32_t embedding_dim;	 /* floats per vector, 0 when it cannot embed */
+	uint64_t memory_bytes; /* what the engine knows it allocated or mapped for this instance */
 	uint64_t parameter_count;
 	char text[128]; /* "llama 1.1B Q4_K - Medium", for people */
 };
@@ -73,17 +74,18 @@ struct pc_text_request {
 	const char *prompt;
 	const struct pc_chat_message *messages; /* formatted with the model's own chat template */
 	size_t message_count;
-	uint32_t max_tokens;  /* 0: until the model stops or the context is full */
-	float temperature;    /* 0: greedy; OpenAI's range 0..2 */
-	float top_p;          /* (0, 1]; 1 switches it off */
-	uint32_t seed;        /* same seed, same request, same slot count: same answer */
-	const char *const *stops; /* the answer ends before the first of these; up to PC_TEXT_MAX_STOPS */
+	uint32_t max_tokens; /* 0: until the model stops or the context is full */
+	float temperature;   /* 0: greedy; OpenAI's range 0..2 */
+	float top_p;	     /* (0, 1]; 1 switches it off */
+	uint32_t seed;	     /* same seed, same request, same slot count: same answer */
+	const char *const
+		*stops; /* the answer ends before the first of these; up to PC_TEXT_MAX_STOPS */
 	size_t stop_count;
 };
 
 enum pc_finish_reason {
-	PC_FINISH_STOP = 0,      /* end of sequence, or a stop string */
-	PC_FINISH_LENGTH = 1,    /* max_tokens, or the context is full */
+	PC_FINISH_STOP = 0,	 /* end of sequence, or a stop string */
+	PC_FINISH_LENGTH = 1,	 /* max_tokens, or the context is full */
 	PC_FINISH_CANCELLED = 2, /* the host asked */
 };
 
@@ -95,9 +97,9 @@ struct pc_text_result {
 };
 
 /*
- * How an engine talks while it runs. `chunk` gets whole UTF-8 characters, never a part of a stop string; its
- * text is valid during the call. `stopped` is asked at least once per token and per prompt batch, true ends the run
- * with PC_FINISH_CANCELLED. Both run on the calling thread.
+ * How an engine talks while it runs. `chunk` gets whole UTF-8 characters, never a part of a stop
+ * string; its text is valid during the call. `stopped` is asked at least once per token and per
+ * prompt batch, true ends the run with PC_FINISH_CANCELLED. Both run on the calling thread.
  */
 struct pc_text_sink {
 	uint32_t size;
@@ -134,8 +136,9 @@ struct pc_engine {
 			struct pc_text_result *ret_result, struct pc_error *err);
 
 	/*
-	 * text_embedding: `vectors` receives text_count rows of embedding_dim floats, row-major, each of
-	 * length 1 (L2). `ret_tokens` is the sum of the texts' tokens. CONTEXT_EXCEEDED, MODEL_ERROR.
+	 * text_embedding: `vectors` receives text_count rows of embedding_dim floats, row-major,
+	 * each of length 1 (L2). `ret_tokens` is the sum of the texts' tokens. CONTEXT_EXCEEDED,
+	 * MODEL_ERROR.
 	 */
 	int (*embed_text)(struct pc_engine_instance *instance, uint32_t slot,
 			  const char *const *texts, size_t text_count, float *vectors,
@@ -149,12 +152,13 @@ typedef const struct pc_engine *(*pc_engine_entry_fn)(uint32_t host_abi,
 /* ---- for hosts ---- */
 
 /*
- * Opens a plug-in with dlopen(RTLD_NOW | RTLD_LOCAL), checks its ABI and that it has the functions its
- * capabilities promise. `name_or_path`: a path when it holds a '/', otherwise a name that is looked for as
- * libpoolcore-<name>.so in $POOLCORE_ENGINE_PATH (colon-separated), then in the build's engine directory.
- * The engine stays loaded for the life of the process (engines register thread-local destructors and cannot
- * be unloaded safely), so opening it again returns the same pointer. Any thread.
- * Errors: NOT_FOUND (says where it looked), UNSUPPORTED (wrong ABI, missing function).
+ * Opens a plug-in with dlopen(RTLD_NOW | RTLD_LOCAL), checks its ABI and that it has the functions
+ * its capabilities promise. `name_or_path`: a path when it holds a '/', otherwise a name that is
+ * looked for as libpoolcore-<name>.so in $POOLCORE_ENGINE_PATH (colon-separated), then in the
+ * build's engine directory. The engine stays loaded for the life of the process (engines register
+ * thread-local destructors and cannot be unloaded safely), so opening it again returns the same
+ * pointer. Any thread. Errors: NOT_FOUND (says where it looked), UNSUPPORTED (wrong ABI, missing
+ * function).
  */
 PC_API int pc_engine_open(const char *name_or_path, const struct pc_engine **ret_engine,
 			  struct pc_error *err);

@@ -18,16 +18,17 @@ PC_BEGIN_DECLS
 /* ---- facts ---- */
 
 struct pc_memory_facts {
-	uint64_t total_bytes;     /* min(MemTotal, every cgroup limit above us) */
-	uint64_t available_bytes; /* min(MemAvailable, room left under every cgroup limit above us) */
+	uint64_t total_bytes;	  /* min(MemTotal, every cgroup limit above us) */
+	uint64_t available_bytes; /* min(MemAvailable, room left under every cgroup limit above us)
+				   */
 	uint64_t physical_bytes;  /* MemTotal alone */
-	char limited_by[256];     /* "MemTotal", or the cgroup directory whose limit is the smallest */
+	char limited_by[256]; /* "MemTotal", or the cgroup directory whose limit is the smallest */
 };
 
 /*
  * Reads /proc/meminfo, /proc/self/cgroup and the cgroup files (v1 memory.limit_in_bytes and v2
- * memory.max, of our own group and each ancestor). `root` is put in front of every path, "" for the real
- * machine; tests point it at a tree of their own. A missing cgroup file system is no error.
+ * memory.max, of our own group and each ancestor). `root` is put in front of every path, "" for the
+ * real machine; tests point it at a tree of their own. A missing cgroup file system is no error.
  * Errors: IO when /proc/meminfo cannot be read or parsed. Any thread.
  */
 PC_API int pc_memory_facts_read(const char *root, struct pc_memory_facts *ret_facts,
@@ -39,8 +40,8 @@ struct pc_ledger;
 
 struct pc_device_account {
 	char name[PC_DEVICE_NAME_MAX];
-	uint64_t total_bytes;    /* what the device has */
-	uint64_t budget_bytes;   /* how much of it may be reserved */
+	uint64_t total_bytes;	 /* what the device has */
+	uint64_t budget_bytes;	 /* how much of it may be reserved */
 	uint64_t reserved_bytes; /* how much of that is */
 };
 
@@ -49,8 +50,9 @@ PC_API int pc_ledger_create(struct pc_ledger **ret_ledger, struct pc_error *err)
 PC_API void pc_ledger_destroy(struct pc_ledger *ledger);
 
 /*
- * Adds a device before the ledger is shared. Returns its index (0, 1, ...) or a negative error: ALREADY_EXISTS,
- * INVALID_ARGUMENT (name empty or too long, budget above total, more than PC_DEVICE_MAX devices).
+ * Adds a device before the ledger is shared. Returns its index (0, 1, ...) or a negative error:
+ * ALREADY_EXISTS, INVALID_ARGUMENT (name empty or too long, budget above total, more than
+ * PC_DEVICE_MAX devices).
  */
 PC_API int pc_ledger_add_device(struct pc_ledger *ledger, const char *name, uint64_t total_bytes,
 				uint64_t budget_bytes, struct pc_error *err);
@@ -58,7 +60,8 @@ PC_API int pc_ledger_add_device(struct pc_ledger *ledger, const char *name, uint
 PC_API unsigned pc_ledger_device_count(const struct pc_ledger *ledger);
 /* The index of a device, or -1. */
 PC_API int pc_ledger_find(const struct pc_ledger *ledger, const char *name);
-/* A snapshot of one account; `device` must exist. reserved_bytes is exact, though stale at once. Any thread. */
+/* A snapshot of one account; `device` must exist. reserved_bytes is exact, though stale at once.
+ * Any thread. */
 PC_API void pc_ledger_account(const struct pc_ledger *ledger, unsigned device,
 			      struct pc_device_account *ret_account);
 
@@ -67,12 +70,14 @@ PC_API bool pc_ledger_reserve(struct pc_ledger *ledger, unsigned device, uint64_
 /* Gives them back. More than is reserved is our own bug and asserted. Any thread. */
 PC_API void pc_ledger_release(struct pc_ledger *ledger, unsigned device, uint64_t bytes);
 /*
- * Changes a reservation from `from_bytes` to `to_bytes` (what the worker turned out to use). Unlike reserve it
- * always succeeds, because the memory is in use already; returns whether the sum is still within budget.
+ * Changes a reservation from `from_bytes` to `to_bytes` (what the worker turned out to use). Unlike
+ * reserve it always succeeds, because the memory is in use already; returns whether the sum is
+ * still within budget.
  */
 PC_API bool pc_ledger_true_up(struct pc_ledger *ledger, unsigned device, uint64_t from_bytes,
 			      uint64_t to_bytes);
-/* Changes a device's budget (a limit was lowered, or the operator said so). Reservations stay. Any thread. */
+/* Changes a device's budget (a limit was lowered, or the operator said so). Reservations stay. Any
+ * thread. */
 PC_API void pc_ledger_set_budget(struct pc_ledger *ledger, unsigned device, uint64_t budget_bytes);
 
 PC_END_DECLS

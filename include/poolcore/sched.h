@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sched.h - the brain: decides which models are loaded, on which device, in how many copies, and
+ * which request gets the next free slot.
+ *
+ * It is a deterministic state machine. It has no thread, no clock, no lock, no I/O and no log: a
+ * body tells it events with the time in them, and it answers by calling the actions of the driver
+ * table. The same events in the same order give the same actions. Three bodies exist: the
+ * in-process pool (workers are threads), pool-managerd (workers are processes) and the simulator of
+ * the tests.
+ *
+ * Threads: none of its functions may run at the same time as another on the same scheduler; a body
+ * with threads holds a lock around it. Actions are called from inside an event function and must
+ * only note down what is to be done: calling an event function from an action is asserted against.
+ *
+ * Life of a ticket:   submit -> waiting -> granted -> release           (one lease)
+ *                                       -> rejected                     (the reject action)
+ *                                       -> cancel                       (no action; the caller
+ * knows) Every ticket ends in exactly one of release, reject, cancel (invariant I2), and the brain
+ * never looks at it again.
+ *
+ * Life of a worker:   spawn -> spawning -> ready -> stopping -> gone
+ *                              failed (worker_failed) -> stopping -> gone
+ * Its reservation is taken before the spawn action and given back when it is gone, never earlier
+ * (rule 4).
+ *
+ * Every event function returns the absolute time at which the brain wants its next pc_sched_tick,
+ * or PC_TIME_NEVER. A tick that comes early or late does no harm.
+ */
+#ifndef POOLCORE_SCHED_H
+#define POOLCORE_SCHED_H
+
+#include <poolcore/clock.h>
+#include <poolcore/error.h>
+#include <poolcore/types.h>
+
+PC_BEGIN_DECLS
+
+struct pc_ledger;
+struct pc_sched;
+struct pc_sched_model; /* the brain's record of a registered model; a stable handle */
+
+/* ---- what the body provides ---- */
+
+enum pc_stop_reason {
+	PC_STOP_IDLE,	   /* cooldown: nobody has asked for it */
+	PC_STOP_EVICTED,   /* another model needs the room */
+	PC_STOP_REQUESTED, /* an operator asked */
+	PC_STOP_FAILED,	   /* it reported a failure */
+	PC_STOP_OVERDUE,   /* it did not become ready in time */
+	PC_STOP_PRESSURE,  /* the machine runs out of memory */
+	PC_STOP_SHUTDOWN,
+};
+
+struct pc_spawn_order {
+	uint64_t worker_id; /* never used before (invariant I8); counts from 1 */
+	struct pc_sched_model *model;
+	void *model_owner; /* what the model was registered with */
+	const char *model_key;
+	unsigned device; /* of the ledger */
+	uint64_t reserved_bytes;
+	uint32_t slots;
+	uint64_t deadline_ns; /* when the brain gives it up (PC_STOP_OVERDUE) */
+};
+
+struct pc_ticket;
+
+struct pc_sched_driver {
+	/* Start a worker; answer with worker_ready, or worker_failed and worker_gone. */
+	void (*spawn)(void *ctx, const struct pc_spawn_order *order);
+	/*
+	 * Stop a worker; answer with worker_gone once it and its memory are gone. Sent once per
+	 * worker, and a second time with force when leases were still held and the drain is over.
+	 * `force`: leases may still be held, end it anyway.
+	 */
+	void (*stop)(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force);
+	/* The ticket is now a lease of one slot of this worker, until pc_sched_release. */
+	void (*grant)(void *ctx, struct pc_ticket *ticket, uint64_t worker_id);
+	/* The ticket is over. `err` is valid during the call. */
+	void (*reject)(void *ctx, struct pc_ticket *ticket, const struct pc_error *err);
+};
+
+struct pc_sched_settings {
+	uint64_t request_timeout_ns;	  /* for tickets without a deadline of their own; 30 s */
+	uint64_t maintenance_interval_ns; /* 60 s */
+	uint64_t cooldown_idle_ns;	  /* 60 s; models may override it */
+	uint64_t min_residency_ns;	  /* a worker younger than this is not evicted; 5 s */
+	uint64_t max_wait_ns;		  /* ...unless somebody has waited this long; 10 s */
+	uint64_t batch_ageing_ns;	  /* a batch ticket this old counts as interactive; 60 s */
+	uint64_t backoff_min_ns;	  /* 1 s, doubling */
+	uint64_t backoff_max_ns;	  /* 60 s */
+	uint32_t breaker_failures;	  /* failures in a row that open the breaker; 5 */
+	uint64_t seed;			  /* of the back-off's jitter */
+};
+/* The defaults above. */
+PC_API void pc_sched_settings_init(struct pc_sched_settings *settings);
+
+/*
+ * Creates a brain on a ledger that outlives it (more than one brain may share a ledger). `driver`
+ * and `settings` are copied. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT.
+ */
+PC_API int pc_sched_create(const struct pc_sched_settings *settings,
+			   const struct pc_sched_driver *driver, void *driver_ctx,
+			   struct pc_ledger *ledger, struct pc_sched **ret_sched,
+			   struct pc_error *err);
+/* Every ticket must be over. Workers that are not gone give their reservations back. NULL is
+ * allowed. */
+PC_API void pc_sched_destroy(struct pc_sched *sched);
+
+/* ---- models ---- */
+
+struct pc_model_spec {
+	const char *key;       /* copied; unique, UTF-8, 1..255 bytes */
+	void *owner;	       /* the body's own record, handed back in spawn orders and views */
+	uint32_t device_mask;  /* ledger devices a worker may live on, bit per index; the emptiest
+				  that fits is chosen */
+	uint64_t memory_bytes; /* one worker's need; never 0, memory is not guessed */
+	uint32_t slots;	       /* 1..64 concurrent requests per worker */
+	uint32_t min_workers;  /* kept once loaded; nothing is loaded before the first request */
+	uint32_t max_workers;  /* 0: as many as the budget holds */
+	uint32_t cold_start_workers; /* at least 1 */
+	uint32_t queue_capacity;     /* tickets that may wait, at least 1 */
+	uint64_t idle_ttl_ns; /* how long a worker may idle; PC_TIME_NEVER: for ever; 0: not at all
+			       */
+	uint64_t start_timeout_ns; /* spawn to ready */
+	bool pinned;		   /* never evicted, never cooled down */
+};
+
+/*
+ * Registers a model; costs a few hundred bytes and loads nothing. Errors: INVALID_ARGUMENT (names
+ * the field), ALREADY_EXISTS, OUT_OF_MEMORY. INSUFFICIENT_MEMORY is not among them: budgets change,
+ * requests find out.
+ */
+PC_API int pc_sched_add_model(struct pc_sched *sched, const struct pc_model_spec *spec,
+			      struct pc_sched_model **ret_model, struct pc_error *err);
+/* The model of a key, or NULL. */
+PC_API struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, const char *key);
+
+/* ---- events ---- */
+
+enum pc_priority { PC_PRIORITY_INTERACTIVE = 0, PC_PRIORITY_BATCH = 1 };
+
+/*
+ * A request. The caller owns the memory, usually inside its own request structure, and keeps it in
+ * place until the ticket is over; the brain allocates nothing for it. Zero it, fill the first part,
+ * submit it. It may be submitted again after it is over.
+ */
+struct pc_ticket {
+	struct pc_sched_model *model;
+	enum pc_priority priority;
+	uint64_t deadline_ns; /* absolute; 0: now + request_timeout_ns */
+	uint64_t
+		affinity; /* equal values prefer the same worker (a conversation's hash); 0: none */
+
+	/* The brain's, from here on. */
+	struct {
+		struct pc_ticket *queue_links[3];
+		struct pc_ticket *deadline_links[3];
+		uint64_t submitted_ns;
+		uint64_t sequence;
+		void *worker;
+		uint32_t state;
+		uint32_t reserved;
+	} brain;
+};
+
+enum pc_outcome {
+	PC_OUTCOME_OK,	      /* the worker answered (a model's own 4xx counts as an answer) */
+	PC_OUTCOME_CANCELLED, /* the client left */
+	PC_OUTCOME_ERROR,     /* the worker answered with a failure of its own */
+	PC_OUTCOME_LOST,      /* the worker died or broke off */
+};
+
+/* Queues a ticket or grants or rejects it at once; the action is called before this returns. */
+PC_API uint64_t pc_sched_submit(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket);
+/* Takes back a waiting ticket. Not for a granted one: release that with PC_OUTCOME_CANCELLED. */
+PC_API uint64_t pc_sched_cancel(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket);
+/* Ends a lease. Also for leases of a worker that has failed or gone meanwhile. */
+PC_API uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket,
+				 enum pc_outcome outcome);
+
+/* Events of workers with an id the brain does not know (late, repeated) are ignored. */
+
+/* `measured_bytes`: what it really takes, trued up into its reservation; 0 when unknown. */
+PC_API uint64_t pc_sched_worker_ready(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+				      uint64_t measured_bytes);
+/*
+ * It failed to load, or broke. The brain grants it nothing more and calls stop; `cause` is copied
+ * and becomes the reason of the rejections that follow from it.
+ */
+PC_API uint64_t pc_sched_worker_failed(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+				       const struct pc_error *cause);
+/*
+ * The worker and its memory are gone: the reservation goes back. Without a stop before it this is a
+ * failure too, and `cause` (may be NULL) says of what kind. Leases on it stay the callers' to
+ * release.
+ */
+PC_API uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+				     const struct pc_error *cause);
+/* A device's budget changed (the ledger is updated by this call). */
+PC_API uint64_t pc_sched_limit_changed(struct pc_sched *sched, uint64_t now_ns, unsigned device,
+				       uint64_t budget_bytes);
+/* Time has passed: deadlines, maintenance. */
+PC_API uint64_t pc_sched_tick(struct pc_sched *sched, uint64_t now_ns);
+/*
+ * Shutdown: from now on submit rejects with SHUTTING_DOWN; what is queued and running goes on until
+ * `deadline_ns`, then the rest is rejected. Workers without leases are stopped as soon as no ticket
+ * waits for their model. At the deadline every worker gets stop with force.
+ */
+PC_API uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t deadline_ns);
+
+/* ---- operator ---- */
+
+/*
+ * Asks for one worker as if a request had come, unless one is there or on its way. Errors:
+ * INSUFFICIENT_MEMORY (with needed_bytes, free_bytes, holders), MODEL_BACKOFF, SHUTTING_DOWN.
+ * `ret_worker_id`: the new or the existing worker.
+ */
+PC_API int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
+			 uint64_t *ret_worker_id, struct pc_error *err);
+/*
+ * Stops a worker: no new grants; it goes when its leases are over, or at once with `force`. Errors:
+ * WORKER_NOT_FOUND.
+ */
+PC_API int pc_sched_stop_worker(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+				bool force, struct pc_error *err);
+/* When the brain wants its next tick, for callers of the two functions above. */
+PC_API uint64_t pc_sched_next_deadline(const struct pc_sched *sched);
+
+/* ---- views ---- */
+
+struct pc_sched_worker_view {
+	uint64_t worker_id;
+	struct pc_sched_model *model;
+	void *model_owner;
+	const char *model_key;
+	enum pc_worker_status status;
+	bool draining; /* stopping was asked, leases are still held */
+	unsigned device;
+	uint64_t reserved_bytes;
+	uint32_t slots;
+	uint32_t leases;
+	uint64_t served; /* leases that ended */
+	uint64_t spawned_ns;
+	uint64_t ready_ns;     /* 0 before */
+	uint64_t last_used_ns; /* 0 before the first lease */
+};
+
+struct pc_sched_model_view {
+	const char *key;
+	void *owner;
+	uint64_t memory_bytes;
+	uint32_t workers; /* not counting stopping ones */
+	uint32_t spawning;
+	uint32_t stopping;
+	uint32_t leases;
+	uint32_t waiting;
+	uint64_t backoff_until_ns; /* 0: none */
+	uint32_t failures_in_row;
+};
+
+struct pc_sched_counters {
+	uint64_t submitted;
+	uint64_t granted;
+	uint64_t rejected;
+	uint64_t cancelled;
+	uint64_t timeouts;   /* part of rejected */
+	uint64_t queue_full; /* part of rejected */
+	uint64_t cold_starts;
+	uint64_t spawned;
+	uint64_t evicted;
+	uint64_t failed_workers;
+};
+
+/* Calls `visit` for each; it must not call event functions. Order: by worker id; by registration.
+ */
+PC_API void pc_sched_each_worker(const struct pc_sched *sched,
+				 void (*visit)(void *ctx, const struct pc_sched_worker_view *view),
+				 void *ctx);
+PC_API void pc_sched_each_model(const struct pc_sched *sched,
+				void (*visit)(void *ctx, const struct pc_sched_model_view *view),
+				void *ctx);
+PC_API bool pc_sched_get_worker(const struct pc_sched *sched, uint64_t worker_id,
+				struct pc_sched_worker_view *ret_view);
+PC_API void pc_sched_get_model(const struct pc_sched_model *model,
+			       struct pc_sched_model_view *ret_view);
+PC_API void pc_sched_get_counters(const struct pc_sched *sched,
+				  struct pc_sched_counters *ret_counters);
+/* True when drain was called and no worker and no ticket is left. */
+PC_API bool pc_sched_is_drained(const struct pc_sched *sched);
+
+PC_END_DECLS
+
+#endif
