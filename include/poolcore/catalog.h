@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * catalog.h - the models that this machine may load: metadata from TOML files. Nothing here opens a
+ * model or contacts a hub.
+ */
+#ifndef POOLCORE_CATALOG_H
+#define POOLCORE_CATALOG_H
+
+#include <poolcore/error.h>
+#include <poolcore/types.h>
+
+PC_BEGIN_DECLS
+
+struct pc_config;
+
+/* One [[model]]; the strings belong to the catalog. Absent strings are "". */
+struct pc_model_entry {
+	const char *id; /* ^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$, at most 128
+			   bytes */
+	const char *name;
+	const char *repo; /* "org/name" on the hub, or "" for a local file */
+	const char *file; /* as written: in the repo, or a path relative to the catalog's folder */
+	const char *path; /* where the file is or would be: absolute */
+	const char *model_ref; /* "hf:org/name::file=x.gguf" or "file:/abs/path" */
+	uint64_t size_bytes;   /* 0: unknown */
+	const char *sha256;    /* lower-case hex or "" */
+	enum pc_capability capability;
+	uint64_t memory_bytes; /* est_memory_allocation_mb * MiB; required */
+	const char *backend;
+	const char *device;	 /* "auto", "cpu", "gpu0"; "": the backend's */
+	uint32_t slots;		 /* 1..64 */
+	uint32_t context_tokens; /* 0: the model's own */
+	const char *const *aliases;
+	size_t alias_count;
+	uint32_t min_workers;
+	uint32_t max_workers;
+	uint32_t cold_start_workers;
+	uint32_t queue_capacity; /* 0: the pool's */
+	int64_t ttl_ms; /* PC_TTL_UNSET: the pool's cooldown; 0: at once; negative: never */
+	bool pinned;
+	const char *source_file; /* the catalog file and line it came from */
+	unsigned source_line;
+};
+
+#define PC_TTL_UNSET INT64_MAX
+
+struct pc_catalog;
+
+/*
+ * Loads every file of the configuration (catalog.files). Errors: INVALID_CONFIG with file, line,
+ * column and key (unknown keys with the nearest known one, duplicate ids and aliases with both
+ * places, a backend that does not exist, values out of range); IO; OUT_OF_MEMORY. Nothing is
+ * returned after an error.
+ */
+PC_API int pc_catalog_load(const struct pc_config *config, struct pc_catalog **ret_catalog,
+			   struct pc_error *err);
+PC_API void pc_catalog_free(struct pc_catalog *catalog);
+
+/* Entries in the files' order. Read-only, any thread. */
+PC_API size_t pc_catalog_count(const struct pc_catalog *catalog);
+PC_API const struct pc_model_entry *pc_catalog_at(const struct pc_catalog *catalog, size_t index);
+/* By id or alias, case-sensitive; NULL when there is none. */
+PC_API const struct pc_model_entry *pc_catalog_find(const struct pc_catalog *catalog,
+						    const char *id_or_alias);
+/* By id, alias or model_ref; MODEL_NOT_FOUND names the nearest id when one is near. */
+PC_API int pc_catalog_get(const struct pc_catalog *catalog, const char *name,
+			  const struct pc_model_entry **ret_entry, struct pc_error *err);
+
+/*
+ * Checks that the model's file is there now: a readable regular file, of `size_bytes` if that is
+ * known. Errors: MODEL_FILE_MISSING (path, reason, and what would bring it). May block on a slow
+ * disk.
+ */
+PC_API int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_error *err);
+
+PC_END_DECLS
+
+#endif

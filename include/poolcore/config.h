@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config.h - the settings of a pool, read from TOML, environment and flags, checked whole before
+ * anything starts. One table (src/config/settings.c) makes the parser, the defaults, the ranges,
+ * `config show` and the manual page.
+ */
+#ifndef POOLCORE_CONFIG_H
+#define POOLCORE_CONFIG_H
+
+#include <poolcore/error.h>
+
+#include <stdio.h>
+
+PC_BEGIN_DECLS
+
+/* A list of strings; items[count] is NULL, so that it serves as an argv. */
+struct pc_string_list {
+	char **items;
+	size_t count;
+};
+
+enum pc_readiness {
+	PC_READINESS_HTTP,     /* "http:/health": poll the path until it answers 200 */
+	PC_READINESS_CALLBACK, /* "callback": the worker calls POST /v2/internal/workers/ready */
+};
+
+/* What stands between two sources when they disagree: flag beats environment beats file beats
+ * default. */
+enum pc_setting_source {
+	PC_SOURCE_DEFAULT = 0,
+	PC_SOURCE_FILE = 1,
+	PC_SOURCE_ENVIRONMENT = 2,
+	PC_SOURCE_FLAG = 3,
+};
+
+struct pc_backend_config {
+	char *name;
+	struct pc_string_list command; /* argv template: one argument per element, never a shell */
+	struct pc_string_list env;     /* "NAME=template" */
+	enum pc_readiness readiness;
+	char *readiness_path;	     /* for PC_READINESS_HTTP; starts with '/' */
+	uint64_t start_timeout_secs; /* 120 */
+	uint64_t stop_grace_secs;    /* 10 */
+	char *device;		     /* "auto", "cpu", "gpu0", ...; models may override it */
+};
+
+struct pc_device_budget_config {
+	char *device;	/* "cpu", "gpu0", ... */
+	uint64_t bytes; /* replaces the percentage */
+};
+
+/*
+ * Everything as it will be used: defaults filled in, paths absolute, '~' expanded. Read-only after
+ * loading. The names are those of the file, section first.
+ */
+struct pc_config {
+	char *path; /* the file it came from, or NULL */
+
+	char *pool_id;
+	char *pool_state_dir;
+	uint64_t pool_request_timeout_secs;
+	uint64_t pool_shutdown_timeout_secs;
+	uint64_t pool_maintenance_interval_secs;
+	uint64_t pool_cooldown_idle_minutes;
+	uint64_t pool_queue_capacity;
+
+	struct pc_string_list http_listen; /* "127.0.0.1:9200", "[::1]:9200", "unix:/path" */
+	char *http_token_file;		   /* "" : none */
+	uint64_t http_max_body_bytes;
+	uint64_t http_loops; /* 0: one per core */
+	uint64_t http_max_connections;
+	uint64_t http_idle_timeout_secs; /* a client connection without a request */
+
+	uint64_t memory_budget_percent;
+	struct pc_device_budget_config *memory_budgets;
+	size_t memory_budget_count;
+
+	struct pc_string_list catalog_files; /* absolute */
+	char *catalog_cache_dir;
+
+	char *orchestrator_url;
+	uint64_t orchestrator_heartbeat_interval_secs;
+
+	bool staging_enabled;
+	uint64_t staging_max_bytes;
+
+	char *log_level;  /* "debug", "info", "warn", "error" */
+	char *log_format; /* "human", "json" */
+
+	struct pc_backend_config *backends; /* the built-in "pool-worker" is always among them */
+	size_t backend_count;
+};
+
+struct pc_setting_override {
+	const char *key; /* "http.listen" */
+	const char *value;
+	enum pc_setting_source source;
+};
+
+/*
+ * Loads the configuration. `path` may be NULL: then the defaults, the environment and the flags are
+ * all there is. `overrides` are the program's flags in order. The environment is read as
+ * RBEES_POOL_<SECTION>_<KEY> in upper case (RBEES_POOL_HTTP_LISTEN; lists are separated by commas).
+ * Relative paths are relative to the file's folder, those of flags and environment to the working
+ * directory. Errors: INVALID_CONFIG, "FILE:LINE:COLUMN: key: what is wrong, what would be right"
+ * with the details file, line, column, key; IO when the file cannot be read; OUT_OF_MEMORY. Nothing
+ * is returned after an error.
+ */
+PC_API int pc_config_load(const char *path, const struct pc_setting_override *overrides,
+			  size_t override_count, struct pc_config **ret_config,
+			  struct pc_error *err);
+PC_API void pc_config_free(struct pc_config *config);
+
+/* The backend of that name, or NULL. */
+PC_API const struct pc_backend_config *pc_config_backend(const struct pc_config *config,
+							 const char *name);
+
+/* Writes the effective settings as TOML, each with a comment that names its source. */
+PC_API int pc_config_show(const struct pc_config *config, FILE *file, struct pc_error *err);
+
+/* Writes the settings' reference (a man page section in mdoc or man macros) from the table. */
+PC_API int pc_config_write_reference(FILE *file, struct pc_error *err);
+
+PC_END_DECLS
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lifecycle.h - worker processes: building a command from a template, spawning it, proving later
+ * that a process is the same one, signalling it and learning how it ended. Nothing here waits or
+ * polls: the caller's event loop watches the descriptors of `struct pc_process`.
+ */
+#ifndef POOLCORE_LIFECYCLE_H
+#define POOLCORE_LIFECYCLE_H
+
+#include <poolcore/config.h>
+#include <poolcore/error.h>
+
+#include <sys/types.h>
+
+PC_BEGIN_DECLS
+
+/* ---- command ---- */
+
+/* What the placeholders of a backend's template stand for. Unused strings are NULL. */
+struct pc_launch_values {
+	const char *model_path;	 /* {model_path} */
+	const char *model_id;	 /* {model_id} */
+	const char *worker_id;	 /* {worker_id} */
+	uint16_t port;		 /* {port}; 0: not used */
+	const char *socket;	 /* {socket} */
+	int gpu_id;		 /* {gpu_id}; -1: none, expands to nothing */
+	uint32_t slots;		 /* {slots} */
+	uint32_t context_tokens; /* {context_tokens} */
+	const char *capability;	 /* {capability} */
+	const char *spawn_token; /* {spawn_token}; in env only, arguments are public */
+	const char *ready_url;	 /* {ready_url} */
+};
+
+/*
+ * Expands a template into an argv and an environment: each element of the template becomes exactly
+ * one argument, so that no value can add one. "{{" and "}}" are literal braces. The environment is
+ * made from scratch: PATH, HOME, LANG, LC_ALL, TMPDIR, USER, LD_LIBRARY_PATH and POOLCORE_* of
+ * ours, then the template's. Free both with pc_string_list_free. Errors: INVALID_CONFIG (unknown
+ * placeholder, with the known ones; a value that is not there), INVALID_ARGUMENT (a value that
+ * would become an option: an argument that consists of one placeholder and starts with '-').
+ */
+PC_API int pc_command_build(const struct pc_backend_config *backend,
+			    const struct pc_launch_values *values, struct pc_string_list *ret_argv,
+			    struct pc_string_list *ret_env, struct pc_error *err);
+/* Whether the template uses a placeholder ("port", "socket"). */
+PC_API bool pc_command_uses(const struct pc_backend_config *backend, const char *placeholder);
+PC_API void pc_string_list_free(struct pc_string_list *list);
+
+/*
+ * Finds the program of argv[0] as execvp would, with one addition: a name without a slash is looked
+ * for next to our own executable first, so that a build tree and an installation both find their
+ * pool-worker. Errors: NOT_FOUND (where it looked), SPAWN_FAILED (not executable). *ret_path is
+ * freed with pc_free.
+ */
+PC_API int pc_program_find(const char *name, char **ret_path, struct pc_error *err);
+
+/* A free TCP port on 127.0.0.1 chosen by the kernel. Somebody may take it before the worker does.
+ * Errors: IO. */
+PC_API int pc_port_pick(uint16_t *ret_port, struct pc_error *err);
+/* Whether 127.0.0.1:port can be bound now. Errors: PORT_IN_USE, INVALID_ARGUMENT (0). */
+PC_API int pc_port_check(uint16_t port, struct pc_error *err);
+
+/* 32 hexadecimal digits from getrandom(2), and the NUL. */
+PC_API int pc_token_make(char ret_token[33], struct pc_error *err);
+
+/* ---- process ---- */
+
+/* A running process of ours. The descriptors are close-on-exec and non-blocking; -1 when closed. */
+struct pc_process {
+	pid_t pid;
+	int pidfd;  /* readable when the process has ended */
+	int log_fd; /* the read end of its standard output and error; end of file when all holders
+		       are gone */
+	uint64_t start_ticks; /* field 22 of /proc/PID/stat */
+};
+
+/*
+ * Spawns argv with posix_spawn (its cost does not grow with our size) in a session of its own, with
+ * standard input from /dev/null, standard output and error into one pipe, default signal
+ * dispositions, an empty signal mask and no other descriptor of ours. Errors: SPAWN_FAILED with
+ * errno (missing, not executable, EAGAIN, out of descriptors).
+ */
+PC_API int pc_process_spawn(const char *program, char *const argv[], char *const env[],
+			    struct pc_process *ret_process, struct pc_error *err);
+/* Signals the whole process group through the leader's pidfd first: never a stranger who reuses the
+ * number. */
+PC_API int pc_process_signal(const struct pc_process *process, int signal, struct pc_error *err);
+/* Collects the exit of an ended child without waiting. False while it runs. */
+struct pc_worker_exit;
+PC_API bool pc_process_reap(struct pc_process *process, struct pc_worker_exit *ret_exit);
+/* Closes the descriptors. Does not end the process. */
+PC_API void pc_process_close(struct pc_process *process);
+/* Bytes that the process (with its children in the same session) holds: RssAnon + VmSwap. 0 when
+ * unknown. */
+PC_API uint64_t pc_process_memory(pid_t pid);
+
+/*
+ * Opens a process that an earlier daemon spawned and proves its identity: boot id and start time
+ * must match what was recorded. Errors: NOT_FOUND (no such process, or another one with its
+ * number).
+ */
+PC_API int pc_process_open(pid_t pid, uint64_t start_ticks, const char *boot_id,
+			   struct pc_process *ret_process, struct pc_error *err);
+/* This boot's id, as in /proc/sys/kernel/random/boot_id, cached. Any thread. */
+PC_API const char *pc_boot_id(void);
+
+PC_END_DECLS
+
+#endif
