@@ -40,8 +40,7 @@ enum pc_worker_status {
 #undef X
 };
 
-/* Wire names; "unknown" for numbers outside the table. The _from_name forms return -1 for other
- * words. */
+/* Wire names; "unknown" for numbers outside the table. _from_name: -1 for other words. */
 PC_API const char *pc_capability_name(enum pc_capability capability);
 PC_API int pc_capability_from_name(const char *name);
 PC_API const char *pc_worker_status_name(enum pc_worker_status status);
@@ -50,7 +49,7 @@ PC_API int pc_worker_status_from_name(const char *name);
 /*
  * Whether a worker may go from one state to the other. Stopped is final: a worker that comes back
  * has a new id. Any state may go to stopping and to stopped, because a process may die in any of
- * them.
+ * them. To stay is not to become: false for equal states.
  */
 PC_API bool pc_worker_status_may_become(enum pc_worker_status from, enum pc_worker_status to);
 
