@@ -9,6 +9,7 @@
 
 #include <poolcore/config.h>
 #include <poolcore/error.h>
+#include <poolcore/types.h>
 
 #include <sys/types.h>
 
@@ -37,7 +38,8 @@ struct pc_launch_values {
  * made from scratch: PATH, HOME, LANG, LC_ALL, TMPDIR, USER, LD_LIBRARY_PATH and POOLCORE_* of
  * ours, then the template's. Free both with pc_string_list_free. Errors: INVALID_CONFIG (unknown
  * placeholder, with the known ones; a value that is not there), INVALID_ARGUMENT (a value that
- * would become an option: an argument that consists of one placeholder and starts with '-').
+ * would become an option: its '-' would be the argument's first character; or an expansion longer
+ * than the 128 KiB that Linux takes for one string), OUT_OF_MEMORY.
  */
 PC_API int pc_command_build(const struct pc_backend_config *backend,
 			    const struct pc_launch_values *values, struct pc_string_list *ret_argv,
@@ -47,10 +49,11 @@ PC_API bool pc_command_uses(const struct pc_backend_config *backend, const char 
 PC_API void pc_string_list_free(struct pc_string_list *list);
 
 /*
- * Finds the program of argv[0] as execvp would, with one addition: a name without a slash is looked
- * for next to our own executable first, so that a build tree and an installation both find their
- * pool-worker. Errors: NOT_FOUND (where it looked), SPAWN_FAILED (not executable). *ret_path is
- * freed with pc_free.
+ * Finds the program of argv[0] as execvp would, with two differences: a name without a slash is
+ * looked for next to our own executable first, so that a build tree and an installation both find
+ * their pool-worker; and elements of PATH that are not absolute are skipped, because a daemon's
+ * working directory is nobody's choice. Errors: NOT_FOUND (where it looked), SPAWN_FAILED (not
+ * executable). *ret_path is freed with pc_free.
  */
 PC_API int pc_program_find(const char *name, char **ret_path, struct pc_error *err);
 
@@ -82,11 +85,19 @@ struct pc_process {
  */
 PC_API int pc_process_spawn(const char *program, char *const argv[], char *const env[],
 			    struct pc_process *ret_process, struct pc_error *err);
-/* Signals the whole process group through the leader's pidfd first: never a stranger who reuses the
- * number. */
+/*
+ * Signals the whole process group, and never a stranger who reuses the number; see the note in
+ * process.c. Works after the leader has ended too, until it is reaped and, since Linux 6.9, beyond.
+ * Not while another thread reaps the same process. Errors: NOT_FOUND (nobody of the group is left),
+ * INVALID_ARGUMENT, IO.
+ */
 PC_API int pc_process_signal(const struct pc_process *process, int signal, struct pc_error *err);
-/* Collects the exit of an ended child without waiting. False while it runs. */
-struct pc_worker_exit;
+/*
+ * Collects the exit of an ended process without waiting; false while it runs. What is left of its
+ * group (children that it never waited for) is killed first: nobody can reach them afterwards. The
+ * descriptors stay open, so that the last log lines can be read. An adopted process has no status
+ * for us: ret_exit->known is false.
+ */
 PC_API bool pc_process_reap(struct pc_process *process, struct pc_worker_exit *ret_exit);
 /* Closes the descriptors. Does not end the process. */
 PC_API void pc_process_close(struct pc_process *process);

@@ -14,16 +14,6 @@ PC_BEGIN_DECLS
 
 #define PC_WORKER_ID_MAX 48
 
-/* How a worker process ended. */
-struct pc_worker_exit {
-	bool known;
-	int code;	  /* exit status, or -1 when a signal ended it */
-	int signal;	  /* 0 when it exited */
-	int64_t wall_ms;  /* when it was noticed */
-	char reason[192]; /* "stopped: idle", "killed by SIGKILL", "did not become ready in 120 s"
-			   */
-};
-
 /* Plain data, copied in and out; strings are NUL-terminated and cut never, too long ones are
  * refused. */
 struct pc_worker_info {

@@ -53,6 +53,15 @@ PC_API int pc_worker_status_from_name(const char *name);
  */
 PC_API bool pc_worker_status_may_become(enum pc_worker_status from, enum pc_worker_status to);
 
+/* How a worker process ended. */
+struct pc_worker_exit {
+	bool known;	  /* false: it has ended, but how was for its parent alone to learn */
+	int code;	  /* exit status, or -1 when a signal ended it or it is not known */
+	int signal;	  /* 0 when it exited */
+	int64_t wall_ms;  /* when it was noticed */
+	char reason[192]; /* "stopped: idle", "killed by SIGKILL" */
+};
+
 PC_END_DECLS
 
 #endif

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * command.c - expands a backend's template into an argv and an environment. No shell, no quoting,
+ * no splitting: an element of the template is an argument, whatever its values hold. Reads our own
+ * environment (nothing in this house changes it after the start), touches nothing else. Any thread.
+ */
+#include <poolcore/lifecycle.h>
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+/* Linux takes no single argument or environment string longer than MAX_ARG_STRLEN, 32 pages of
+ * 4 KiB with its NUL: execve(2). */
+#define STRING_MAX_BYTES ((size_t)32 * 4096 - 1)
+
+/* ---- placeholders ---- */
+
+enum value_kind { VALUE_STRING, VALUE_PORT, VALUE_GPU, VALUE_COUNT };
+
+struct placeholder {
+	const char *name;
+	enum value_kind kind;
+	size_t offset; /* in struct pc_launch_values */
+	bool env_only; /* everybody on the machine can read a process's arguments */
+};
+
+/* clang-format off */
+static const struct placeholder placeholders[] = {
+#define X(member, kind, env_only) \
+	{ #member, kind, offsetof(struct pc_launch_values, member), env_only },
+	X(model_path,     VALUE_STRING, false)
+	X(model_id,       VALUE_STRING, false)
+	X(worker_id,      VALUE_STRING, false)
+	X(port,           VALUE_PORT,   false)
+	X(socket,         VALUE_STRING, false)
+	X(gpu_id,         VALUE_GPU,    false)
+	X(slots,          VALUE_COUNT,  false)
+	X(context_tokens, VALUE_COUNT,  false)
+	X(capability,     VALUE_STRING, false)
+	X(spawn_token,    VALUE_STRING, true)
+	X(ready_url,      VALUE_STRING, false)
+#undef X
+};
+/* clang-format on */
+
+static const struct placeholder *placeholder_find(const char *name, size_t length)
+{
+	for (size_t i = 0; i < PC_ARRAY_LEN(placeholders); i++) {
+		if (strlen(placeholders[i].name) == length &&
+		    memcmp(placeholders[i].name, name, length) == 0)
+			return &placeholders[i];
+	}
+	return NULL;
+}
+
+/* The value as text, in `number` if it has to be written; NULL when there is none. */
+static const char *placeholder_value(const struct placeholder *placeholder,
+				     const struct pc_launch_values *values, char number[16])
+{
+	const char *field = (const char *)values + placeholder->offset;
+	uint32_t count;
+	uint16_t port;
+	int gpu;
+
+	switch (placeholder->kind) {
+	case VALUE_STRING:
+		return *(const char *const *)(const void *)field;
+	case VALUE_PORT:
+		memcpy(&port, field, sizeof(port));
+		snprintf(number, 16, "%u", port);
+		return port ? number : NULL;
+	case VALUE_GPU:
+		memcpy(&gpu, field, sizeof(gpu));
+		snprintf(number, 16, "%d", gpu);
+		return gpu < 0 ? "" : number;
+	case VALUE_COUNT:
+		memcpy(&count, field, sizeof(count));
+		snprintf(number, 16, "%" PRIu32, count);
+		return number;
+	}
+	return NULL;
+}
+
+/* ---- pieces of a template ---- */
+
+enum piece_kind { PIECE_END, PIECE_TEXT, PIECE_PLACEHOLDER, PIECE_BAD_BRACE };
+
+struct piece {
+	enum piece_kind kind;
+	const char *text; /* of a placeholder: its name */
+	size_t length;
+};
+
+/* Takes the next piece off *cursor. A doubled brace is a piece of its own, one character long. */
+static struct piece piece_next(const char **cursor)
+{
+	const char *start = *cursor;
+	size_t length = strcspn(start, "{}");
+
+	if (length > 0) {
+		*cursor = start + length;
+		return (struct piece){ PIECE_TEXT, start, length };
+	}
+	if (*start == '\0')
+		return (struct piece){ PIECE_END, start, 0 };
+	if (start[1] == start[0]) {
+		*cursor = start + 2;
+		return (struct piece){ PIECE_TEXT, start, 1 };
+	}
+	length = strcspn(start + 1, "{}");
+	if (*start == '}' || start[1 + length] != '}')
+		return (struct piece){ PIECE_BAD_BRACE, start, 1 };
+	*cursor = start + 1 + length + 1;
+	return (struct piece){ PIECE_PLACEHOLDER, start + 1, length };
+}
+
+static bool template_uses(const char *template, const char *name)
+{
+	for (const char *cursor = template;;) {
+		struct piece piece = piece_next(&cursor);
+
+		if (piece.kind == PIECE_END || piece.kind == PIECE_BAD_BRACE)
+			return false;
+		if (piece.kind == PIECE_PLACEHOLDER && strlen(name) == piece.length &&
+		    memcmp(name, piece.text, piece.length) == 0)
+			return true;
+	}
+}
+
+bool pc_command_uses(const struct pc_backend_config *backend, const char *placeholder)
+{
+	for (size_t i = 0; i < backend->command.count; i++) {
+		if (template_uses(backend->command.items[i], placeholder))
+			return true;
+	}
+	for (size_t i = 0; i < backend->env.count; i++) {
+		const char *equals = strchr(backend->env.items[i], '=');
+
+		if (equals && template_uses(equals + 1, placeholder))
+			return true;
+	}
+	return false;
+}
+
+/* ---- expansion ---- */
+
+/* One element of a template on its way to a string. */
+struct expansion {
+	const struct pc_launch_values *values;
+	const char *where; /* "backends.llama-server.command[3]" */
+	const char *template;
+	bool is_argument; /* an argument of the program; not its name, nor environment */
+	bool is_public;	  /* not environment */
+	struct pc_error *err;
+};
+
+static int config_error(const struct expansion *x, const char *fmt, ...) PC_PRINTF(2, 3);
+
+static int config_error(const struct expansion *x, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	pc_error_set(x->err, PC_E_INVALID_CONFIG, "%s: %s", x->where, text);
+	pc_error_detail(x->err, "key", "%s", x->where);
+	return PC_E_INVALID_CONFIG;
+}
+
+static int unknown_placeholder(const struct expansion *x, const struct piece *piece)
+{
+	char known[256] = "", name[64];
+	const char *nearest = NULL;
+	unsigned nearest_distance = 3; /* more is a guess, not a typing error */
+	size_t length = 0;
+
+	snprintf(name, sizeof(name), "%.*s", (int)(piece->length < 48 ? piece->length : 48),
+		 piece->text);
+	for (size_t i = 0; i < PC_ARRAY_LEN(placeholders); i++) {
+		unsigned distance = pc__edit_distance(name, placeholders[i].name);
+
+		if (distance < nearest_distance) {
+			nearest_distance = distance;
+			nearest = placeholders[i].name;
+		}
+		length += (size_t)snprintf(known + length, sizeof(known) - length, "%s{%s}",
+					   i ? " " : "", placeholders[i].name);
+	}
+	if (nearest)
+		return config_error(x, "unknown placeholder {%s}; did you mean {%s}? Known are %s",
+				    name, nearest, known);
+	return config_error(x, "unknown placeholder {%s}; known are %s", name, known);
+}
+
+static int expand_placeholder(const struct expansion *x, const struct piece *piece,
+			      struct pc__buf *out)
+{
+	const struct placeholder *placeholder = placeholder_find(piece->text, piece->length);
+	char number[16];
+
+	if (!placeholder)
+		return unknown_placeholder(x, piece);
+	if (placeholder->env_only && x->is_public)
+		return config_error(x,
+				    "{%s} may stand in env only: every user of the machine can "
+				    "read a process's arguments",
+				    placeholder->name);
+
+	const char *value = placeholder_value(placeholder, x->values, number);
+
+	if (!value)
+		return config_error(x, "{%s} has no value for this worker", placeholder->name);
+	/*
+	 * A file called "--rpc=evil.example:1" must not become an option. Behind text of the
+	 * template ("--model={model_path}") the same value is harmless.
+	 */
+	if (x->is_argument && out->length == 0 && value[0] == '-') {
+		pc_error_set(
+			x->err, PC_E_INVALID_ARGUMENT,
+			"%s: the value of {%s} starts with '-', so that the program would take "
+			"it for an option: '%.200s'",
+			x->where, placeholder->name, value);
+		pc_error_detail(x->err, "key", "%s", x->where);
+		return PC_E_INVALID_ARGUMENT;
+	}
+	pc__buf_puts(out, value);
+	return 0;
+}
+
+/* Appends the expansion to `out`; "where" of an error is the template's element. */
+static int expand(const struct expansion *x, struct pc__buf *out)
+{
+	for (const char *cursor = x->template;;) {
+		struct piece piece = piece_next(&cursor);
+		int rc = 0;
+
+		switch (piece.kind) {
+		case PIECE_END:
+			break;
+		case PIECE_TEXT:
+			pc__buf_append(out, piece.text, piece.length);
+			break;
+		case PIECE_PLACEHOLDER:
+			rc = expand_placeholder(x, &piece, out);
+			break;
+		case PIECE_BAD_BRACE:
+			rc = config_error(
+				x,
+				"single '%c' at character %zu; write '%c%c' for the brace "
+				"itself",
+				*piece.text, (size_t)(piece.text - x->template) + 1, *piece.text,
+				*piece.text);
+			break;
+		}
+		if (rc)
+			return rc;
+		if (out->length > STRING_MAX_BYTES)
+			return pc_error_set(x->err, PC_E_INVALID_ARGUMENT,
+					    "%s: longer than the %zu bytes that the system takes "
+					    "for one string",
+					    x->where, STRING_MAX_BYTES);
+		if (piece.kind == PIECE_END)
+			return out->failed ? pc_error_oom(x->err) : 0;
+	}
+}
+
+/* ---- lists ---- */
+
+void pc_string_list_free(struct pc_string_list *list)
+{
+	if (!list)
+		return;
+	for (size_t i = 0; i < list->count; i++)
+		pc_free(list->items[i]);
+	pc_free(list->items);
+	*list = (struct pc_string_list){ .items = NULL };
+}
+
+/* Takes `text`, also when it fails; NULL stands for a failed allocation. */
+static int list_add(struct pc_string_list *list, char *text, struct pc_error *err)
+{
+	char **items = NULL;
+
+	if (text)
+		items = pc_realloc(list->items, (list->count + 2) * sizeof(*items));
+	if (!items) {
+		pc_free(text);
+		return pc_error_oom(err);
+	}
+	list->items = items;
+	items[list->count++] = text;
+	items[list->count] = NULL;
+	return 0;
+}
+
+/* Adds "NAME=value", instead of an earlier one of that name. Takes `text`. */
+static int list_set(struct pc_string_list *list, char *text, struct pc_error *err)
+{
+	size_t name_length = text ? strcspn(text, "=") + 1 : 0;
+
+	for (size_t i = 0; text && i < list->count; i++) {
+		if (strncmp(list->items[i], text, name_length) != 0)
+			continue;
+		pc_free(list->items[i]);
+		list->items[i] = text;
+		return 0;
+	}
+	return list_add(list, text, err);
+}
+
+/* ---- argv and environment ---- */
+
+static int build_argv(const struct pc_backend_config *backend,
+		      const struct pc_launch_values *values, struct pc_string_list *argv,
+		      struct pc_error *err)
+{
+	for (size_t i = 0; i < backend->command.count; i++) {
+		char where[128];
+		struct pc__buf text = PC__BUF_INIT;
+		const struct expansion x = {
+			.values = values,
+			.where = where,
+			.template = backend->command.items[i],
+			.is_argument = i > 0,
+			.is_public = true,
+			.err = err,
+		};
+
+		snprintf(where, sizeof(where), "backends.%.80s.command[%zu]", backend->name, i);
+
+		int rc = expand(&x, &text);
+
+		if (rc) {
+			pc__buf_fini(&text);
+			return rc;
+		}
+		rc = list_add(argv, pc__buf_steal(&text), err);
+		if (rc)
+			return rc;
+	}
+	if (argv->count == 0 || argv->items[0][0] == '\0')
+		return pc_error_set(err, PC_E_INVALID_CONFIG,
+				    "backends.%.80s.command: it must begin with a program",
+				    backend->name);
+	return 0;
+}
+
+/* What a worker gets of our environment. Everything else may hold what is not for it (tokens,
+ * proxies, LD_PRELOAD); a backend's env table can name more. */
+static const char *const passed_names[] = {
+	"PATH=", "HOME=", "LANG=", "LC_ALL=", "TMPDIR=", "USER=", "LD_LIBRARY_PATH=",
+};
+
+static bool is_passed(const char *variable)
+{
+	for (size_t i = 0; i < PC_ARRAY_LEN(passed_names); i++) {
+		if (strncmp(variable, passed_names[i], strlen(passed_names[i])) == 0)
+			return true;
+	}
+	return strncmp(variable, "POOLCORE_", strlen("POOLCORE_")) == 0 && strchr(variable, '=');
+}
+
+static int build_env(const struct pc_backend_config *backend, const struct pc_launch_values *values,
+		     struct pc_string_list *env, struct pc_error *err)
+{
+	for (char **ours = environ; ours && *ours; ours++) {
+		int rc = is_passed(*ours) ? list_add(env, pc_strdup(*ours), err) : 0;
+
+		if (rc)
+			return rc;
+	}
+	for (size_t i = 0; i < backend->env.count; i++) {
+		const char *item = backend->env.items[i], *equals = strchr(item, '=');
+		char where[192];
+		struct pc__buf text = PC__BUF_INIT;
+
+		if (!equals || equals == item)
+			return pc_error_set(err, PC_E_INVALID_CONFIG,
+					    "backends.%.80s.env: '%.80s' is not NAME=value",
+					    backend->name, item);
+		snprintf(where, sizeof(where), "backends.%.80s.env.%.*s", backend->name,
+			 (int)(equals - item < 80 ? equals - item : 80), item);
+
+		const struct expansion x = {
+			.values = values,
+			.where = where,
+			.template = equals + 1,
+			.err = err,
+		};
+
+		pc__buf_append(&text, item, (size_t)(equals + 1 - item));
+
+		int rc = expand(&x, &text);
+
+		if (rc) {
+			pc__buf_fini(&text);
+			return rc;
+		}
+		rc = list_set(env, pc__buf_steal(&text), err);
+		if (rc)
+			return rc;
+	}
+	/* An empty environment is a list too. */
+	if (!env->items) {
+		env->items = pc_calloc(1, sizeof(*env->items));
+		if (!env->items)
+			return pc_error_oom(err);
+	}
+	return 0;
+}
+
+int pc_command_build(const struct pc_backend_config *backend, const struct pc_launch_values *values,
+		     struct pc_string_list *ret_argv, struct pc_string_list *ret_env,
+		     struct pc_error *err)
+{
+	struct pc_string_list argv = { .items = NULL }, env = { .items = NULL };
+
+	if (!backend || !backend->name || !values || !ret_argv || !ret_env)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a backend with a name, its values and two lists are needed");
+
+	int rc = build_argv(backend, values, &argv, err);
+
+	if (!rc)
+		rc = build_env(backend, values, &env, err);
+	if (rc) {
+		pc_string_list_free(&argv);
+		pc_string_list_free(&env);
+		return rc;
+	}
+	*ret_argv = argv;
+	*ret_env = env;
+	return 0;
+}

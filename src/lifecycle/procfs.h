@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* procfs.h - what /proc says about a process. Inside the library only. */
+#ifndef LIFECYCLE_PROCFS_H
+#define LIFECYCLE_PROCFS_H
+
+#include <poolcore/base.h>
+
+#include <sys/types.h>
+
+/* Some fields of /proc/PID/stat, see proc_pid_stat(5). */
+struct pc__proc_stat {
+	char state;	      /* field 3: R, S, D, T, Z ... */
+	pid_t parent;	      /* field 4 */
+	pid_t group;	      /* field 5 */
+	pid_t session;	      /* field 6 */
+	uint64_t start_ticks; /* field 22: since boot, in units of sysconf(_SC_CLK_TCK) */
+};
+
+/* Reads the fields of a process; 0 or a negative errno (ESRCH when there is no such process). */
+int pc__proc_stat_read(pid_t pid, struct pc__proc_stat *ret_stat);
+/* The same from the text of the file; -EINVAL when it is not one. */
+int pc__proc_stat_parse(const char *text, struct pc__proc_stat *ret_stat);
+
+#endif
