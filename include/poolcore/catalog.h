@@ -9,6 +9,8 @@
 #include <poolcore/error.h>
 #include <poolcore/types.h>
 
+#include <stdio.h>
+
 PC_BEGIN_DECLS
 
 struct pc_config;
@@ -65,6 +67,9 @@ PC_API const struct pc_model_entry *pc_catalog_find(const struct pc_catalog *cat
 /* By id, alias or model_ref; MODEL_NOT_FOUND names the nearest id when one is near. */
 PC_API int pc_catalog_get(const struct pc_catalog *catalog, const char *name,
 			  const struct pc_model_entry **ret_entry, struct pc_error *err);
+
+/* Writes the reference of a model's settings, as pc_config_write_reference does. */
+PC_API int pc_catalog_write_reference(FILE *file, struct pc_error *err);
 
 /*
  * Checks that the model's file is there now: a readable regular file, of `size_bytes` if that is

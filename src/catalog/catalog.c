@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * catalog.c - loads the catalog's files and finds models by id, alias or reference. What a model's
+ * settings are is model.c's. It opens no model but to see that it is there. Loading runs once;
+ * after it the catalog never changes, so that any thread may read it.
+ */
+#include <poolcore/catalog.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "catalog/index.h"
+#include "catalog/model.h"
+#include "config/path.h"
+
+struct pc_catalog {
+	struct pc__model *models;
+	size_t count;
+	size_t capacity;
+	struct pc_string_list files; /* what source_file points into */
+	struct pc__index names;	     /* ids and aliases */
+	struct pc__index refs;	     /* the first model of each model_ref */
+};
+
+/* One file being read. */
+struct catalog_file {
+	struct pc_catalog *catalog;
+	const struct pc_config *config;
+	const char *path;
+	struct pc__toml_doc *doc;
+	char *folder;
+};
+
+/* ---- names ---- */
+
+/* Adds an id or alias of the newest model; `value` is where the file says it. */
+static int add_name(struct catalog_file *file, const char *key, const char *name,
+		    const struct pc__toml_value *value, struct pc_error *err)
+{
+	struct pc_catalog *catalog = file->catalog;
+	const struct pc_model_entry *owner;
+	size_t before = catalog->names.count, index;
+	int rc = pc__index_add(&catalog->names, name, catalog->count - 1, &index, err);
+	const struct pc__setting row = { .key = key };
+	const struct pc__reading reading = {
+		.row = &row,
+		.scope = "model",
+		.doc = file->doc,
+		.source = { .kind = PC_SOURCE_FILE, .pos = pc__toml_pos(value) },
+	};
+
+	if (rc || catalog->names.count > before)
+		return rc;
+	owner = &catalog->models[index].pub;
+	pc__setting_error(&reading, err,
+			  "\"%s\" is taken: it is the %s of model \"%s\" at %s:%u; ids and aliases "
+			  "are unique over all files",
+			  name, strcmp(owner->id, name) == 0 ? "id" : "alias", owner->id,
+			  owner->source_file, owner->source_line);
+	pc_error_detail(err, "other_file", "%s", owner->source_file);
+	pc_error_detail(err, "other_line", "%u", owner->source_line);
+	return PC_E_INVALID_CONFIG;
+}
+
+static int add_names(struct catalog_file *file, const struct pc__toml_value *table,
+		     struct pc_error *err)
+{
+	struct pc_catalog *catalog = file->catalog;
+	const struct pc_model_entry *entry = &catalog->models[catalog->count - 1].pub;
+	const struct pc__toml_value *aliases = pc__toml_get(table, "aliases");
+	size_t first;
+	int rc = add_name(file, "id", entry->id, pc__toml_get(table, "id"), err);
+
+	for (size_t i = 0; i < entry->alias_count && rc == 0; i++)
+		rc = add_name(file, "aliases", entry->aliases[i], pc__toml_array_item(aliases, i),
+			      err);
+	if (rc)
+		return rc;
+	return pc__index_add(&catalog->refs, entry->model_ref, catalog->count - 1, &first, err);
+}
+
+/* ---- files ---- */
+
+static int append_model(struct pc_catalog *catalog, struct pc__model **ret_model,
+			struct pc_error *err)
+{
+	if (catalog->count == catalog->capacity) {
+		size_t capacity = catalog->capacity ? catalog->capacity * 2 : 16;
+		struct pc__model *models = pc_realloc(catalog->models,
+						      capacity * sizeof(*catalog->models));
+
+		if (!models)
+			return pc_error_oom(err);
+		catalog->models = models;
+		catalog->capacity = capacity;
+	}
+	*ret_model = memset(&catalog->models[catalog->count++], 0, sizeof(**ret_model));
+	return 0;
+}
+
+static int read_model(struct catalog_file *file, const struct pc__toml_value *table,
+		      struct pc_error *err)
+{
+	const struct pc__reading reading = {
+		.scope = "model",
+		.doc = file->doc,
+		.source = { .kind = PC_SOURCE_FILE, .pos = pc__toml_pos(table) },
+		.folder = file->folder,
+	};
+	struct pc__model *model = NULL;
+	int rc;
+
+	if (pc__toml_kind(table) != PC__TOML_TABLE)
+		return pc__setting_wrong_kind(&reading, table, "a table [[model]]", err);
+	rc = append_model(file->catalog, &model, err);
+	if (rc == 0)
+		rc = pc__model_read(model, file->config, &reading, table, err);
+	if (rc)
+		return rc;
+	model->pub.source_file = file->path;
+	return add_names(file, table, err);
+}
+
+static int read_top(struct catalog_file *file, const struct pc__toml_entry *entry,
+		    struct pc_error *err)
+{
+	struct pc__reading reading = {
+		.scope = entry->key,
+		.doc = file->doc,
+		.source = { .kind = PC_SOURCE_FILE, .pos = entry->pos },
+	};
+	int rc = 0;
+
+	if (strcmp(entry->key, "model") != 0)
+		return pc__setting_error(&reading, err,
+					 "unknown key; a catalog consists of [[model]] tables");
+	if (pc__toml_kind(entry->value) != PC__TOML_ARRAY)
+		return pc__setting_wrong_kind(&reading, entry->value,
+					      "an array of tables, [[model]] with two brackets,",
+					      err);
+	for (size_t i = 0; rc == 0 && i < pc__toml_array_length(entry->value); i++)
+		rc = read_model(file, pc__toml_array_item(entry->value, i), err);
+	return rc;
+}
+
+static int read_file(struct pc_catalog *catalog, const struct pc_config *config, const char *path,
+		     struct pc_error *err)
+{
+	struct catalog_file file = { .catalog = catalog, .config = config };
+	int rc = pc__list_push(&catalog->files, pc_strdup(path), err);
+
+	if (rc)
+		return rc;
+	file.path = catalog->files.items[catalog->files.count - 1];
+	rc = pc__toml_read_file(path, &file.doc, err);
+	if (rc == PC_E_IO) {
+		pc_error_prefix(err, "catalog.files");
+		pc_error_detail(err, "key", "catalog.files");
+	}
+	if (rc == 0)
+		rc = pc__path_folder_of(path, &file.folder, err);
+	for (size_t i = 0; rc == 0 && i < pc__toml_table_size(pc__toml_root(file.doc)); i++)
+		rc = read_top(&file, pc__toml_table_entry(pc__toml_root(file.doc), i), err);
+	pc_free(file.folder);
+	pc__toml_destroy(file.doc);
+	return rc;
+}
+
+int pc_catalog_load(const struct pc_config *config, struct pc_catalog **ret_catalog,
+		    struct pc_error *err)
+{
+	struct pc_catalog *catalog = pc_calloc(1, sizeof(*catalog));
+	int rc = catalog ? 0 : pc_error_oom(err);
+
+	for (size_t i = 0; rc == 0 && i < config->catalog_files.count; i++)
+		rc = read_file(catalog, config, config->catalog_files.items[i], err);
+	if (rc) {
+		pc_catalog_free(catalog);
+		return rc;
+	}
+	*ret_catalog = catalog;
+	return 0;
+}
+
+void pc_catalog_free(struct pc_catalog *catalog)
+{
+	if (!catalog)
+		return;
+	for (size_t i = 0; i < catalog->count; i++)
+		pc__model_fini(&catalog->models[i]);
+	pc_free(catalog->models);
+	pc__list_fini(&catalog->files);
+	pc__index_fini(&catalog->names);
+	pc__index_fini(&catalog->refs);
+	pc_free(catalog);
+}
+
+/* ---- reading ---- */
+
+size_t pc_catalog_count(const struct pc_catalog *catalog)
+{
+	return catalog->count;
+}
+
+const struct pc_model_entry *pc_catalog_at(const struct pc_catalog *catalog, size_t index)
+{
+	return index < catalog->count ? &catalog->models[index].pub : NULL;
+}
+
+const struct pc_model_entry *pc_catalog_find(const struct pc_catalog *catalog,
+					     const char *id_or_alias)
+{
+	size_t index;
+
+	return pc__index_find(&catalog->names, id_or_alias, &index) ? &catalog->models[index].pub
+								    : NULL;
+}
+
+/* The id or alias nearest to a name, or NULL. Names come from clients, so the work is bounded. */
+static const char *nearest_name(const struct pc_catalog *catalog, const char *name)
+{
+	/* A comparison takes about a microsecond. A guess; change freely. */
+	enum { MODELS_COMPARED = 500 };
+	struct pc__nearest nearest = PC__NEAREST_INIT(name);
+
+	if (strlen(name) > MODEL_ID_MAX)
+		return NULL;
+	for (size_t i = 0; i < catalog->count && i < MODELS_COMPARED; i++) {
+		const struct pc_model_entry *entry = &catalog->models[i].pub;
+
+		pc__nearest_offer(&nearest, entry->id);
+		for (size_t j = 0; j < entry->alias_count; j++)
+			pc__nearest_offer(&nearest, entry->aliases[j]);
+	}
+	return nearest.best;
+}
+
+int pc_catalog_get(const struct pc_catalog *catalog, const char *name,
+		   const struct pc_model_entry **ret_entry, struct pc_error *err)
+{
+	const char *nearest;
+	size_t index;
+	int shown;
+
+	if (pc__index_find(&catalog->names, name, &index) ||
+	    pc__index_find(&catalog->refs, name, &index)) {
+		*ret_entry = &catalog->models[index].pub;
+		return 0;
+	}
+	nearest = nearest_name(catalog, name);
+	shown = (int)pc__utf8_cut(name, strnlen(name, 100));
+	if (nearest)
+		pc_error_set(err, PC_E_MODEL_NOT_FOUND,
+			     "there is no model \"%.*s\"; did you mean \"%s\"?", shown, name,
+			     nearest);
+	else
+		pc_error_set(err, PC_E_MODEL_NOT_FOUND, "there is no model \"%.*s\" in the catalog",
+			     shown, name);
+	pc_error_detail(err, "model", "%.*s", shown, name);
+	if (nearest)
+		pc_error_detail(err, "nearest", "%s", nearest);
+	return PC_E_MODEL_NOT_FOUND;
+}
+
+int pc_catalog_write_reference(FILE *out, struct pc_error *err)
+{
+	struct pc__buf text = PC__BUF_INIT;
+
+	for (size_t i = 0; i < pc__model_setting_count; i++)
+		pc__setting_print_manual(&pc__model_settings[i], NULL, &text);
+	return pc__print_to(&text, out, err);
+}
+
+/* ---- the model's file ---- */
+
+/* `reason` is what follows "the file PATH ". */
+static int missing(const struct pc_model_entry *entry, int sys_errno, const char *reason,
+		   struct pc_error *err)
+{
+	char cure[256];
+
+	if (entry->repo[0])
+		snprintf(cure, sizeof(cure), "download it from the repository %s to that path",
+			 entry->repo);
+	else
+		snprintf(cure, sizeof(cure), "put it there, or correct \"file\" at %.180s:%u",
+			 entry->source_file, entry->source_line);
+	pc_error_set(err, PC_E_MODEL_FILE_MISSING, "model \"%s\": the file %s %s; %s", entry->id,
+		     entry->path, reason, cure);
+	if (err && err->code == PC_E_MODEL_FILE_MISSING)
+		err->sys_errno = sys_errno;
+	pc_error_detail(err, "model", "%s", entry->id);
+	pc_error_detail(err, "path", "%s", entry->path);
+	pc_error_detail(err, "reason", "%s", reason);
+	return PC_E_MODEL_FILE_MISSING;
+}
+
+int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_error *err)
+{
+	/* O_NONBLOCK: opening a FIFO would wait for its writer. */
+	int fd = open(entry->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), saved;
+	char reason[160];
+	struct stat facts;
+
+	if (fd < 0) {
+		saved = errno;
+		if (saved == ENOENT)
+			return missing(entry, saved, "does not exist", err);
+		snprintf(reason, sizeof(reason), "cannot be read (%s)", strerror(saved));
+		return missing(entry, saved, reason, err);
+	}
+	saved = fstat(fd, &facts) ? errno : 0;
+	close(fd);
+	if (saved) {
+		snprintf(reason, sizeof(reason), "cannot be examined (%s)", strerror(saved));
+		return missing(entry, saved, reason, err);
+	}
+	if (!S_ISREG(facts.st_mode))
+		return missing(entry, 0, "is not a regular file", err);
+	if (entry->size_bytes && (uint64_t)facts.st_size != entry->size_bytes) {
+		snprintf(reason, sizeof(reason),
+			 "has %" PRIu64 " bytes and the catalog says %" PRIu64,
+			 (uint64_t)facts.st_size, entry->size_bytes);
+		return missing(entry, 0, reason, err);
+	}
+	return 0;
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model.c - the table of a model's settings, and what they must be among themselves. It does not
+ * look at the model's file and knows nothing of other models. Runs where the catalog is loaded.
+ */
+#include "catalog/model.h"
+
+#include <inttypes.h>
+
+#include "config/path.h"
+
+#define WORKERS_MAX 1024
+#define MIB ((uint64_t)1 << 20)
+#define TTL_MAX_MS (UINT64_C(365) * 86400000)
+
+/* ---- checks of one value ---- */
+
+/* NAME or NAME/NAME: each of letters, digits, '.', '_', '-', beginning with a letter or digit, so
+ * that no part is "." or "..". */
+static bool is_key(const char *text, bool slash_needed)
+{
+	char first[MODEL_ID_MAX + 1];
+	const char *slash = strchr(text, '/');
+	size_t length = slash ? (size_t)(slash - text) : strlen(text);
+
+	if (strlen(text) > MODEL_ID_MAX || (slash_needed && !slash))
+		return false;
+	*(char *)mempcpy(first, text, length) = '\0';
+	return pc__is_name(first, "._-", MODEL_ID_MAX) &&
+	       (!slash || pc__is_name(slash + 1, "._-", MODEL_ID_MAX));
+}
+
+static int refine_id(const struct pc__reading *reading, void *object, char **text,
+		     struct pc_error *err)
+{
+	(void)object;
+	if (is_key(*text, false))
+		return 0;
+	return pc__setting_error(
+		reading, err,
+		"\"%.*s\" is not usable; use letters, digits, '.', '_' and '-', at "
+		"most one '/', beginning with a letter or digit, at most %d bytes",
+		(int)pc__utf8_cut(*text, strnlen(*text, 100)), *text, MODEL_ID_MAX);
+}
+
+static int refine_repo(const struct pc__reading *reading, void *object, char **text,
+		       struct pc_error *err)
+{
+	(void)object;
+	if ((*text)[0] == '\0' || is_key(*text, true))
+		return 0;
+	return pc__setting_error(reading, err, "\"%.*s\" is no repository; use \"ORG/NAME\"",
+				 (int)pc__utf8_cut(*text, strnlen(*text, 100)), *text);
+}
+
+static int refine_sha256(const struct pc__reading *reading, void *object, char **text,
+			 struct pc_error *err)
+{
+	size_t digits = strspn(*text, "0123456789abcdefABCDEF");
+
+	(void)object;
+	if ((*text)[digits] != '\0' || (digits != 64 && digits != 0))
+		return pc__setting_error(reading, err,
+					 "it is no SHA-256; use 64 hexadecimal digits, or \"\" "
+					 "while it is not known");
+	for (char *p = *text; *p; p++) {
+		if (*p >= 'A' && *p <= 'F')
+			*p = (char)(*p - 'A' + 'a');
+	}
+	return 0;
+}
+
+/* ---- the table ---- */
+
+/* clang-format off */
+static const char *const capabilities[] = {
+#define X(name, number, wire) wire,
+	PC_CAPABILITY_LIST(X)
+#undef X
+	NULL
+};
+
+#define AT(member) offsetof(struct pc__model_text, member)
+
+const struct pc__setting pc__model_settings[] = {
+	{ "model", "id", PC__SETTING_STRING, AT(id),
+	  .min = 1, .required = true, .refine = refine_id,
+	  .description = "What requests call the model; unique over all catalogs, aliases included" },
+	{ "model", "name", PC__SETTING_STRING, AT(name),
+	  .max = 256, .fallback = "",
+	  .description = "Its name for people" },
+	{ "model", "repo", PC__SETTING_STRING, AT(repo),
+	  .fallback = "", .refine = refine_repo,
+	  .description = "Its repository on the hub, \"ORG/NAME\"; empty for a local file" },
+	{ "model", "file", PC__SETTING_STRING, AT(file),
+	  .min = 1, .required = true,
+	  .description = "The file within the repository, or a path relative to the catalog's "
+			 "folder when there is no repository" },
+	{ "model", "size", PC__SETTING_SIZE, AT(size_bytes),
+	  .max = INT64_MAX, .fallback = "0",
+	  .description = "The file's size, which it must have to be loaded; 0: not known" },
+	{ "model", "sha256", PC__SETTING_STRING, AT(sha256),
+	  .fallback = "", .refine = refine_sha256,
+	  .description = "The file's SHA-256 in hexadecimal; empty: not known" },
+	{ "model", "capability", PC__SETTING_WORD, AT(capability),
+	  .required = true, .words = capabilities,
+	  .description = "What the model does" },
+	{ "model", "est_memory_allocation_mb", PC__SETTING_INTEGER, AT(est_memory_mb),
+	  .min = 1, .max = 16 * MIB, .required = true, .unit = "MiB",
+	  .description = "The memory that one worker takes, which is reserved before it starts; it "
+			 "is never guessed" },
+	{ "model", "backend", PC__SETTING_STRING, AT(backend),
+	  .min = 1, .fallback = "pool-worker",
+	  .description = "The backend that runs its workers, a [backends.NAME] of the configuration" },
+	{ "model", "device", PC__SETTING_STRING, AT(device),
+	  .fallback = "", .refine = pc__refine_device,
+	  .description = "Whose memory its workers take: \"auto\", \"cpu\", \"gpu0\" ...; empty: as "
+			 "its backend says" },
+	{ "model", "slots", PC__SETTING_INTEGER, AT(slots),
+	  .min = 1, .max = 64, .fallback = "1", .unit = "requests",
+	  .description = "How many requests one worker runs at once" },
+	{ "model", "context_tokens", PC__SETTING_INTEGER, AT(context_tokens),
+	  .max = 1 << 24, .fallback = "0", .unit = "tokens",
+	  .description = "How long a prompt and its answer may be; 0: as long as the model allows" },
+	{ "model", "aliases", PC__SETTING_STRING_LIST, AT(aliases),
+	  .max = 64, .fallback = "", .refine = refine_id,
+	  .description = "Further names for it" },
+	{ "model", "min_workers", PC__SETTING_INTEGER, AT(min_workers),
+	  .max = WORKERS_MAX, .fallback = "0", .unit = "workers",
+	  .description = "How many workers stay when it is idle" },
+	{ "model", "max_workers", PC__SETTING_INTEGER, AT(max_workers),
+	  .max = WORKERS_MAX, .fallback = "1", .unit = "workers",
+	  .description = "How many workers it may have; 0: as many as the budget holds" },
+	{ "model", "cold_start_workers", PC__SETTING_INTEGER, AT(cold_start_workers),
+	  .min = 1, .max = WORKERS_MAX, .fallback = "1", .unit = "workers",
+	  .description = "How many workers its first request starts, as far as memory allows" },
+	{ "model", "queue_capacity", PC__SETTING_INTEGER, AT(queue_capacity),
+	  .max = 1000000, .fallback = "0", .unit = "requests",
+	  .description = "How many requests may wait for it; 0: pool.queue_capacity" },
+	{ "model", "ttl", PC__SETTING_TTL, AT(ttl_ms),
+	  .max = TTL_MAX_MS, .unit = "seconds",
+	  .description = "How long its workers stay when idle, instead of "
+			 "pool.cooldown_idle_minutes; 0: not at all; negative: for ever" },
+	{ "model", "pinned", PC__SETTING_BOOLEAN, AT(pinned),
+	  .fallback = "false",
+	  .description = "Whether its workers are never evicted to make room for another model" },
+};
+/* clang-format on */
+
+const size_t pc__model_setting_count = PC_ARRAY_LEN(pc__model_settings);
+
+/* ---- checks among the values ---- */
+
+/* The reading of a key: at its value, or at the table when it is not there. */
+static struct pc__reading at_key(const struct pc__reading *reading,
+				 const struct pc__toml_value *table, const char *key)
+{
+	const struct pc__toml_value *value = pc__toml_get(table, key);
+	struct pc__reading inner = *reading;
+
+	inner.row = pc__setting_find(pc__model_settings, pc__model_setting_count, NULL, key);
+	if (value)
+		inner.source.pos = pc__toml_pos(value);
+	return inner;
+}
+
+static int check_workers(const struct pc__model_text *text, const struct pc__reading *reading,
+			 const struct pc__toml_value *table, struct pc_error *err)
+{
+	struct pc__reading inner;
+
+	if (text->max_workers == 0)
+		return 0;
+	if (text->min_workers > text->max_workers) {
+		inner = at_key(reading, table, "min_workers");
+		return pc__setting_error(&inner, err,
+					 "%" PRIu64 " is more than max_workers, %" PRIu64,
+					 text->min_workers, text->max_workers);
+	}
+	if (text->cold_start_workers > text->max_workers) {
+		inner = at_key(reading, table, "cold_start_workers");
+		return pc__setting_error(&inner, err,
+					 "%" PRIu64 " is more than max_workers, %" PRIu64,
+					 text->cold_start_workers, text->max_workers);
+	}
+	return 0;
+}
+
+static int check_backend(const struct pc__model_text *text, const struct pc_config *config,
+			 const struct pc__reading *reading, const struct pc__toml_value *table,
+			 struct pc_error *err)
+{
+	struct pc__nearest nearest = PC__NEAREST_INIT(text->backend);
+	struct pc__reading inner;
+
+	if (pc_config_backend(config, text->backend))
+		return 0;
+	inner = at_key(reading, table, "backend");
+	for (size_t i = 0; i < config->backend_count; i++)
+		pc__nearest_offer(&nearest, config->backends[i].name);
+	if (nearest.best)
+		return pc__setting_error(&inner, err,
+					 "there is no backend \"%.80s\"; did you mean \"%s\"?",
+					 text->backend, nearest.best);
+	return pc__setting_error(&inner, err,
+				 "there is no backend \"%.80s\"; define [backends.%.80s] in the "
+				 "configuration, or use \"pool-worker\"",
+				 text->backend, text->backend);
+}
+
+/* A file of a repository stays inside the repository's folder: no "", "." or ".." in it. */
+static bool is_inside(const char *file)
+{
+	for (const char *part = file;; part++) {
+		size_t length = strcspn(part, "/");
+
+		if (length == 0 || (length == 1 && part[0] == '.') ||
+		    (length == 2 && part[0] == '.' && part[1] == '.'))
+			return false;
+		part += length;
+		if (*part == '\0')
+			return true;
+	}
+}
+
+static char *joined(const char *a, const char *between, const char *b, const char *more,
+		    const char *c)
+{
+	struct pc__buf out = PC__BUF_INIT;
+
+	pc__buf_printf(&out, "%s%s%s%s%s", a, between, b, more, c);
+	return pc__buf_steal(&out);
+}
+
+/* Where the file is or would be, and the model's reference. */
+static int place_file(struct pc__model *model, const struct pc_config *config,
+		      const struct pc__reading *reading, const struct pc__toml_value *table,
+		      struct pc_error *err)
+{
+	const struct pc__model_text *text = &model->text;
+	struct pc__reading inner = at_key(reading, table, "file");
+	struct pc_error why = PC_ERROR_INIT;
+	int rc;
+
+	if (text->repo[0]) {
+		if (!is_inside(text->file))
+			return pc__setting_error(
+				&inner, err,
+				"\"%.100s\" leaves the repository; use a relative path without "
+				"\"..\"",
+				text->file);
+		model->path = joined(config->catalog_cache_dir, "/", text->repo, "/", text->file);
+		model->model_ref = joined("hf:", "", text->repo, "::file=", text->file);
+	} else {
+		rc = pc__path_absolute(text->file, reading->folder, &model->path, &why);
+		if (rc && rc != PC_E_OUT_OF_MEMORY)
+			return pc__setting_error(&inner, err, "\"%.100s\": %s", text->file,
+						 why.message);
+		if (rc == 0)
+			model->model_ref = joined("file:", "", model->path, "", "");
+	}
+	return model->path && model->model_ref ? 0 : pc_error_oom(err);
+}
+
+/* ---- one table ---- */
+
+static int read_keys(struct pc__model_text *text, const struct pc__reading *reading,
+		     const struct pc__toml_value *table, struct pc_error *err)
+{
+	struct pc__reading inner = *reading;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < pc__toml_table_size(table); i++) {
+		const struct pc__toml_entry *item = pc__toml_table_entry(table, i);
+
+		inner.row = pc__setting_find(pc__model_settings, pc__model_setting_count, NULL,
+					     item->key);
+		inner.source.pos = item->pos;
+		if (!inner.row || strlen(item->key) != item->key_length)
+			return pc__setting_unknown(&inner, item->key, pc__model_settings,
+						   pc__model_setting_count, "model", err);
+		inner.source.pos = pc__toml_pos(item->value);
+		rc = pc__setting_read_toml(&inner, item->value, text, err);
+	}
+	return rc;
+}
+
+static int read_absent_keys(struct pc__model_text *text, const struct pc__reading *reading,
+			    const struct pc__toml_value *table, struct pc_error *err)
+{
+	struct pc__reading inner = *reading;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < pc__model_setting_count; i++) {
+		inner.row = &pc__model_settings[i];
+		if (pc__toml_get(table, inner.row->key))
+			continue;
+		if (inner.row->required)
+			return pc__setting_error(&inner, err, "it is missing. %s",
+						 inner.row->description);
+		if (inner.row->fallback)
+			rc = pc__setting_read_text(&inner, inner.row->fallback, text, err);
+	}
+	return rc;
+}
+
+static enum pc_capability capability_of(const char *word)
+{
+	/* clang-format off */
+#define X(name, number, wire) if (strcmp(word, wire) == 0) return PC_CAPABILITY_##name;
+	PC_CAPABILITY_LIST(X)
+#undef X
+	/* clang-format on */
+	__builtin_unreachable(); /* the row's words come from the same list */
+}
+
+static void publish(struct pc__model *model, const struct pc__reading *reading)
+{
+	const struct pc__model_text *text = &model->text;
+
+	model->pub = (struct pc_model_entry){
+		.id = text->id,
+		.name = text->name,
+		.repo = text->repo,
+		.file = text->file,
+		.path = model->path,
+		.model_ref = model->model_ref,
+		.size_bytes = text->size_bytes,
+		.sha256 = text->sha256,
+		.capability = capability_of(text->capability),
+		.memory_bytes = text->est_memory_mb * MIB,
+		.backend = text->backend,
+		.device = text->device,
+		.slots = (uint32_t)text->slots,
+		.context_tokens = (uint32_t)text->context_tokens,
+		.aliases = (const char *const *)text->aliases.items,
+		.alias_count = text->aliases.count,
+		.min_workers = (uint32_t)text->min_workers,
+		.max_workers = (uint32_t)text->max_workers,
+		.cold_start_workers = (uint32_t)text->cold_start_workers,
+		.queue_capacity = (uint32_t)text->queue_capacity,
+		.ttl_ms = text->ttl_ms,
+		.pinned = text->pinned,
+		.source_line = reading->source.pos.line,
+	};
+}
+
+int pc__model_read(struct pc__model *model, const struct pc_config *config,
+		   const struct pc__reading *reading, const struct pc__toml_value *table,
+		   struct pc_error *err)
+{
+	struct pc__model_text *text = &model->text;
+	int rc;
+
+	text->ttl_ms = PC_TTL_UNSET;
+	rc = read_keys(text, reading, table, err);
+	if (rc == 0)
+		rc = read_absent_keys(text, reading, table, err);
+	if (rc == 0)
+		rc = check_workers(text, reading, table, err);
+	if (rc == 0)
+		rc = check_backend(text, config, reading, table, err);
+	if (rc == 0)
+		rc = place_file(model, config, reading, table, err);
+	if (rc == 0)
+		publish(model, reading);
+	return rc;
+}
+
+void pc__model_fini(struct pc__model *model)
+{
+	pc__settings_fini(pc__model_settings, pc__model_setting_count, &model->text);
+	pc_free(model->path);
+	pc_free(model->model_ref);
+}
