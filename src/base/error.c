@@ -94,7 +94,8 @@ void pc_error_prefix(struct pc_error *err, const char *fmt, ...)
 
 	size_t length = strlen(joined);
 
-	snprintf(joined + length, sizeof(joined) - length, ": %s", err->message);
+	if (snprintf(joined + length, sizeof(joined) - length, ": %s", err->message) < 0)
+		joined[length] = '\0';
 	memcpy(err->message, joined, sizeof(joined));
 	err->message[pc__utf8_cut(err->message, strlen(err->message))] = '\0';
 }

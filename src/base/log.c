@@ -86,12 +86,12 @@ void pc_log_error(enum pc_log_level level, const char *subject, const struct pc_
 
 const char *pc_log_level_name(enum pc_log_level level)
 {
-	return level_names[level];
+	return (size_t)level < PC_ARRAY_LEN(level_names) ? level_names[level] : "unknown";
 }
 
 int pc_log_level_from_name(const char *name)
 {
-	for (size_t i = 0; i < PC_ARRAY_LEN(level_names); i++) {
+	for (size_t i = 0; name && i < PC_ARRAY_LEN(level_names); i++) {
 		if (strcmp(level_names[i], name) == 0)
 			return (int)i;
 	}
@@ -100,20 +100,24 @@ int pc_log_level_from_name(const char *name)
 
 /* ---- sinks ---- */
 
-/* A line being built; what does not fit is dropped, and room for the line's end is always kept. */
+/*
+ * A line being built. A piece that does not fit is left out whole, and so is whatever comes after
+ * it: a line may end early, but has no holes. Room for its end is always kept.
+ */
 struct line {
 	char text[LINE_MAX_BYTES];
 	size_t length;
+	bool full;
 };
 
-#define LINE_TAIL 4 /* `"}` and the newline */
+#define LINE_TAIL 2 /* `}` and the newline */
 
 static void line_put(struct line *line, const char *text, size_t length)
 {
-	size_t room = sizeof(line->text) - LINE_TAIL - line->length;
-
-	if (length > room)
-		length = pc__utf8_cut(text, room);
+	if (length > sizeof(line->text) - LINE_TAIL - line->length)
+		line->full = true;
+	if (line->full)
+		return;
 	memcpy(line->text + line->length, text, length);
 	line->length += length;
 }
@@ -138,44 +142,51 @@ static void line_put_time(struct line *line, int64_t wall_ms)
 	line_put(line, text, length);
 }
 
-/* Bytes that would break the line or, where it is quoted, the quoting, are escaped as JSON does it.
+/* The length of the UTF-8 sequence at `text`, or 0 where there is none. */
+static size_t sequence_length(const char *text)
+{
+	size_t rest = strnlen(text, 4);
+
+	for (size_t length = 1; length <= rest; length++) {
+		if (pc__utf8_valid_prefix(text, length) == length)
+			return length;
+	}
+	return 0;
+}
+
+/*
+ * Characters that would break the line or, where it is quoted, the quoting, are escaped as JSON
+ * does it; so are all control characters, U+0080 to U+009F among them, for a terminal obeys them.
+ * What is not UTF-8 is shown as U+FFFD.
  */
 static void line_put_escaped(struct line *line, const char *text, bool quoted)
 {
-	size_t length = strlen(text);
-
-	for (size_t i = 0; i < length;) {
-		unsigned char c = (unsigned char)text[i];
+	while (*text) {
+		unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
+		size_t step = sequence_length(text);
 		char escape[8];
 
-		if (quoted && (c == '"' || c == '\\')) {
-			snprintf(escape, sizeof(escape), "\\%c", c);
-		} else if (c == '\n') {
-			snprintf(escape, sizeof(escape), "\\n");
-		} else if (c < 0x20 || c == 0x7f) {
-			snprintf(escape, sizeof(escape), "\\u%04x", c);
-		} else {
-			size_t step = 1;
-
-			if (c >= 0x80) {
-				size_t rest = length - i > 4 ? 4 : length - i;
-
-				for (step = 2; step <= rest; step++) {
-					if (pc__utf8_valid_prefix(text + i, step) == step)
-						break;
-				}
-				if (step > rest) { /* not UTF-8: show the byte as U+FFFD */
-					line_puts(line, "\xef\xbf\xbd");
-					i++;
-					continue;
-				}
-			}
-			line_put(line, text + i, step);
-			i += step;
+		if (step == 0) {
+			line_puts(line, "\xef\xbf\xbd");
+			text++;
 			continue;
 		}
-		line_puts(line, escape);
-		i++;
+		if (quoted && (c == '"' || c == '\\'))
+			snprintf(escape, sizeof(escape), "\\%c", c);
+		else if (c == '\n')
+			snprintf(escape, sizeof(escape), "\\n");
+		else if (c < 0x20 || c == 0x7f)
+			snprintf(escape, sizeof(escape), "\\u%04x", c);
+		else if (c == 0xc2 && next < 0xa0)
+			snprintf(escape, sizeof(escape), "\\u%04x", next);
+		else
+			escape[0] = '\0';
+
+		if (escape[0])
+			line_puts(line, escape);
+		else
+			line_put(line, text, step);
+		text += step;
 	}
 }
 
@@ -199,7 +210,7 @@ void pc_log_sink_human(void *ctx, const struct pc_log_record *record)
 
 	line_put_time(&line, record->wall_ms);
 	line_puts(&line, " ");
-	line_puts(&line, level_names[record->level]);
+	line_puts(&line, pc_log_level_name(record->level));
 	line_puts(&line, record->level == PC_LOG_INFO || record->level == PC_LOG_WARN ? "  " : " ");
 	line_puts(&line, record->subject);
 	line_puts(&line, " ");
@@ -232,8 +243,10 @@ static void line_put_member_whole(struct line *line, const char *key, const char
 	size_t before = line->length;
 
 	line_put_member(line, key, value);
-	if (line->length == sizeof(line->text) - LINE_TAIL)
+	if (line->full) {
 		line->length = before;
+		line->full = false;
+	}
 }
 
 void pc_log_sink_json(void *ctx, const struct pc_log_record *record)
@@ -243,7 +256,7 @@ void pc_log_sink_json(void *ctx, const struct pc_log_record *record)
 	line_puts(&line, "{\"ts\":\"");
 	line_put_time(&line, record->wall_ms);
 	line_puts(&line, "\"");
-	line_put_member(&line, "level", level_names[record->level]);
+	line_put_member(&line, "level", pc_log_level_name(record->level));
 	line_put_member(&line, "subject", record->subject);
 	line_put_member_whole(&line, "message", record->message);
 	for (size_t i = 0; i < record->field_count; i++)

@@ -299,7 +299,8 @@ const char *pc__format_duration(uint64_t ns, char out[32])
 {
 	double ms = (double)ns / 1e6;
 
-	if (ns < 1000000)
+	/* 999.95 and more would be printed as 1000. */
+	if (ns < 999950)
 		format_tenths(out, 32, (double)ns / 1e3, "us");
 	else if (ms < 999.95)
 		format_tenths(out, 32, ms, "ms");
