@@ -15,8 +15,8 @@
  *
  * Life of a ticket:   submit -> waiting -> granted -> release           (one lease)
  *                                       -> rejected                     (the reject action)
- *                                       -> cancel                       (no action; the caller
- * knows) Every ticket ends in exactly one of release, reject, cancel (invariant I2), and the brain
+ *                                       -> cancel                       (no action)
+ * Every ticket ends in exactly one of release, reject, cancel (invariant I2), and the brain
  * never looks at it again.
  *
  * Life of a worker:   spawn -> spawning -> ready -> stopping -> gone
@@ -39,6 +39,7 @@ PC_BEGIN_DECLS
 struct pc_ledger;
 struct pc_sched;
 struct pc_sched_model; /* the brain's record of a registered model; a stable handle */
+struct pc_sched_worker;
 
 /* ---- what the body provides ---- */
 
@@ -69,9 +70,9 @@ struct pc_sched_driver {
 	/* Start a worker; answer with worker_ready, or worker_failed and worker_gone. */
 	void (*spawn)(void *ctx, const struct pc_spawn_order *order);
 	/*
-	 * Stop a worker; answer with worker_gone once it and its memory are gone. Sent once per
-	 * worker, and a second time with force when leases were still held and the drain is over.
-	 * `force`: leases may still be held, end it anyway.
+	 * Stop a worker; answer with worker_gone once it and its memory are gone. Without force
+	 * no lease is held any more. With force leases may still be held: end it anyway. Sent at
+	 * most twice per worker, the second time with force, to insist.
 	 */
 	void (*stop)(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force);
 	/* The ticket is now a lease of one slot of this worker, until pc_sched_release. */
@@ -109,6 +110,9 @@ PC_API void pc_sched_destroy(struct pc_sched *sched);
 
 /* ---- models ---- */
 
+/* For idle_ttl_ns: what the settings say (cooldown_idle_ns). */
+#define PC_IDLE_TTL_DEFAULT (PC_TIME_NEVER - 1)
+
 struct pc_model_spec {
 	const char *key;       /* copied; unique, UTF-8, 1..255 bytes */
 	void *owner;	       /* the body's own record, handed back in spawn orders and views */
@@ -120,10 +124,10 @@ struct pc_model_spec {
 	uint32_t max_workers;  /* 0: as many as the budget holds */
 	uint32_t cold_start_workers; /* at least 1 */
 	uint32_t queue_capacity;     /* tickets that may wait, at least 1 */
-	uint64_t idle_ttl_ns; /* how long a worker may idle; PC_TIME_NEVER: for ever; 0: not at all
-			       */
-	uint64_t start_timeout_ns; /* spawn to ready */
-	bool pinned;		   /* never evicted, never cooled down */
+	uint64_t idle_ttl_ns;	     /* how long a worker may idle; PC_TIME_NEVER: for ever; 0: it
+					goes after its last lease; PC_IDLE_TTL_DEFAULT */
+	uint64_t start_timeout_ns;   /* spawn to ready */
+	bool pinned;		     /* never evicted, never cooled down */
 };
 
 /*
@@ -137,6 +141,13 @@ PC_API int pc_sched_add_model(struct pc_sched *sched, const struct pc_model_spec
 PC_API struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, const char *key);
 
 /* ---- events ---- */
+
+/* A place in one of the brain's ordered sets. It is here because tickets carry two of them. */
+struct pc_link {
+	struct pc_link *up, *left, *right;
+	uint64_t key, tie;
+	uint32_t weight; /* 0: in no set */
+};
 
 enum pc_priority { PC_PRIORITY_INTERACTIVE = 0, PC_PRIORITY_BATCH = 1 };
 
@@ -154,13 +165,13 @@ struct pc_ticket {
 
 	/* The brain's, from here on. */
 	struct {
-		struct pc_ticket *queue_links[3];
-		struct pc_ticket *deadline_links[3];
+		struct pc_link queue_place;
+		struct pc_link deadline_place;
 		uint64_t submitted_ns;
-		uint64_t sequence;
-		void *worker;
+		uint64_t deadline_ns; /* never 0 */
+		uint64_t granted_ns;
+		struct pc_sched_worker *worker;
 		uint32_t state;
-		uint32_t reserved;
 	} brain;
 };
 
@@ -214,7 +225,8 @@ PC_API uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t
 /*
  * Asks for one worker as if a request had come, unless one is there or on its way. Errors:
  * INSUFFICIENT_MEMORY (with needed_bytes, free_bytes, holders), MODEL_BACKOFF, SHUTTING_DOWN.
- * `ret_worker_id`: the new or the existing worker.
+ * `ret_worker_id`: the new or the existing worker; 0 when idle workers of other models were
+ * stopped for it and it follows as soon as they are gone.
  */
 PC_API int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 			 uint64_t *ret_worker_id, struct pc_error *err);

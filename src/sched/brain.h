@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * brain.h - the brain's state, for the files of this room only. The drawings of the state machines
+ * and the numbered invariants stand at the top of sched.c.
+ *
+ * Everything is owned by the body's lock (see poolcore/sched.h); there is nothing atomic here.
+ */
+#ifndef SCHED_BRAIN_H
+#define SCHED_BRAIN_H
+
+#include <assert.h>
+
+#include <poolcore/memory.h>
+#include <poolcore/sched.h>
+
+#include "sched/set.h"
+
+enum ticket_state { TICKET_OVER, TICKET_WAITING, TICKET_GRANTED };
+
+enum worker_state {
+	WORKER_SPAWNING,
+	WORKER_READY,
+	WORKER_DRAINING, /* gets no more leases; stop follows when the last one ends */
+	WORKER_STOPPING, /* stop was sent */
+	WORKER_GONE,	 /* only its leases are left */
+	WORKER_STATES,
+};
+
+struct pc_sched_worker {
+	struct pc_link by_id;	    /* sched->workers, until it is gone */
+	struct pc_link by_model;    /* model->workers, likewise */
+	struct pc_link free_place;  /* model->free: ready with a free slot, best choice first */
+	struct pc_link idle_place;  /* device->idle: may be evicted, least recently used first */
+	struct pc_link start_place; /* sched->starting: by the end of its start timeout */
+	struct pc_sched_model *model;
+	uint64_t id;
+	enum worker_state state;
+	enum pc_stop_reason stop_reason;
+	bool forced; /* stop was sent with force */
+	unsigned device;
+	uint32_t leases;
+	uint64_t reserved_bytes;
+	uint64_t served;
+	uint64_t start_deadline_ns;
+	uint64_t spawned_ns;
+	uint64_t ready_ns;
+	uint64_t last_used_ns;
+	uint64_t last_use; /* sched->uses at its last lease or return; orders what last_used_ns ties
+			    */
+	struct pc_sched_worker *next_victim; /* while room is being made */
+};
+
+struct pc_sched_model {
+	struct pc_link by_order; /* sched->models */
+	struct pc_link by_hash;	 /* sched->models_by_hash */
+	struct pc_link by_want;	 /* sched->wanting: needs a worker that does not fit yet */
+	struct pc_link by_retry; /* sched->retries: its back-off ends */
+	struct pc_sched *sched;
+	struct pc_model_spec spec; /* spec.key is ours */
+	uint64_t need_bytes;	   /* spec.memory_bytes, or more once a worker has measured more */
+
+	struct pc__set queue;	/* waiting tickets, next one first */
+	struct pc__set workers; /* not gone, by id */
+	struct pc__set free;
+	uint32_t in_state[WORKER_STATES];
+	uint32_t leases;
+	uint32_t chosen;	/* victims among its workers while room is being made */
+	bool load_asked;	/* an operator wants one worker and there was no room yet */
+	bool room_is_coming;	/* somebody was told to stop so that its worker will fit */
+	bool keep_floor;	/* loaded by request or operator: min_workers are kept */
+	uint64_t last_busy_ns;	/* when a lease last ended or a worker became ready */
+	uint64_t lease_mean_ns; /* moving average of how long leases last, for Retry-After */
+
+	uint32_t failures_in_row;
+	uint64_t retry_ns;	  /* no spawn before; 0 when not backing off */
+	struct pc_error *failure; /* the last cause; allocated before the first spawn */
+};
+
+struct device {
+	struct pc__set idle;
+	uint64_t idle_bytes;	 /* reserved by the workers in idle */
+	uint64_t leaving_bytes;	 /* reserved by workers that were told to stop */
+	uint64_t promised_bytes; /* kept for models that wait for room, by the last settle_room */
+};
+
+/* Conversations and the workers that know them: a cache, direct-mapped; wrong entries do no harm.
+ */
+enum { AFFINITY_ENTRIES = 4096 };
+struct affinity_entry {
+	uint64_t key;
+	uint64_t worker_id;
+};
+
+struct pc_sched {
+	struct pc_sched_settings settings;
+	struct pc_sched_driver driver;
+	void *driver_ctx;
+	struct pc_ledger *ledger;
+	unsigned device_count;
+	struct device devices[PC_DEVICE_MAX];
+
+	uint64_t now_ns; /* the latest time any event brought */
+	bool inside;	 /* an event function runs */
+
+	struct pc__set models; /* by order of registration */
+	struct pc__set models_by_hash;
+	struct pc__set workers;	  /* not gone, by id */
+	struct pc__set starting;  /* spawning workers by the end of their start timeout */
+	struct pc__set deadlines; /* waiting tickets by deadline */
+	struct pc__set retries;	  /* models by the end of their back-off */
+	struct pc__set wanting;	  /* models that want a worker, by since when */
+	struct affinity_entry *affinity;
+
+	uint64_t last_worker_id;
+	uint64_t last_sequence; /* of tickets and of wants */
+	uint64_t uses;
+	uint64_t random;
+	uint64_t leases; /* of gone workers too */
+
+	bool room_changed;	 /* settle_room has something to look at */
+	bool pressed;		 /* some device is over its budget */
+	uint64_t recheck_ns;	 /* when to look at the wanting models again anyway */
+	uint64_t maintenance_ns; /* PC_TIME_NEVER while there is no worker */
+	bool draining;
+	uint64_t drain_ns; /* PC_TIME_NEVER when not draining, and after it has passed */
+
+	struct pc_sched_counters counters;
+};
+
+/* ---- small questions ---- */
+
+static inline uint32_t pc__live_workers(const struct pc_sched_model *model)
+{
+	return model->in_state[WORKER_SPAWNING] + model->in_state[WORKER_READY];
+}
+
+static inline uint32_t pc__waiting(const struct pc_sched_model *model)
+{
+	return pc__set_count(&model->queue);
+}
+
+static inline bool pc__is_backing_off(const struct pc_sched_model *model)
+{
+	return model->retry_ns > model->sched->now_ns;
+}
+
+static inline bool pc__is_breaker_open(const struct pc_sched_model *model)
+{
+	return pc__is_backing_off(model) &&
+	       model->failures_in_row >= model->sched->settings.breaker_failures;
+}
+
+/* ---- queue.c: tickets ---- */
+
+void pc__admit(struct pc_sched_model *model, struct pc_ticket *ticket);
+/* Takes a waiting ticket out of its queue, in state `over`; tells nobody. */
+void pc__withdraw(struct pc_ticket *ticket);
+/* Hands free slots to waiting tickets until one of them runs out (invariant I4). */
+void pc__dispatch(struct pc_sched_model *model);
+/* Ends a lease; the worker may be gone already. */
+void pc__return_lease(struct pc_ticket *ticket, enum pc_outcome outcome);
+void pc__reject(struct pc_sched *sched, struct pc_ticket *ticket, const struct pc_error *err);
+void pc__reject_waiting(struct pc_sched_model *model, const struct pc_error *err);
+void pc__expire_tickets(struct pc_sched *sched);
+
+/* ---- worker.c: workers ---- */
+
+/* Spawns a worker on a device if it can be reserved and recorded. */
+bool pc__spawn(struct pc_sched_model *model, unsigned device);
+struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t id);
+/* Puts the worker into exactly the sets that its state and its leases call for. */
+void pc__file_worker(struct pc_sched_worker *worker);
+void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes);
+/* Lets it go: at once, or when its leases are over unless `force`. Again with force: insists. */
+void pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool force);
+/* It broke: retires it by force if need be, and the model backs off. */
+void pc__worker_broke(struct pc_sched_worker *worker, enum pc_stop_reason why,
+		      const struct pc_error *cause);
+void pc__worker_gone(struct pc_sched_worker *worker, const struct pc_error *cause);
+void pc__expire_starting(struct pc_sched *sched);
+
+/* ---- place.c: which model gets a worker, where, and who makes room ---- */
+
+/* Whether the model should have one more worker than it has or is getting (rules 1, 2, 3). */
+bool pc__needs_worker(const struct pc_sched_model *model);
+bool pc__could_ever_fit(const struct pc_sched_model *model);
+/* Asks for what the model needs; settle_room sees to it before the event function returns. */
+void pc__want(struct pc_sched_model *model);
+void pc__settle_room(struct pc_sched *sched);
+/* The allowed device with the most bytes free of its budget. */
+unsigned pc__best_device(const struct pc_sched_model *model);
+
+/* ---- explain.c: sentences ---- */
+
+void pc__explain_memory(const struct pc_sched_model *model, struct pc_error *err);
+void pc__explain_timeout(const struct pc_ticket *ticket, struct pc_error *err);
+void pc__explain_queue_full(const struct pc_sched_model *model, struct pc_error *err);
+void pc__explain_backoff(const struct pc_sched_model *model, struct pc_error *err);
+void pc__explain_load_failure(const struct pc_sched_model *model, struct pc_error *err);
+void pc__explain_overdue(const struct pc_sched_worker *worker, struct pc_error *err);
+void pc__explain_shutdown(const struct pc_sched_model *model, struct pc_error *err);
+
+/* ---- model.c ---- */
+
+void pc__free_models(struct pc_sched *sched);
+
+#endif

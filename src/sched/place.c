@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * place.c - which model gets one more worker, on which device, and who makes room for it.
+ *
+ * Every spawn goes through settle_room, the one place where models compete for memory. It grants
+ * nothing and talks to no ticket except those whose model can never fit. Runs at the end of event
+ * functions, and only when something changed that may help somebody.
+ *
+ * The room note. Models that need a worker stand in one line (sched->wanting), longest first. Each
+ * in turn is spawned if it fits into what is free and not promised to those before it. If it does
+ * not fit:
+ *  - where stopping workers will leave enough, that room is promised to it;
+ *  - else idle workers of other models are stopped for it (rule 5), and their room is promised;
+ *  - else, if it has no worker at all and has waited max_wait, the emptiest device is promised to
+ *    it, so that smaller models do not overtake it for ever. Before that they may, because memory
+ *    that nobody uses helps nobody; and when that did not help for as long again, it goes to the
+ *    end of the line.
+ * Promises are made anew each time and bind only those further back in the line.
+ */
+#include "sched/brain.h"
+
+/*
+ * Other brains may share the ledger, and allocations may fail: neither is followed by an event
+ * here, so while somebody wants room it is looked for this often. A guess; change freely.
+ */
+#define RECHECK_NS (250 * PC_NS_PER_MS)
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* ---- the predicates ---- */
+
+bool pc__needs_worker(const struct pc_sched_model *model)
+{
+	uint32_t live = pc__live_workers(model);
+	bool may_have_more = model->spec.max_workers == 0 || live < model->spec.max_workers;
+
+	if (pc__is_backing_off(model) || !may_have_more)
+		return false;
+	if (live == 0 && (model->queue.first || model->load_asked))
+		return true; /* cold start */
+	if (model->sched->draining)
+		return false;
+	if (model->queue.first && model->in_state[WORKER_SPAWNING] == 0)
+		return true; /* growth: somebody waits, so all slots are taken (I4) */
+	return model->keep_floor && live < model->spec.min_workers;
+}
+
+static bool is_cold(const struct pc_sched_model *model)
+{
+	return pc__live_workers(model) == 0;
+}
+
+static uint64_t in_line_ns(const struct pc_sched_model *model)
+{
+	return model->sched->now_ns - model->by_want.key;
+}
+
+static bool has_waited_long(const struct pc_sched_model *model)
+{
+	return in_line_ns(model) >= model->sched->settings.max_wait_ns;
+}
+
+/* A model that serves already unloads another only when its queue has stood still for long. */
+static bool may_evict(const struct pc_sched_model *model)
+{
+	return is_cold(model) ? model->queue.first || model->load_asked
+			      : model->queue.first && has_waited_long(model);
+}
+
+static bool may_be_evicted(const struct pc_sched_worker *victim, const struct pc_sched_model *by)
+{
+	const struct pc_sched *sched = by->sched;
+	const struct pc_sched_model *owner = victim->model;
+	uint64_t resident_ns = sched->now_ns - victim->ready_ns;
+
+	return owner != by && pc__live_workers(owner) - owner->chosen > owner->spec.min_workers &&
+	       (resident_ns >= sched->settings.min_residency_ns || has_waited_long(by));
+}
+
+/* ---- devices ---- */
+
+static bool is_allowed(const struct pc_sched_model *model, unsigned device)
+{
+	return device < model->sched->device_count && (model->spec.device_mask >> device & 1);
+}
+
+static uint64_t budget_of(const struct pc_sched *sched, unsigned device)
+{
+	struct pc_device_account account;
+
+	pc_ledger_account(sched->ledger, device, &account);
+	return account.budget_bytes;
+}
+
+static uint64_t free_bytes(const struct pc_sched *sched, unsigned device)
+{
+	struct pc_device_account account;
+
+	pc_ledger_account(sched->ledger, device, &account);
+	return less(account.budget_bytes, account.reserved_bytes);
+}
+
+/* What will be there for the next in line when everybody who was told to stop has gone. */
+static uint64_t coming_bytes(const struct pc_sched *sched, unsigned device)
+{
+	const struct device *d = &sched->devices[device];
+	struct pc_device_account account;
+
+	pc_ledger_account(sched->ledger, device, &account);
+	return less(less(account.budget_bytes, less(account.reserved_bytes, d->leaving_bytes)),
+		    d->promised_bytes);
+}
+
+bool pc__could_ever_fit(const struct pc_sched_model *model)
+{
+	for (unsigned d = 0; d < model->sched->device_count; d++) {
+		if (is_allowed(model, d) && budget_of(model->sched, d) >= model->need_bytes)
+			return true;
+	}
+	return false;
+}
+
+unsigned pc__best_device(const struct pc_sched_model *model)
+{
+	unsigned best = PC_DEVICE_MAX;
+
+	for (unsigned d = 0; d < model->sched->device_count; d++) {
+		if (is_allowed(model, d) &&
+		    (best == PC_DEVICE_MAX ||
+		     free_bytes(model->sched, d) > free_bytes(model->sched, best)))
+			best = d;
+	}
+	return best;
+}
+
+/* ---- spawning what fits ---- */
+
+static bool spawn_if_it_fits(struct pc_sched_model *model)
+{
+	const struct pc_sched *sched = model->sched;
+	uint64_t best_bytes = 0;
+	int best = -1;
+
+	for (unsigned d = 0; d < sched->device_count; d++) {
+		uint64_t bytes = less(free_bytes(sched, d), sched->devices[d].promised_bytes);
+
+		if (is_allowed(model, d) && bytes >= model->need_bytes && bytes > best_bytes) {
+			best = (int)d;
+			best_bytes = bytes;
+		}
+	}
+	return best >= 0 && pc__spawn(model, (unsigned)best);
+}
+
+/* Spawns all that the model needs; false when something of it did not fit. */
+static bool grow(struct pc_sched_model *model)
+{
+	bool extras = pc__needs_worker(model) && is_cold(model) && model->queue.first &&
+		      !model->sched->draining;
+
+	while (pc__needs_worker(model)) {
+		if (!spawn_if_it_fits(model))
+			return false;
+	}
+	/* Rule 2: further warm ones, which nobody has to make room for. */
+	while (extras && pc__live_workers(model) < model->spec.cold_start_workers &&
+	       (model->spec.max_workers == 0 || pc__live_workers(model) < model->spec.max_workers))
+		extras = spawn_if_it_fits(model);
+	return true;
+}
+
+/* ---- the line ---- */
+
+void pc__want(struct pc_sched_model *model)
+{
+	struct pc_sched *sched = model->sched;
+
+	if (pc__linked(&model->by_want))
+		return;
+	pc__set_insert(&sched->wanting, &model->by_want, sched->now_ns, ++sched->last_sequence);
+	sched->room_changed = true;
+}
+
+static void leave_line(struct pc_sched_model *model)
+{
+	pc__set_remove(&model->sched->wanting, &model->by_want);
+}
+
+static void go_to_the_end(struct pc_sched_model *model)
+{
+	leave_line(model);
+	pc__want(model);
+}
+
+/* ---- making room ---- */
+
+struct victims {
+	struct pc_sched_worker *list; /* through next_victim, most recently used first */
+	uint64_t bytes;
+	uint32_t count;
+};
+
+static void choose_victim(struct victims *victims, struct pc_sched_worker *worker)
+{
+	worker->next_victim = victims->list;
+	worker->model->chosen++;
+	victims->list = worker;
+	victims->bytes += worker->reserved_bytes;
+	victims->count++;
+}
+
+static struct pc_sched_worker *spare_first(struct victims *victims, struct pc_sched_worker **slot)
+{
+	struct pc_sched_worker *worker = *slot;
+
+	*slot = worker->next_victim;
+	worker->next_victim = NULL;
+	worker->model->chosen--;
+	victims->bytes -= worker->reserved_bytes;
+	victims->count--;
+	return worker;
+}
+
+/*
+ * Idle workers whose going frees `bytes`, or none: the least recently used that together suffice,
+ * without those that turn out not to be needed.
+ */
+static struct victims choose_victims(const struct pc_sched_model *by, unsigned device,
+				     uint64_t bytes)
+{
+	const struct device *d = &by->sched->devices[device];
+	struct victims victims = { .count = 0 };
+
+	if (d->idle_bytes < bytes)
+		return victims;
+	for (struct pc_link *link = d->idle.first; link && victims.bytes < bytes;
+	     link = pc__set_next(link)) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  idle_place);
+
+		if (may_be_evicted(worker, by))
+			choose_victim(&victims, worker);
+	}
+
+	bool enough = victims.bytes >= bytes;
+
+	for (struct pc_sched_worker **slot = &victims.list; *slot;) {
+		if (!enough || victims.bytes - (*slot)->reserved_bytes >= bytes)
+			spare_first(&victims, slot);
+		else
+			slot = &(*slot)->next_victim;
+	}
+	return victims;
+}
+
+static void spare_all(struct victims *victims)
+{
+	while (victims->list)
+		spare_first(victims, &victims->list);
+}
+
+static void evict(struct victims *victims)
+{
+	while (victims->list)
+		pc__retire(spare_first(victims, &victims->list), PC_STOP_EVICTED, false);
+}
+
+/* The device where the fewest have to go, or -1. */
+static int device_to_clear(const struct pc_sched_model *model)
+{
+	const struct pc_sched *sched = model->sched;
+	uint32_t fewest = UINT32_MAX;
+	int best = -1;
+
+	for (unsigned d = 0; d < sched->device_count; d++) {
+		if (!is_allowed(model, d) || budget_of(sched, d) < model->need_bytes)
+			continue;
+
+		struct victims victims = choose_victims(
+			model, d, less(model->need_bytes, coming_bytes(sched, d)));
+
+		if (victims.count > 0 && victims.count < fewest) {
+			fewest = victims.count;
+			best = (int)d;
+		}
+		spare_all(&victims);
+	}
+	return best;
+}
+
+/* The allowed device, large enough, with the most room on its way; -1 when none is large enough. */
+static int device_to_wait_for(const struct pc_sched_model *model)
+{
+	const struct pc_sched *sched = model->sched;
+	int best = -1;
+
+	for (unsigned d = 0; d < sched->device_count; d++) {
+		if (is_allowed(model, d) && budget_of(sched, d) >= model->need_bytes &&
+		    (best < 0 || coming_bytes(sched, d) > coming_bytes(sched, (unsigned)best)))
+			best = (int)d;
+	}
+	return best;
+}
+
+/*
+ * A device on which the worker will fit when all who were told to stop have gone, which may be
+ * done right here; -1 when there is none.
+ */
+static int clear_device(const struct pc_sched_model *model, unsigned roomiest)
+{
+	if (coming_bytes(model->sched, roomiest) >= model->need_bytes)
+		return (int)roomiest;
+
+	int device = may_evict(model) ? device_to_clear(model) : -1;
+
+	if (device >= 0) {
+		uint64_t coming = coming_bytes(model->sched, (unsigned)device);
+		struct victims victims = choose_victims(model, (unsigned)device,
+							model->need_bytes - coming);
+
+		evict(&victims);
+	}
+	return device;
+}
+
+static void give_up(struct pc_sched_model *model)
+{
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (!is_cold(model))
+		return;
+	pc__explain_memory(model, &err);
+	pc__reject_waiting(model, &err);
+	model->load_asked = false;
+}
+
+/* It does not fit now. See the room note. */
+static void make_room(struct pc_sched_model *model)
+{
+	struct pc_sched *sched = model->sched;
+	int roomiest = device_to_wait_for(model);
+	int device = roomiest < 0 ? -1 : clear_device(model, (unsigned)roomiest);
+
+	model->room_is_coming = device >= 0;
+	if (roomiest < 0)
+		give_up(model);
+	else if (device >= 0)
+		sched->devices[device].promised_bytes += model->need_bytes;
+	else if (!is_cold(model) || !may_evict(model) || !has_waited_long(model))
+		return;
+	else if (in_line_ns(model) / 2 > sched->settings.max_wait_ns)
+		go_to_the_end(model);
+	else
+		sched->devices[roomiest].promised_bytes += model->need_bytes;
+}
+
+/* ---- pressure: a budget was lowered, or somebody took more than was reserved ---- */
+
+static bool is_over(const struct pc_sched *sched, unsigned device)
+{
+	struct pc_device_account account;
+
+	pc_ledger_account(sched->ledger, device, &account);
+	return less(account.reserved_bytes, sched->devices[device].leaving_bytes) >
+	       account.budget_bytes;
+}
+
+/* Rule 11: idle workers go first. Leased ones follow when they become idle. */
+static void relieve(struct pc_sched *sched, unsigned device)
+{
+	struct pc__set *idle = &sched->devices[device].idle;
+
+	while (is_over(sched, device) && idle->first) {
+		pc__retire(pc__container_of(idle->first, struct pc_sched_worker, idle_place),
+			   PC_STOP_PRESSURE, false);
+	}
+	sched->pressed |= is_over(sched, device);
+}
+
+/* ---- all of it ---- */
+
+void pc__settle_room(struct pc_sched *sched)
+{
+	struct pc_link *next;
+
+	sched->pressed = false;
+	for (unsigned d = 0; d < sched->device_count; d++) {
+		sched->devices[d].promised_bytes = 0;
+		relieve(sched, d);
+	}
+	for (struct pc_link *link = sched->wanting.first; link; link = next) {
+		struct pc_sched_model *model = pc__container_of(link, struct pc_sched_model,
+								by_want);
+
+		next = pc__set_next(link);
+		if (grow(model))
+			leave_line(model);
+		else
+			make_room(model);
+	}
+	sched->room_changed = false;
+	sched->recheck_ns = sched->wanting.first ? pc_time_add(sched->now_ns, RECHECK_NS)
+						 : PC_TIME_NEVER;
+}

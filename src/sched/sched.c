@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sched.c - the brain's events: what each of them changes, and what follows from it. See
+ * poolcore/sched.h for the contract, and the other files of this room for the parts: queue.c
+ * (tickets), worker.c (workers and failures), place.c (memory), explain.c (sentences), views.c.
+ *
+ * It has no thread, clock, lock, I/O or log. It allocates in create, add_model and when it spawns;
+ * a spawn that cannot be recorded is not done, and tried again at a later tick.
+ *
+ * The life of a ticket (states in brain.h):
+ *
+ *                 admit: no slot free        dispatch: a slot is free
+ *    OVER ──────────────► WAITING ───────────────► GRANTED ──────────► OVER
+ *     ▲ │                    │                        ▲   return_lease
+ *     │ └────────────────────┼────────────────────────┘
+ *     │   admit: a slot is free
+ *     └──────────────────────┘ reject (deadline, cause, shutdown) or withdraw (cancel)
+ *
+ * The life of a worker; `move` in worker.c makes every transition, and none leads back:
+ *
+ *                 worker_ready             retire with leases
+ *    SPAWNING ───────────────► READY ───────────────────────► DRAINING
+ *        │ retire, broke         │ retire, broke                 │ last lease ended, broke, forced
+ *        └──────────────► STOPPING ◄─────────────────────────────┘
+ *                            │ worker_gone (from every state; a failure unless STOPPING)
+ *                            ▼
+ *                           GONE   the record stays until its leases are returned
+ *
+ * After each event the models it touched are served: free slots are handed out (rule 6), and if
+ * more workers are called for, the model stands in line for room (rules 2, 3). Before the event
+ * function returns, settle_room lets that line move (rules 4, 5).
+ *
+ * Invariants; assertions cite them, the simulator checks them from outside after every step:
+ *  I1 Per device the sum of reservations never exceeds the budget, except by a lowered limit or a
+ *     worker that measured more than was reserved; then idle workers go, and nothing is spawned.
+ *  I2 Each ticket gets exactly one outcome.
+ *  I3 Leases of a worker never exceed its slots; only ready workers get grants.
+ *  I4 No ticket waits while a worker of its model has a free slot.
+ *  I5 Order within a class is kept; batch is not starved (the order note in queue.c).
+ *  I6 One cold start per model at a time.
+ *  I7 A leased worker is never evicted.
+ *  I8 Worker ids are never reused.
+ *  I9 With no requests, every model reaches min_workers and every byte comes back.
+ *  I10 Nothing waits, starts or drains without a deadline (next_deadline knows them all).
+ */
+#include <string.h>
+
+#include "sched/brain.h"
+
+/* ---- what follows from an event ---- */
+
+/* Stops every worker that nobody needs any more. */
+static void let_go(struct pc_sched_model *model, enum pc_stop_reason why)
+{
+	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link))
+		pc__retire(pc__container_of(link, struct pc_sched_worker, by_model), why, false);
+}
+
+static struct pc_sched_worker *least_recently_used(const struct pc_sched_model *model)
+{
+	struct pc_link *last = pc__set_last(&model->free);
+
+	return last ? pc__container_of(last, struct pc_sched_worker, free_place) : NULL;
+}
+
+/* A model that may not idle at all: its workers go as soon as their last lease is over. */
+static void stop_used(struct pc_sched_model *model)
+{
+	while (pc__live_workers(model) > model->spec.min_workers) {
+		struct pc_sched_worker *worker = pc__container_of(
+			model->free.first, struct pc_sched_worker, free_place);
+
+		if (!model->free.first || worker->leases > 0 || worker->served == 0)
+			return;
+		pc__retire(worker, PC_STOP_IDLE, false);
+	}
+}
+
+static void serve(struct pc_sched_model *model)
+{
+	pc__dispatch(model);
+	if (model->sched->draining && !model->queue.first)
+		let_go(model, PC_STOP_SHUTDOWN);
+	else if (model->spec.idle_ttl_ns == 0 && !model->spec.pinned)
+		stop_used(model);
+	if (pc__needs_worker(model))
+		pc__want(model);
+}
+
+static void serve_all(struct pc_sched *sched)
+{
+	for (struct pc_link *link = sched->models.first; link; link = pc__set_next(link))
+		serve(pc__container_of(link, struct pc_sched_model, by_order));
+}
+
+/* ---- the frame of every event ---- */
+
+static void enter(struct pc_sched *sched, uint64_t now_ns)
+{
+	assert(!sched->inside && "an action called an event function");
+	sched->inside = true;
+	if (now_ns > sched->now_ns)
+		sched->now_ns = now_ns;
+}
+
+static uint64_t earlier(uint64_t a_ns, const struct pc__set *set)
+{
+	return set->first && set->first->key < a_ns ? set->first->key : a_ns;
+}
+
+/* I10: whatever lasts has its end in here. */
+uint64_t pc_sched_next_deadline(const struct pc_sched *sched)
+{
+	uint64_t next_ns = sched->drain_ns;
+
+	next_ns = earlier(next_ns, &sched->deadlines);
+	next_ns = earlier(next_ns, &sched->starting);
+	next_ns = earlier(next_ns, &sched->retries);
+	if (sched->recheck_ns < next_ns)
+		next_ns = sched->recheck_ns;
+	if (sched->workers.first && sched->maintenance_ns < next_ns)
+		next_ns = sched->maintenance_ns;
+	return next_ns;
+}
+
+static uint64_t leave(struct pc_sched *sched)
+{
+	if (sched->room_changed)
+		pc__settle_room(sched);
+	sched->inside = false;
+	return pc_sched_next_deadline(sched);
+}
+
+/* ---- requests ---- */
+
+uint64_t pc_sched_submit(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket)
+{
+	enter(sched, now_ns);
+	assert(ticket->brain.state == TICKET_OVER); /* I2 */
+	sched->counters.submitted++;
+	if (!ticket->model) {
+		struct pc_error err = PC_ERROR_INIT;
+
+		pc_error_set(&err, PC_E_INVALID_ARGUMENT, "a request must name its model");
+		pc__reject(sched, ticket, &err);
+		return leave(sched);
+	}
+	pc__admit(ticket->model, ticket);
+	if (ticket->model->queue.first)
+		serve(ticket->model);
+	return leave(sched);
+}
+
+uint64_t pc_sched_cancel(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket)
+{
+	enter(sched, now_ns);
+	pc__withdraw(ticket);
+	sched->counters.cancelled++;
+	serve(ticket->model);
+	return leave(sched);
+}
+
+uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket,
+			  enum pc_outcome outcome)
+{
+	enter(sched, now_ns);
+	pc__return_lease(ticket, outcome);
+	serve(ticket->model);
+	return leave(sched);
+}
+
+/* ---- workers ---- */
+
+uint64_t pc_sched_worker_ready(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+			       uint64_t measured_bytes)
+{
+	enter(sched, now_ns);
+
+	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
+
+	if (worker) {
+		pc__worker_ready(worker, measured_bytes);
+		serve(worker->model);
+	}
+	return leave(sched);
+}
+
+uint64_t pc_sched_worker_failed(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+				const struct pc_error *cause)
+{
+	enter(sched, now_ns);
+
+	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
+
+	if (worker) {
+		pc__worker_broke(worker, PC_STOP_FAILED, cause);
+		serve(worker->model);
+	}
+	return leave(sched);
+}
+
+uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+			      const struct pc_error *cause)
+{
+	enter(sched, now_ns);
+
+	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
+
+	if (worker) {
+		struct pc_sched_model *model = worker->model;
+
+		pc__worker_gone(worker, cause);
+		serve(model);
+	}
+	return leave(sched);
+}
+
+uint64_t pc_sched_limit_changed(struct pc_sched *sched, uint64_t now_ns, unsigned device,
+				uint64_t budget_bytes)
+{
+	enter(sched, now_ns);
+	if (device < sched->device_count) {
+		pc_ledger_set_budget(sched->ledger, device, budget_bytes);
+		sched->room_changed = true;
+	}
+	return leave(sched);
+}
+
+/* ---- time ---- */
+
+/* Rule 8: one worker per interval, of models that have been idle as a whole. */
+static void cool_down(struct pc_sched_model *model)
+{
+	const struct pc_sched *sched = model->sched;
+	uint64_t ttl_ns = model->spec.idle_ttl_ns == PC_IDLE_TTL_DEFAULT
+				  ? sched->settings.cooldown_idle_ns
+				  : model->spec.idle_ttl_ns;
+
+	if (model->spec.pinned || ttl_ns == PC_TIME_NEVER)
+		return;
+	if (model->leases > 0 || model->in_state[WORKER_SPAWNING] > 0 ||
+	    pc__live_workers(model) <= model->spec.min_workers)
+		return;
+	if (sched->now_ns - model->last_busy_ns >= ttl_ns)
+		pc__retire(least_recently_used(model), PC_STOP_IDLE, false);
+}
+
+static void maintain(struct pc_sched *sched)
+{
+	if (!sched->workers.first || sched->now_ns < sched->maintenance_ns)
+		return;
+	sched->maintenance_ns = pc_time_add(sched->now_ns, sched->settings.maintenance_interval_ns);
+	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link)) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_id);
+
+		/* Each model once: at its first worker. */
+		if (worker->model->workers.first == &worker->by_model)
+			cool_down(worker->model);
+	}
+}
+
+/* The end of a shutdown's patience. */
+static void end_drain(struct pc_sched *sched)
+{
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (sched->now_ns < sched->drain_ns)
+		return;
+	sched->drain_ns = PC_TIME_NEVER;
+	for (struct pc_link *link = sched->models.first; link; link = pc__set_next(link)) {
+		struct pc_sched_model *model = pc__container_of(link, struct pc_sched_model,
+								by_order);
+
+		pc_error_clear(&err);
+		pc__explain_shutdown(model, &err);
+		pc__reject_waiting(model, &err);
+	}
+	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link)) {
+		pc__retire(pc__container_of(link, struct pc_sched_worker, by_id), PC_STOP_SHUTDOWN,
+			   true);
+	}
+}
+
+static void end_backoffs(struct pc_sched *sched)
+{
+	while (sched->retries.first && sched->retries.first->key <= sched->now_ns) {
+		struct pc_sched_model *model = pc__container_of(sched->retries.first,
+								struct pc_sched_model, by_retry);
+
+		pc__set_remove(&sched->retries, &model->by_retry);
+		serve(model);
+	}
+}
+
+uint64_t pc_sched_tick(struct pc_sched *sched, uint64_t now_ns)
+{
+	enter(sched, now_ns);
+	pc__expire_tickets(sched);
+	pc__expire_starting(sched);
+	end_backoffs(sched);
+	end_drain(sched);
+	maintain(sched);
+	if (sched->recheck_ns <= sched->now_ns)
+		sched->room_changed = true;
+	return leave(sched);
+}
+
+uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t deadline_ns)
+{
+	enter(sched, now_ns);
+	sched->draining = true;
+	sched->drain_ns = deadline_ns;
+	serve_all(sched);
+	end_drain(sched);
+	return leave(sched);
+}
+
+/* ---- operator ---- */
+
+/* The worker that a load can point at: a ready one, or else the first that is on its way. */
+static uint64_t worker_at_hand(const struct pc_sched_model *model)
+{
+	const struct pc_link *link = model->workers.first;
+
+	for (; link; link = pc__set_next(link)) {
+		const struct pc_sched_worker *worker = pc__container_of(
+			link, struct pc_sched_worker, by_model);
+
+		if (worker->state == WORKER_SPAWNING || worker->state == WORKER_READY)
+			return worker->id;
+	}
+	return 0;
+}
+
+static int load(struct pc_sched_model *model, uint64_t *ret_worker_id, struct pc_error *err)
+{
+	struct pc_sched *sched = model->sched;
+
+	if (sched->draining) {
+		return pc_error_set(err, PC_E_SHUTTING_DOWN,
+				    "the pool is shutting down and does not load '%s'",
+				    model->spec.key);
+	}
+	if (pc__live_workers(model) == 0 && pc__is_backing_off(model)) {
+		pc__explain_backoff(model, err);
+		return PC_E_MODEL_BACKOFF;
+	}
+	if (pc__live_workers(model) == 0) {
+		model->load_asked = true;
+		model->room_is_coming = false;
+		pc__want(model);
+		pc__settle_room(sched);
+	}
+	*ret_worker_id = worker_at_hand(model);
+	if (*ret_worker_id != 0 || model->room_is_coming)
+		return 0;
+	model->load_asked = false;
+	pc__explain_memory(model, err);
+	return PC_E_INSUFFICIENT_MEMORY;
+}
+
+int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
+		  uint64_t *ret_worker_id, struct pc_error *err)
+{
+	uint64_t worker_id = 0;
+
+	enter(sched, now_ns);
+
+	int rc = load(model, &worker_id, err);
+
+	leave(sched);
+	if (rc == 0)
+		*ret_worker_id = worker_id;
+	return rc;
+}
+
+int pc_sched_stop_worker(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id, bool force,
+			 struct pc_error *err)
+{
+	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
+
+	if (!worker) {
+		return pc_error_set(err, PC_E_WORKER_NOT_FOUND, "there is no worker %llu",
+				    (unsigned long long)worker_id);
+	}
+	enter(sched, now_ns);
+	worker->model->keep_floor = false; /* until the model is asked for again */
+	pc__retire(worker, PC_STOP_REQUESTED, force);
+	serve(worker->model);
+	leave(sched);
+	return 0;
+}
+
+/* ---- birth and end ---- */
+
+void pc_sched_settings_init(struct pc_sched_settings *settings)
+{
+	*settings = (struct pc_sched_settings){
+		.request_timeout_ns = 30 * PC_NS_PER_SEC,
+		.maintenance_interval_ns = 60 * PC_NS_PER_SEC,
+		.cooldown_idle_ns = 60 * PC_NS_PER_SEC,
+		.min_residency_ns = 5 * PC_NS_PER_SEC,
+		.max_wait_ns = 10 * PC_NS_PER_SEC,
+		.batch_ageing_ns = 60 * PC_NS_PER_SEC,
+		.backoff_min_ns = 1 * PC_NS_PER_SEC,
+		.backoff_max_ns = 60 * PC_NS_PER_SEC,
+		.breaker_failures = 5,
+		.seed = 1,
+	};
+}
+
+static int check_arguments(const struct pc_sched_settings *settings,
+			   const struct pc_sched_driver *driver, const struct pc_ledger *ledger,
+			   struct pc_error *err)
+{
+	if (!ledger)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "a brain needs a ledger");
+	if (!driver || !driver->spawn || !driver->stop || !driver->grant || !driver->reject) {
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a brain needs a driver with all four actions");
+	}
+	if (settings->request_timeout_ns == 0 || settings->maintenance_interval_ns == 0 ||
+	    settings->breaker_failures == 0) {
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "request_timeout_ns, maintenance_interval_ns and "
+				    "breaker_failures must be more than 0");
+	}
+	if (settings->backoff_min_ns == 0 || settings->backoff_min_ns > settings->backoff_max_ns) {
+		return pc_error_set(
+			err, PC_E_INVALID_ARGUMENT,
+			"backoff_min_ns must be more than 0 and at most backoff_max_ns");
+	}
+	return 0;
+}
+
+int pc_sched_create(const struct pc_sched_settings *settings, const struct pc_sched_driver *driver,
+		    void *driver_ctx, struct pc_ledger *ledger, struct pc_sched **ret_sched,
+		    struct pc_error *err)
+{
+	if (check_arguments(settings, driver, ledger, err))
+		return PC_E_INVALID_ARGUMENT;
+
+	struct pc_sched *sched = pc_calloc(1, sizeof(*sched));
+
+	if (!sched)
+		return pc_error_oom(err);
+	sched->affinity = pc_calloc(AFFINITY_ENTRIES, sizeof(*sched->affinity));
+	if (!sched->affinity) {
+		pc_free(sched);
+		return pc_error_oom(err);
+	}
+	sched->settings = *settings;
+	sched->driver = *driver;
+	sched->driver_ctx = driver_ctx;
+	sched->ledger = ledger;
+	sched->device_count = pc_ledger_device_count(ledger);
+	sched->random = settings->seed;
+	sched->recheck_ns = PC_TIME_NEVER;
+	sched->maintenance_ns = PC_TIME_NEVER;
+	sched->drain_ns = PC_TIME_NEVER;
+	*ret_sched = sched;
+	return 0;
+}
+
+void pc_sched_destroy(struct pc_sched *sched)
+{
+	if (!sched)
+		return;
+	assert(!sched->deadlines.first && sched->leases == 0); /* I2 */
+	while (sched->workers.first) {
+		struct pc_sched_worker *worker = pc__container_of(sched->workers.first,
+								  struct pc_sched_worker, by_id);
+
+		pc_ledger_release(sched->ledger, worker->device, worker->reserved_bytes);
+		pc__set_remove(&sched->workers, &worker->by_id);
+		pc_free(worker);
+	}
+	pc__free_models(sched);
+	pc_free(sched->affinity);
+	pc_free(sched);
+}

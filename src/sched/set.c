@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * set.c - ordered sets as weight-balanced trees. No allocation, no recursion, no callbacks.
+ *
+ * Every link knows how many links its subtree holds (weight), which balances the tree and answers
+ * "how many are ahead of me" as well. The balance is that of Hirai and Yamamoto, "Balancing
+ * weight-balanced trees", Journal of Functional Programming 21 (2011): with the parameters (3, 2)
+ * one single or double rotation per level restores it after any insertion or removal, and the
+ * depth stays logarithmic.
+ */
+#include "sched/set.h"
+
+#include <assert.h>
+
+enum { DELTA = 3, GAMMA = 2 };
+
+static uint32_t weight_of(const struct pc_link *link)
+{
+	return link ? link->weight : 0;
+}
+
+static bool is_before(const struct pc_link *a, const struct pc_link *b)
+{
+	return a->key != b->key ? a->key < b->key : a->tie < b->tie;
+}
+
+static void reweigh(struct pc_link *link)
+{
+	link->weight = 1 + weight_of(link->left) + weight_of(link->right);
+}
+
+/* Puts `heir` (may be NULL) where `link` hangs; link's own pointers stay. */
+static void replace(struct pc__set *set, const struct pc_link *link, struct pc_link *heir)
+{
+	if (!link->up)
+		set->root = heir;
+	else if (link->up->left == link)
+		link->up->left = heir;
+	else
+		link->up->right = heir;
+	if (heir)
+		heir->up = link->up;
+}
+
+static void rotate_left(struct pc__set *set, struct pc_link *link)
+{
+	struct pc_link *riser = link->right;
+
+	replace(set, link, riser);
+	link->right = riser->left;
+	if (link->right)
+		link->right->up = link;
+	riser->left = link;
+	link->up = riser;
+	reweigh(link);
+	reweigh(riser);
+}
+
+static void rotate_right(struct pc__set *set, struct pc_link *link)
+{
+	struct pc_link *riser = link->left;
+
+	replace(set, link, riser);
+	link->left = riser->right;
+	if (link->left)
+		link->left->up = link;
+	riser->right = link;
+	link->up = riser;
+	reweigh(link);
+	reweigh(riser);
+}
+
+/* Restores weights and balance from `link` up to the root. */
+static void rebalance(struct pc__set *set, struct pc_link *link)
+{
+	for (; link; link = link->up) {
+		uint32_t left = weight_of(link->left) + 1, right = weight_of(link->right) + 1;
+
+		link->weight = left + right - 1;
+		if (right > DELTA * left) {
+			struct pc_link *heavy = link->right;
+
+			if (weight_of(heavy->left) + 1 >= GAMMA * (weight_of(heavy->right) + 1))
+				rotate_right(set, heavy);
+			rotate_left(set, link);
+			link = link->up;
+		} else if (left > DELTA * right) {
+			struct pc_link *heavy = link->left;
+
+			if (weight_of(heavy->right) + 1 >= GAMMA * (weight_of(heavy->left) + 1))
+				rotate_left(set, heavy);
+			rotate_right(set, link);
+			link = link->up;
+		}
+	}
+}
+
+void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uint64_t tie)
+{
+	struct pc_link **slot = &set->root, *up = NULL;
+
+	assert(!pc__linked(link));
+	*link = (struct pc_link){ .key = key, .tie = tie, .weight = 1 };
+	while (*slot) {
+		up = *slot;
+		slot = is_before(link, up) ? &up->left : &up->right;
+	}
+	link->up = up;
+	*slot = link;
+	if (!set->first || is_before(link, set->first))
+		set->first = link;
+	rebalance(set, up);
+}
+
+void pc__set_remove(struct pc__set *set, struct pc_link *link)
+{
+	struct pc_link *lowest; /* where the tree got lighter */
+
+	if (!pc__linked(link))
+		return;
+	if (set->first == link)
+		set->first = pc__set_next(link);
+	if (!link->left || !link->right) {
+		lowest = link->up;
+		replace(set, link, link->left ? link->left : link->right);
+	} else {
+		/* The successor has no left child: it leaves its place and takes this one. */
+		struct pc_link *heir = link->right;
+
+		while (heir->left)
+			heir = heir->left;
+		lowest = heir->up == link ? heir : heir->up;
+		replace(set, heir, heir->right);
+		replace(set, link, heir);
+		heir->left = link->left;
+		heir->left->up = heir;
+		heir->right = link->right;
+		if (heir->right)
+			heir->right->up = heir;
+	}
+	rebalance(set, lowest);
+	*link = (struct pc_link){ .weight = 0 };
+}
+
+void pc__set_place(struct pc__set *set, struct pc_link *link, bool member, uint64_t key,
+		   uint64_t tie)
+{
+	if (member && pc__linked(link) && link->key == key && link->tie == tie)
+		return;
+	pc__set_remove(set, link);
+	if (member)
+		pc__set_insert(set, link, key, tie);
+}
+
+struct pc_link *pc__set_last(const struct pc__set *set)
+{
+	struct pc_link *link = set->root;
+
+	while (link && link->right)
+		link = link->right;
+	return link;
+}
+
+struct pc_link *pc__set_next(const struct pc_link *link)
+{
+	if (link->right) {
+		for (link = link->right; link->left; link = link->left)
+			;
+		return (struct pc_link *)link;
+	}
+	while (link->up && link->up->right == link)
+		link = link->up;
+	return link->up;
+}
+
+struct pc_link *pc__set_at_least(const struct pc__set *set, uint64_t key, uint64_t tie)
+{
+	const struct pc_link wanted = { .key = key, .tie = tie };
+	struct pc_link *found = NULL;
+
+	for (struct pc_link *link = set->root; link;) {
+		if (is_before(link, &wanted)) {
+			link = link->right;
+		} else {
+			found = link;
+			link = link->left;
+		}
+	}
+	return found;
+}
+
+uint32_t pc__set_rank(const struct pc_link *link)
+{
+	uint32_t before = weight_of(link->left);
+
+	for (; link->up; link = link->up) {
+		if (link->up->right == link)
+			before += 1 + weight_of(link->up->left);
+	}
+	return before;
+}

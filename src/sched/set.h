@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * set.h - ordered sets: the one container of the brain.
+ *
+ * A set keeps links in the order of (key, tie), smallest first. The links live inside what they
+ * order (a ticket, a worker, a model), so that nothing is ever allocated for membership, and an
+ * object is in as many sets as it has links. A zeroed link is in no set. Everything below is
+ * logarithmic at worst, except first, last, count and linked, which are constant or a single
+ * descent.
+ */
+#ifndef SCHED_SET_H
+#define SCHED_SET_H
+
+#include <poolcore/sched.h>
+
+struct pc__set {
+	struct pc_link *root;
+	struct pc_link *first; /* NULL when empty */
+};
+
+/* The object around a link. */
+#define pc__container_of(link, type, member) ((type *)((char *)(link)-offsetof(type, member)))
+
+static inline bool pc__linked(const struct pc_link *link)
+{
+	return link->weight != 0;
+}
+
+static inline uint32_t pc__set_count(const struct pc__set *set)
+{
+	return set->root ? set->root->weight : 0;
+}
+
+/* (key, tie) must differ from every other in the set; the link must be in none. */
+void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uint64_t tie);
+/* Does nothing to a link that is in no set. */
+void pc__set_remove(struct pc__set *set, struct pc_link *link);
+/* Makes membership and position what they should be, and moves nothing when they are so already. */
+void pc__set_place(struct pc__set *set, struct pc_link *link, bool member, uint64_t key,
+		   uint64_t tie);
+
+struct pc_link *pc__set_last(const struct pc__set *set);
+struct pc_link *pc__set_next(const struct pc_link *link);
+/* The first link that is not before (key, tie), or NULL. */
+struct pc_link *pc__set_at_least(const struct pc__set *set, uint64_t key, uint64_t tie);
+/* How many links of its set stand before this one. */
+uint32_t pc__set_rank(const struct pc_link *link);
+
+#endif

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker.c - the life of a worker, from reservation to the return of its memory, and what a
+ * model's failures do to it (back-off, breaker). The drawing is in sched.c.
+ *
+ * Which model deserves a worker, and where, is place.c's question. Runs inside event functions
+ * only.
+ */
+#include "sched/brain.h"
+
+/* ---- filing: the sets a worker is in follow from its state ---- */
+
+static void file_idle(struct pc_sched_worker *worker, bool idle)
+{
+	struct device *device = &worker->model->sched->devices[worker->device];
+	struct pc_sched *sched = worker->model->sched;
+	bool was_idle = pc__linked(&worker->idle_place);
+	uint64_t since_ns = worker->last_used_ns > worker->ready_ns ? worker->last_used_ns
+								    : worker->ready_ns;
+
+	pc__set_place(&device->idle, &worker->idle_place, idle, since_ns, worker->id);
+	if (idle && !was_idle) {
+		device->idle_bytes += worker->reserved_bytes;
+		if (sched->wanting.first || sched->pressed)
+			sched->room_changed = true;
+	} else if (!idle && was_idle) {
+		device->idle_bytes -= worker->reserved_bytes;
+	}
+}
+
+void pc__file_worker(struct pc_sched_worker *worker)
+{
+	struct pc_sched_model *model = worker->model;
+	bool ready = worker->state == WORKER_READY;
+
+	/* Rule 7: fewest leases, then most recently used. */
+	pc__set_place(&model->free, &worker->free_place,
+		      ready && worker->leases < model->spec.slots, worker->leases,
+		      ~worker->last_use);
+	pc__set_place(&model->sched->starting, &worker->start_place,
+		      worker->state == WORKER_SPAWNING, worker->start_deadline_ns, worker->id);
+	file_idle(worker, ready && worker->leases == 0 && !model->spec.pinned);
+}
+
+/* The only function that changes a worker's state. */
+static void move(struct pc_sched_worker *worker, enum worker_state state)
+{
+	assert(state > worker->state); /* no way leads back */
+	worker->model->in_state[worker->state]--;
+	worker->model->in_state[state]++;
+	worker->state = state;
+	pc__file_worker(worker);
+}
+
+struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t id)
+{
+	struct pc_link *link = pc__set_at_least(&sched->workers, id, 0);
+
+	return link && link->key == id ? pc__container_of(link, struct pc_sched_worker, by_id)
+				       : NULL;
+}
+
+/* ---- spawn and ready ---- */
+
+static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned device)
+{
+	struct pc_sched *sched = model->sched;
+
+	if (!model->failure)
+		model->failure = pc_calloc(1, sizeof(*model->failure));
+
+	struct pc_sched_worker *worker = model->failure ? pc_calloc(1, sizeof(*worker)) : NULL;
+
+	if (!worker)
+		return NULL;
+	/* Rule 4: nothing is spawned that is not reserved (I1). */
+	if (!pc_ledger_reserve(sched->ledger, device, model->need_bytes)) {
+		pc_free(worker);
+		return NULL;
+	}
+	worker->model = model;
+	worker->id = ++sched->last_worker_id; /* I8 */
+	worker->device = device;
+	worker->reserved_bytes = model->need_bytes;
+	worker->spawned_ns = sched->now_ns;
+	worker->start_deadline_ns = pc_time_add(sched->now_ns, model->spec.start_timeout_ns);
+	return worker;
+}
+
+bool pc__spawn(struct pc_sched_model *model, unsigned device)
+{
+	struct pc_sched *sched = model->sched;
+	struct pc_sched_worker *worker = new_worker(model, device);
+
+	if (!worker)
+		return false;
+	sched->counters.spawned++;
+	if (pc__live_workers(model) == 0)
+		sched->counters.cold_starts++;
+	if (!sched->workers.first) {
+		sched->maintenance_ns = pc_time_add(sched->now_ns,
+						    sched->settings.maintenance_interval_ns);
+	}
+	model->load_asked = false;
+	model->in_state[WORKER_SPAWNING]++;
+	pc__set_insert(&sched->workers, &worker->by_id, worker->id, 0);
+	pc__set_insert(&model->workers, &worker->by_model, worker->id, 0);
+	pc__file_worker(worker);
+
+	const struct pc_spawn_order order = {
+		.worker_id = worker->id,
+		.model = model,
+		.model_owner = model->spec.owner,
+		.model_key = model->spec.key,
+		.device = device,
+		.reserved_bytes = worker->reserved_bytes,
+		.slots = model->spec.slots,
+		.deadline_ns = worker->start_deadline_ns,
+	};
+
+	sched->driver.spawn(sched->driver_ctx, &order);
+	return true;
+}
+
+static void true_up(struct pc_sched_worker *worker, uint64_t measured_bytes)
+{
+	struct pc_sched *sched = worker->model->sched;
+
+	if (measured_bytes == 0 || measured_bytes == worker->reserved_bytes)
+		return;
+	pc_ledger_true_up(sched->ledger, worker->device, worker->reserved_bytes, measured_bytes);
+	worker->reserved_bytes = measured_bytes;
+	/* The next one will need as much; less than the catalog says is not believed. */
+	if (measured_bytes > worker->model->need_bytes)
+		worker->model->need_bytes = measured_bytes;
+	sched->room_changed = true;
+}
+
+void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes)
+{
+	struct pc_sched_model *model = worker->model;
+
+	if (worker->state != WORKER_SPAWNING)
+		return; /* it was told to stop meanwhile, or says it twice */
+	true_up(worker, measured_bytes);
+	worker->ready_ns = model->sched->now_ns;
+	worker->last_use = ++model->sched->uses;
+	model->last_busy_ns = model->sched->now_ns;
+	model->keep_floor = true;
+	move(worker, WORKER_READY);
+}
+
+/* ---- stop and gone ---- */
+
+static void send_stop(struct pc_sched_worker *worker, bool force)
+{
+	struct pc_sched *sched = worker->model->sched;
+
+	worker->forced = force;
+	sched->driver.stop(sched->driver_ctx, worker->id, worker->stop_reason, force);
+}
+
+void pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool force)
+{
+	struct pc_sched *sched = worker->model->sched;
+
+	if (worker->state == WORKER_STOPPING) {
+		if (force && !worker->forced)
+			send_stop(worker, true);
+		return;
+	}
+	worker->stop_reason = why;
+	if (worker->leases > 0 && !force) {
+		if (worker->state != WORKER_DRAINING)
+			move(worker, WORKER_DRAINING);
+		return;
+	}
+	if (why == PC_STOP_EVICTED || why == PC_STOP_PRESSURE) {
+		assert(worker->leases == 0 && !worker->model->spec.pinned); /* I7 */
+		sched->counters.evicted++;
+	}
+	move(worker, WORKER_STOPPING);
+	sched->devices[worker->device].leaving_bytes += worker->reserved_bytes;
+	send_stop(worker, force);
+}
+
+/* ---- failures ---- */
+
+/* splitmix64 (Steele, Lea, Flood 2014): the jitter needs a seed, not a cipher. */
+static uint64_t next_random(struct pc_sched *sched)
+{
+	uint64_t z = sched->random += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+/* Rule 9: doubling from the minimum to the maximum, up to a quarter shorter by chance. */
+static uint64_t backoff_ns(struct pc_sched *sched, uint32_t failures)
+{
+	const struct pc_sched_settings *settings = &sched->settings;
+	uint64_t delay_ns = settings->backoff_min_ns;
+
+	for (uint32_t i = 1; i < failures && delay_ns < settings->backoff_max_ns; i++)
+		delay_ns = pc_time_add(delay_ns, delay_ns);
+	if (delay_ns > settings->backoff_max_ns)
+		delay_ns = settings->backoff_max_ns;
+	return delay_ns - next_random(sched) % (delay_ns / 4 + 1);
+}
+
+static void back_off(struct pc_sched_model *model, const struct pc_error *cause)
+{
+	struct pc_sched *sched = model->sched;
+
+	sched->counters.failed_workers++;
+	if (model->failures_in_row < UINT32_MAX)
+		model->failures_in_row++;
+	model->retry_ns = pc_time_add(sched->now_ns, backoff_ns(sched, model->failures_in_row));
+	model->load_asked = false;
+	pc__set_remove(&sched->retries, &model->by_retry);
+	pc__set_insert(&sched->retries, &model->by_retry, model->retry_ns, model->by_order.key);
+	if (cause && cause->code) {
+		*model->failure = *cause;
+	} else {
+		pc_error_clear(model->failure);
+		pc_error_set(model->failure, PC_E_WORKER_FAILED, "the worker ended without a word");
+	}
+}
+
+/* What becomes of those who wait, when the last worker of their model has broken. */
+static void tell_waiting(struct pc_sched_model *model, bool while_loading)
+{
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (!model->queue.first || pc__live_workers(model) > 0)
+		return;
+	if (while_loading)
+		pc__explain_load_failure(model, &err);
+	else if (pc__is_breaker_open(model))
+		pc__explain_backoff(model, &err);
+	else
+		return; /* nothing of theirs was lost; the next worker serves them */
+	pc__reject_waiting(model, &err);
+}
+
+void pc__worker_broke(struct pc_sched_worker *worker, enum pc_stop_reason why,
+		      const struct pc_error *cause)
+{
+	struct pc_sched_model *model = worker->model;
+	bool while_loading = worker->state == WORKER_SPAWNING;
+
+	if (worker->state == WORKER_STOPPING)
+		return;
+	back_off(model, cause);
+	pc__retire(worker, why, worker->leases > 0);
+	tell_waiting(model, while_loading);
+}
+
+/* Takes it off the books; leases may be left, whose returns free the record. */
+static void strike(struct pc_sched_worker *worker)
+{
+	struct pc_sched_model *model = worker->model;
+	struct pc_sched *sched = model->sched;
+
+	if (worker->state == WORKER_STOPPING)
+		sched->devices[worker->device].leaving_bytes -= worker->reserved_bytes;
+	pc_ledger_release(sched->ledger, worker->device, worker->reserved_bytes);
+	sched->room_changed = true;
+	pc__set_remove(&sched->workers, &worker->by_id);
+	pc__set_remove(&model->workers, &worker->by_model);
+	move(worker, WORKER_GONE);
+	model->in_state[WORKER_GONE]--;
+	if (worker->leases == 0)
+		pc_free(worker);
+}
+
+void pc__worker_gone(struct pc_sched_worker *worker, const struct pc_error *cause)
+{
+	struct pc_sched_model *model = worker->model;
+	bool asked = worker->state == WORKER_STOPPING;
+	bool while_loading = worker->state == WORKER_SPAWNING;
+
+	strike(worker);
+	if (asked)
+		return;
+	back_off(model, cause);
+	tell_waiting(model, while_loading);
+}
+
+void pc__expire_starting(struct pc_sched *sched)
+{
+	while (sched->starting.first && sched->starting.first->key <= sched->now_ns) {
+		struct pc_sched_worker *worker = pc__container_of(
+			sched->starting.first, struct pc_sched_worker, start_place);
+		struct pc_error cause = PC_ERROR_INIT;
+
+		pc__explain_overdue(worker, &cause);
+		pc__worker_broke(worker, PC_STOP_OVERDUE, &cause);
+	}
+}

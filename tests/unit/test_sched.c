@@ -1,0 +1,1010 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scenarios of the brain's rules. A scripted body writes down every action as a line; a scenario
+ * tells events and compares the lines. Times are seconds of a clock that only the script moves.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <poolcore/memory.h>
+#include <poolcore/sched.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+#define SEC PC_NS_PER_SEC
+
+/* ---- the scripted body ---- */
+
+enum { TICKETS = 64 };
+
+static struct body {
+	struct pc_ledger *ledger;
+	struct pc_sched *sched;
+	uint64_t now_ns;
+	uint64_t next_ns; /* what the last event returned */
+	char log[16384];
+	struct pc_error last_error;
+	struct pc_ticket tickets[TICKETS];
+} body;
+
+__attribute__((format(printf, 1, 2))) static void note(const char *fmt, ...)
+{
+	size_t length = strlen(body.log);
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(body.log + length, sizeof(body.log) - length, fmt, args);
+	va_end(args);
+}
+
+static void on_spawn(void *ctx, const struct pc_spawn_order *order)
+{
+	(void)ctx;
+	note("spawn %llu '%s' on %u\n", (unsigned long long)order->worker_id, order->model_key,
+	     order->device);
+}
+
+static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
+{
+	static const char *const reasons[] = { "idle",	  "evicted",  "requested", "failed",
+					       "overdue", "pressure", "shutdown" };
+
+	(void)ctx;
+	note("stop %llu %s%s\n", (unsigned long long)worker_id, reasons[why],
+	     force ? " force" : "");
+}
+
+static void on_grant(void *ctx, struct pc_ticket *ticket, uint64_t worker_id)
+{
+	(void)ctx;
+	note("grant t%d %llu\n", (int)(ticket - body.tickets), (unsigned long long)worker_id);
+}
+
+static void on_reject(void *ctx, struct pc_ticket *ticket, const struct pc_error *err)
+{
+	(void)ctx;
+	note("reject t%d %s\n", (int)(ticket - body.tickets), pc_error_name(err->code));
+	body.last_error = *err;
+}
+
+static const struct pc_sched_driver driver = { on_spawn, on_stop, on_grant, on_reject };
+
+#define expect(text) \
+	do { \
+		assert_string_equal(body.log, text); \
+		body.log[0] = '\0'; \
+	} while (0)
+
+/* ---- events, short ---- */
+
+static void submit_with(int ticket, struct pc_sched_model *model, enum pc_priority priority,
+			uint64_t timeout_ns, uint64_t affinity)
+{
+	struct pc_ticket *t = &body.tickets[ticket];
+
+	memset(t, 0, sizeof(*t));
+	t->model = model;
+	t->priority = priority;
+	t->deadline_ns = timeout_ns ? body.now_ns + timeout_ns : 0;
+	t->affinity = affinity;
+	body.next_ns = pc_sched_submit(body.sched, body.now_ns, t);
+}
+
+static void submit(int ticket, struct pc_sched_model *model)
+{
+	submit_with(ticket, model, PC_PRIORITY_INTERACTIVE, 0, 0);
+}
+
+static void release(int ticket)
+{
+	body.next_ns = pc_sched_release(body.sched, body.now_ns, &body.tickets[ticket],
+					PC_OUTCOME_OK);
+}
+
+static void cancel(int ticket)
+{
+	body.next_ns = pc_sched_cancel(body.sched, body.now_ns, &body.tickets[ticket]);
+}
+
+static void ready(uint64_t worker)
+{
+	body.next_ns = pc_sched_worker_ready(body.sched, body.now_ns, worker, 0);
+}
+
+static void gone(uint64_t worker)
+{
+	body.next_ns = pc_sched_worker_gone(body.sched, body.now_ns, worker, NULL);
+}
+
+static void failed(uint64_t worker, int code, const char *text)
+{
+	struct pc_error cause = PC_ERROR_INIT;
+
+	pc_error_set(&cause, code, "%s", text);
+	body.next_ns = pc_sched_worker_failed(body.sched, body.now_ns, worker, &cause);
+}
+
+/* Lets time pass, ticking whenever the brain asked for it. */
+static void pass(uint64_t ns)
+{
+	uint64_t until_ns = body.now_ns + ns;
+
+	while (body.next_ns <= until_ns) {
+		if (body.next_ns > body.now_ns)
+			body.now_ns = body.next_ns;
+		body.next_ns = pc_sched_tick(body.sched, body.now_ns);
+		assert_true(body.next_ns > body.now_ns);
+	}
+	body.now_ns = until_ns;
+}
+
+/* ---- set-up ---- */
+
+static struct pc_model_spec spec_of(const char *key, uint64_t memory_bytes)
+{
+	return (struct pc_model_spec){
+		.key = key,
+		.device_mask = 1,
+		.memory_bytes = memory_bytes,
+		.slots = 1,
+		.max_workers = 1,
+		.cold_start_workers = 1,
+		.queue_capacity = 64,
+		.idle_ttl_ns = PC_IDLE_TTL_DEFAULT,
+		.start_timeout_ns = 120 * SEC,
+	};
+}
+
+static struct pc_sched_model *add(const struct pc_model_spec *spec)
+{
+	struct pc_sched_model *model = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+
+	assert_int_equal(pc_sched_add_model(body.sched, spec, &model, &err), 0);
+	return model;
+}
+
+static struct pc_sched_model *add_simple(const char *key, uint64_t memory_bytes)
+{
+	struct pc_model_spec spec = spec_of(key, memory_bytes);
+
+	return add(&spec);
+}
+
+static uint64_t reserved(unsigned device)
+{
+	struct pc_device_account account;
+
+	pc_ledger_account(body.ledger, device, &account);
+	return account.reserved_bytes;
+}
+
+static int setup(void **state)
+{
+	struct pc_sched_settings settings;
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	memset(&body, 0, sizeof(body));
+	body.now_ns = 1000 * SEC;
+	body.next_ns = PC_TIME_NEVER;
+	pc_sched_settings_init(&settings);
+	assert_int_equal(pc_ledger_create(&body.ledger, &err), 0);
+	assert_int_equal(pc_ledger_add_device(body.ledger, "cpu", 10 * GIB, 8 * GIB, &err), 0);
+	assert_int_equal(pc_ledger_add_device(body.ledger, "gpu0", 4 * GIB, 4 * GIB, &err), 1);
+	return pc_sched_create(&settings, &driver, NULL, body.ledger, &body.sched, &err);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pc_sched_destroy(body.sched);
+	assert_int_equal(reserved(0), 0);
+	assert_int_equal(reserved(1), 0);
+	pc_ledger_destroy(body.ledger);
+	return 0;
+}
+
+#define scenario(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* ---- rules 1, 2: lazy, cold start ---- */
+
+static void nothing_is_loaded_before_a_request(void **state)
+{
+	(void)state;
+	add_simple("a", GIB);
+	pass(3600 * SEC);
+	expect("");
+	assert_int_equal(pc_sched_next_deadline(body.sched), PC_TIME_NEVER);
+}
+
+static void one_request_loads_waits_and_is_granted(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	expect("spawn 1 'a' on 0\n");
+	assert_int_equal(reserved(0), GIB);
+	ready(1);
+	expect("grant t0 1\n");
+	submit(1, a);
+	expect("");
+	release(0);
+	expect("grant t1 1\n");
+	release(1);
+	submit(2, a);
+	expect("grant t2 1\n");
+	release(2);
+}
+
+static void thirty_two_first_requests_make_one_cold_start(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_counters counters;
+
+	(void)state;
+	spec.slots = 4;
+
+	struct pc_sched_model *a = add(&spec);
+
+	for (int i = 0; i < 32; i++)
+		submit(i, a);
+	expect("spawn 1 'a' on 0\n");
+	ready(1);
+	expect("grant t0 1\ngrant t1 1\ngrant t2 1\ngrant t3 1\n");
+	for (int i = 0; i < 32; i++)
+		release(i);
+	pc_sched_get_counters(body.sched, &counters);
+	assert_int_equal(counters.cold_starts, 1);
+	assert_int_equal(counters.spawned, 1);
+	assert_int_equal(counters.granted, 32);
+	assert_int_equal(counters.rejected, 0);
+}
+
+/* ---- rules 3, 4: growth and reservations ---- */
+
+static void a_waiting_request_grows_the_model_one_at_a_time(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.max_workers = 3;
+
+	struct pc_sched_model *a = add(&spec);
+
+	for (int i = 0; i < 5; i++)
+		submit(i, a);
+	expect("spawn 1 'a' on 0\n");
+	ready(1);
+	expect("grant t0 1\nspawn 2 'a' on 0\n");
+	ready(2);
+	expect("grant t1 2\nspawn 3 'a' on 0\n");
+	ready(3);
+	expect("grant t2 3\n");
+	for (int i = 0; i < 5; i++)
+		release(i);
+	expect("grant t3 1\ngrant t4 2\n");
+}
+
+static void further_warm_workers_start_where_they_fit(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", 3 * GIB);
+
+	(void)state;
+	spec.max_workers = 0;
+	spec.cold_start_workers = 4;
+	submit(0, add(&spec));
+	expect("spawn 1 'a' on 0\nspawn 2 'a' on 0\n");
+	assert_int_equal(reserved(0), 6 * GIB);
+	cancel(0);
+}
+
+static void the_emptiest_device_that_fits_is_chosen(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", 2 * GIB);
+
+	(void)state;
+	spec.device_mask = 3;
+	spec.max_workers = 0;
+	spec.cold_start_workers = 6;
+	submit(0, add(&spec));
+	expect("spawn 1 'a' on 0\nspawn 2 'a' on 0\nspawn 3 'a' on 0\nspawn 4 'a' on 1\n"
+	       "spawn 5 'a' on 0\nspawn 6 'a' on 1\n");
+	cancel(0);
+}
+
+static void a_reservation_returns_when_the_worker_is_gone_and_not_before(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	failed(1, PC_E_MODEL_FILE_MISSING, "there is no file /models/a.gguf");
+	expect("spawn 1 'a' on 0\nstop 1 failed\nreject t0 MODEL_FILE_MISSING\n");
+	assert_string_equal(body.last_error.message,
+			    "loading 'a': there is no file /models/a.gguf");
+	assert_int_equal(reserved(0), GIB);
+	gone(1);
+	assert_int_equal(reserved(0), 0);
+	gone(1); /* a repeated report is ignored */
+	ready(1);
+	expect("");
+}
+
+static void what_a_worker_measures_replaces_its_reservation(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	body.next_ns = pc_sched_worker_ready(body.sched, body.now_ns, 1, 3 * GIB);
+	assert_int_equal(reserved(0), 3 * GIB);
+	release(0);
+	gone(1);
+	assert_int_equal(reserved(0), 0);
+}
+
+/* ---- rule 5: memory ---- */
+
+static void a_model_that_can_never_fit_is_refused_at_once(void **state)
+{
+	(void)state;
+	submit(0, add_simple("giant", 9 * GIB));
+	expect("reject t0 INSUFFICIENT_MEMORY\n");
+	assert_string_equal(body.last_error.message,
+			    "model 'giant' needs 9 GiB on cpu: 8 GiB of 8 GiB budget free");
+	assert_string_equal(pc_error_detail_get(&body.last_error, "needed_bytes"), "9663676416");
+	assert_string_equal(pc_error_detail_get(&body.last_error, "free_bytes"), "8589934592");
+	assert_string_equal(pc_error_detail_get(&body.last_error, "budget_bytes"), "8589934592");
+	assert_string_equal(pc_error_detail_get(&body.last_error, "device"), "cpu");
+}
+
+static void what_does_not_fit_now_waits_and_says_who_holds_the_rest(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 5 * GIB), *b = add_simple("b", 2 * GIB);
+	struct pc_sched_model *c = add_simple("c", 3 * GIB / 2);
+
+	(void)state;
+	submit(0, a);
+	submit(1, b);
+	ready(1);
+	ready(2);
+	submit(2, c);
+	expect("spawn 1 'a' on 0\nspawn 2 'b' on 0\ngrant t0 1\ngrant t1 2\n");
+	pass(30 * SEC);
+	expect("reject t2 TIMEOUT\n");
+	assert_string_equal(body.last_error.message,
+			    "timed out after 30 s waiting for a worker of 'c': no worker fits: "
+			    "needs 1.5 GiB on cpu: 1 GiB of 8 GiB budget free; held by "
+			    "'a' (1 worker, 5 GiB), 'b' (1 worker, 2 GiB)");
+	assert_string_equal(pc_error_detail_get(&body.last_error, "holders"),
+			    "'a' (1 worker, 5 GiB), 'b' (1 worker, 2 GiB)");
+	release(0);
+	release(1);
+}
+
+static void room_is_made_by_the_least_recently_used_idle_worker(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 3 * GIB), *b = add_simple("b", 3 * GIB);
+	struct pc_sched_model *c = add_simple("c", 4 * GIB);
+
+	(void)state;
+	submit(0, a);
+	submit(1, b);
+	ready(1);
+	ready(2);
+	pass(6 * SEC);
+	release(1);
+	pass(SEC);
+	release(0);
+	body.log[0] = '\0';
+	submit(2, c);
+	expect("stop 2 evicted\n");
+	assert_int_equal(reserved(0), 6 * GIB);
+	gone(2);
+	expect("spawn 3 'c' on 0\n");
+	ready(3);
+	release(2);
+}
+
+static void a_young_worker_is_spared_until_somebody_waited_long(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 5 * GIB), *b = add_simple("b", 5 * GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	release(0);
+	body.log[0] = '\0';
+	submit(1, b);
+	expect("");
+	pass(4 * SEC);
+	expect("");
+	pass(2 * SEC);
+	expect("stop 1 evicted\n");
+	gone(1);
+	expect("spawn 2 'b' on 0\n");
+	cancel(1);
+}
+
+static void a_leased_or_pinned_worker_is_never_evicted(void **state)
+{
+	struct pc_model_spec pinned = spec_of("pinned", 4 * GIB);
+
+	(void)state;
+	pinned.pinned = true;
+
+	struct pc_sched_model *p = add(&pinned), *a = add_simple("a", 4 * GIB);
+	struct pc_sched_model *b = add_simple("b", 4 * GIB);
+
+	submit(0, p);
+	submit(1, a);
+	ready(1);
+	ready(2);
+	release(0);
+	pass(20 * SEC);
+	body.log[0] = '\0';
+	submit(2, b);
+	pass(30 * SEC);
+	expect("reject t2 TIMEOUT\n");
+	release(1);
+}
+
+static void no_more_is_evicted_than_is_needed(void **state)
+{
+	struct pc_sched_model *small = add_simple("small", GIB), *mid = add_simple("mid", 2 * GIB);
+	struct pc_sched_model *large = add_simple("large", 4 * GIB);
+	struct pc_sched_model *next = add_simple("next", 5 * GIB);
+
+	(void)state;
+	submit(0, small);
+	submit(1, mid);
+	submit(2, large);
+	for (int i = 0; i < 3; i++) {
+		ready((uint64_t)i + 1);
+		release(i);
+	}
+	pass(6 * SEC);
+	body.log[0] = '\0';
+	submit(3, next); /* 1 GiB is free: large alone makes room, the older two may stay */
+	expect("stop 3 evicted\n");
+	cancel(3);
+}
+
+/* ---- rule 6: the queue ---- */
+
+static void the_earliest_deadline_goes_first_and_interactive_before_batch(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	submit_with(1, a, PC_PRIORITY_BATCH, 0, 0);
+	submit_with(2, a, PC_PRIORITY_INTERACTIVE, 20 * SEC, 0);
+	submit_with(3, a, PC_PRIORITY_INTERACTIVE, 5 * SEC, 0);
+	submit_with(4, a, PC_PRIORITY_INTERACTIVE, 20 * SEC, 0);
+	ready(1);
+	for (int i = 0; i < 5; i++) {
+		static const int order[] = { 3, 2, 4, 0, 1 };
+
+		release(order[i]);
+	}
+	expect("spawn 1 'a' on 0\ngrant t3 1\ngrant t2 1\ngrant t4 1\ngrant t0 1\ngrant t1 1\n");
+}
+
+static void an_aged_batch_request_goes_before_a_new_interactive_one(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	submit_with(1, a, PC_PRIORITY_BATCH, 600 * SEC, 0);
+	pass(59 * SEC);
+	submit(2, a);
+	pass(2 * SEC);
+	submit(3, a);
+	release(0);
+	release(2);
+	release(1);
+	release(3);
+	expect("spawn 1 'a' on 0\ngrant t0 1\ngrant t2 1\ngrant t1 1\ngrant t3 1\n");
+}
+
+static void a_full_queue_refuses_and_says_when_to_come_back(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.queue_capacity = 2;
+
+	struct pc_sched_model *a = add(&spec);
+
+	for (int i = 0; i < 3; i++)
+		submit(i, a);
+	expect("spawn 1 'a' on 0\nreject t2 QUEUE_FULL\n");
+	assert_string_equal(body.last_error.message,
+			    "the queue of 'a' is full: 2 of 2 requests wait for 1 worker");
+	assert_string_equal(pc_error_detail_get(&body.last_error, "retry_after_secs"), "1");
+	cancel(0);
+	cancel(1);
+}
+
+static void a_cancelled_request_leaves_its_place_to_the_next(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	submit(1, a);
+	cancel(0);
+	ready(1);
+	expect("spawn 1 'a' on 0\ngrant t1 1\n");
+	submit(0, a); /* a ticket may be used again */
+	release(1);
+	release(0);
+	expect("grant t0 1\n");
+}
+
+/* ---- rule 7: choice ---- */
+
+static void the_most_recently_used_of_the_least_loaded_is_chosen(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.slots = 2;
+	spec.max_workers = 2;
+	spec.cold_start_workers = 2;
+
+	struct pc_sched_model *a = add(&spec);
+
+	submit(0, a);
+	ready(1);
+	ready(2);
+	submit(1, a); /* 2 has fewer leases */
+	release(0);
+	release(1); /* 2 was used last */
+	submit(2, a);
+	submit(3, a); /* 1 has fewer leases */
+	expect("spawn 1 'a' on 0\nspawn 2 'a' on 0\ngrant t0 1\ngrant t1 2\ngrant t2 2\n"
+	       "grant t3 1\n");
+	release(2);
+	release(3);
+}
+
+static void a_conversation_returns_to_its_worker(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.max_workers = 2;
+	spec.cold_start_workers = 2;
+
+	struct pc_sched_model *a = add(&spec);
+
+	submit_with(0, a, PC_PRIORITY_INTERACTIVE, 0, 77);
+	ready(1);
+	ready(2);
+	submit(1, a);
+	release(0);
+	release(1); /* 2 was used last */
+	submit_with(2, a, PC_PRIORITY_INTERACTIVE, 0, 77);
+	submit_with(3, a, PC_PRIORITY_INTERACTIVE, 0, 77); /* 1 is full */
+	expect("spawn 1 'a' on 0\nspawn 2 'a' on 0\ngrant t0 1\ngrant t1 2\ngrant t2 1\n"
+	       "grant t3 2\n");
+	release(2);
+	release(3);
+}
+
+/* ---- rule 8: cooldown ---- */
+
+static void idle_workers_go_one_per_interval_down_to_the_minimum(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.max_workers = 3;
+	spec.cold_start_workers = 3;
+	spec.min_workers = 1;
+	submit(0, add(&spec));
+	for (uint64_t id = 1; id <= 3; id++)
+		ready(id);
+	release(0);
+	body.log[0] = '\0';
+	pass(60 * SEC);
+	expect("stop 2 idle\n"); /* never used, so before 1 */
+	gone(2);
+	pass(60 * SEC);
+	expect("stop 3 idle\n");
+	gone(3);
+	pass(600 * SEC);
+	expect("");
+	assert_int_equal(reserved(0), GIB);
+}
+
+static void a_model_in_use_does_not_cool_down(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	body.log[0] = '\0';
+	pass(600 * SEC);
+	expect("");
+	release(0);
+	pass(59 * SEC);
+	submit(0, a);
+	release(0);
+	body.log[0] = '\0';
+	pass(59 * SEC);
+	expect("");
+	pass(61 * SEC);
+	expect("stop 1 idle\n");
+	gone(1);
+	pass(600 * SEC);
+	assert_int_equal(body.next_ns, PC_TIME_NEVER);
+}
+
+static void a_ttl_of_zero_stops_after_the_last_lease(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.idle_ttl_ns = 0;
+
+	struct pc_sched_model *a = add(&spec);
+
+	submit(0, a);
+	submit(1, a);
+	ready(1);
+	release(0);
+	release(1);
+	expect("spawn 1 'a' on 0\ngrant t0 1\ngrant t1 1\nstop 1 idle\n");
+}
+
+/* ---- rule 9: failure ---- */
+
+static void a_failed_load_backs_off_and_then_tries_again(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	struct pc_sched_model_view view;
+
+	(void)state;
+	submit(0, a);
+	failed(1, PC_E_SPAWN_FAILED, "exit code 1");
+	gone(1);
+	expect("spawn 1 'a' on 0\nstop 1 failed\nreject t0 SPAWN_FAILED\n");
+	pc_sched_get_model(a, &view);
+	assert_int_equal(view.failures_in_row, 1);
+	assert_in_range(view.backoff_until_ns - body.now_ns, SEC * 3 / 4, SEC);
+	submit(1, a);
+	expect("");
+	pass(SEC);
+	expect("spawn 2 'a' on 0\n");
+	ready(2);
+	release(1);
+	pc_sched_get_model(a, &view);
+	assert_int_equal(view.failures_in_row, 0);
+}
+
+static void a_request_that_ends_in_back_off_is_told_the_cause(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	failed(1, PC_E_SPAWN_FAILED, "exit code 1");
+	gone(1);
+	body.log[0] = '\0';
+	submit_with(1, a, PC_PRIORITY_INTERACTIVE, SEC / 2, 0);
+	pass(SEC / 2);
+	expect("reject t1 TIMEOUT\n");
+	assert_string_equal(body.last_error.message,
+			    "timed out after 500 ms waiting for a worker of 'a': in back-off "
+			    "after: exit code 1");
+}
+
+/* Makes the next load fail, waiting out the back-off before it. */
+static void fail_once(struct pc_sched_model *model, uint64_t worker)
+{
+	submit_with(0, model, PC_PRIORITY_INTERACTIVE, 100 * SEC, 0);
+	pass(60 * SEC);
+	failed(worker, PC_E_SPAWN_FAILED, "exit code 1");
+	gone(worker);
+	body.log[0] = '\0';
+}
+
+static void five_failures_open_the_breaker_and_a_probe_closes_it(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	struct pc_sched_model_view view;
+
+	(void)state;
+	for (uint64_t worker = 1; worker <= 5; worker++)
+		fail_once(a, worker);
+	submit(0, a);
+	expect("reject t0 MODEL_BACKOFF\n");
+	assert_memory_equal(body.last_error.message,
+			    "model 'a' failed 5 times in a row and is tried again in 1", 56);
+	assert_non_null(strstr(body.last_error.message, "; last: exit code 1"));
+	assert_string_equal(pc_error_detail_get(&body.last_error, "cause"), "SPAWN_FAILED");
+	pass(16 * SEC);
+	submit(0, a); /* the probe; a second request waits for the same one */
+	submit(1, a);
+	expect("spawn 6 'a' on 0\n");
+	ready(6);
+	release(0);
+	release(1);
+	expect("grant t0 6\ngrant t1 6\n");
+	pc_sched_get_model(a, &view);
+	assert_int_equal(view.failures_in_row, 0);
+}
+
+static void a_worker_that_dies_is_not_granted_again(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.slots = 2;
+
+	struct pc_sched_model *a = add(&spec);
+
+	submit(0, a);
+	ready(1);
+	gone(1);
+	assert_int_equal(reserved(0), 0);
+	submit(1, a);
+	expect("spawn 1 'a' on 0\ngrant t0 1\n");
+	body.next_ns = pc_sched_release(body.sched, body.now_ns, &body.tickets[0], PC_OUTCOME_LOST);
+	pass(SEC);
+	expect("spawn 2 'a' on 0\n");
+	ready(2);
+	expect("grant t1 2\n");
+	release(1);
+}
+
+/* ---- rule 10: deadlines ---- */
+
+static void a_timeout_says_how_many_are_busy_and_ahead(void **state)
+{
+	struct pc_model_spec spec = spec_of("x", GIB);
+
+	(void)state;
+	spec.max_workers = 2;
+	spec.cold_start_workers = 2;
+
+	struct pc_sched_model *x = add(&spec);
+
+	submit(0, x);
+	submit(1, x);
+	ready(1);
+	ready(2);
+	for (int i = 2; i < 16; i++)
+		submit_with(i, x, PC_PRIORITY_INTERACTIVE, 40 * SEC, 0);
+	submit_with(16, x, PC_PRIORITY_BATCH, 30 * SEC, 0);
+	body.log[0] = '\0';
+	pass(30 * SEC);
+	expect("reject t16 TIMEOUT\n");
+	assert_string_equal(body.last_error.message,
+			    "timed out after 30 s waiting for a worker of 'x': 2 of 2 workers "
+			    "busy, 14 requests ahead");
+	assert_string_equal(pc_error_detail_get(&body.last_error, "requests_ahead"), "14");
+	for (int i = 0; i < 16; i++)
+		release(i);
+}
+
+static void a_timeout_while_loading_says_so(void **state)
+{
+	(void)state;
+	submit(0, add_simple("x", GIB));
+	pass(30 * SEC);
+	expect("spawn 1 'x' on 0\nreject t0 TIMEOUT\n");
+	assert_string_equal(body.last_error.message,
+			    "timed out after 30 s waiting for a worker of 'x': worker 1 has been "
+			    "loading for 30 s");
+}
+
+static void a_worker_that_never_gets_ready_is_given_up(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit_with(0, a, PC_PRIORITY_INTERACTIVE, 500 * SEC, 0);
+	pass(120 * SEC);
+	expect("spawn 1 'a' on 0\nstop 1 overdue\nreject t0 SPAWN_FAILED\n");
+	assert_string_equal(body.last_error.message,
+			    "loading 'a': worker 1 was not ready within 2 min");
+	ready(1); /* too late */
+	expect("");
+	gone(1);
+	assert_int_equal(reserved(0), 0);
+}
+
+static void a_deadline_that_has_passed_is_refused(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	memset(&body.tickets[0], 0, sizeof(body.tickets[0]));
+	body.tickets[0].model = a;
+	body.tickets[0].deadline_ns = body.now_ns - 1;
+	pc_sched_submit(body.sched, body.now_ns, &body.tickets[0]);
+	expect("reject t0 TIMEOUT\n");
+}
+
+/* ---- rule 11: pressure ---- */
+
+static void a_lowered_limit_stops_idle_workers(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 3 * GIB), *b = add_simple("b", 3 * GIB);
+
+	(void)state;
+	submit(0, a);
+	submit(1, b);
+	ready(1);
+	ready(2);
+	release(0);
+	body.log[0] = '\0';
+	pc_sched_limit_changed(body.sched, body.now_ns, 0, 2 * GIB);
+	expect("stop 1 pressure\n");
+	gone(1);
+	release(1); /* leased ones follow when they are idle */
+	expect("stop 2 pressure\n");
+	gone(2);
+	submit(0, a);
+	expect("reject t0 INSUFFICIENT_MEMORY\n");
+	pc_sched_limit_changed(body.sched, body.now_ns, 99, GIB); /* no such device: ignored */
+}
+
+/* ---- rule 12: shutdown ---- */
+
+static void a_drain_finishes_what_it_has_and_refuses_the_rest(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB), *b = add_simple("b", GIB);
+
+	(void)state;
+	submit(0, a);
+	submit(1, b);
+	ready(1);
+	ready(2);
+	submit(2, a);
+	release(1);
+	body.log[0] = '\0';
+	body.next_ns = pc_sched_drain(body.sched, body.now_ns, body.now_ns + 5 * SEC);
+	expect("stop 2 shutdown\n");
+	submit(3, a);
+	expect("reject t3 SHUTTING_DOWN\n");
+	release(0);
+	expect("grant t2 1\n");
+	assert_false(pc_sched_is_drained(body.sched));
+	release(2);
+	expect("stop 1 shutdown\n");
+	gone(1);
+	gone(2);
+	assert_true(pc_sched_is_drained(body.sched));
+}
+
+static void a_drain_that_is_over_rejects_and_forces(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	submit(1, a);
+	body.log[0] = '\0';
+	body.next_ns = pc_sched_drain(body.sched, body.now_ns, body.now_ns + 5 * SEC);
+	expect("");
+	pass(5 * SEC);
+	expect("reject t1 SHUTTING_DOWN\nstop 1 shutdown force\n");
+	gone(1);
+	assert_false(pc_sched_is_drained(body.sched)); /* t0 is still out */
+	body.next_ns = pc_sched_release(body.sched, body.now_ns, &body.tickets[0], PC_OUTCOME_LOST);
+	assert_true(pc_sched_is_drained(body.sched));
+}
+
+/* ---- the operator ---- */
+
+static void an_operator_loads_and_stops(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	struct pc_error err = PC_ERROR_INIT;
+	uint64_t id = 0;
+
+	(void)state;
+	assert_int_equal(pc_sched_load(body.sched, body.now_ns, a, &id, &err), 0);
+	assert_int_equal(id, 1);
+	assert_int_equal(pc_sched_load(body.sched, body.now_ns, a, &id, &err), 0);
+	assert_int_equal(id, 1);
+	expect("spawn 1 'a' on 0\n");
+	ready(1);
+	submit(0, a);
+	expect("grant t0 1\n");
+	assert_int_equal(pc_sched_stop_worker(body.sched, body.now_ns, 1, false, &err), 0);
+	expect(""); /* it drains */
+	release(0);
+	expect("stop 1 requested\n");
+	assert_int_equal(pc_sched_stop_worker(body.sched, body.now_ns, 1, true, &err), 0);
+	expect("stop 1 requested force\n");
+	gone(1);
+	assert_int_equal(pc_sched_stop_worker(body.sched, body.now_ns, 1, true, &err),
+			 PC_E_WORKER_NOT_FOUND);
+	assert_string_equal(err.message, "there is no worker 1");
+}
+
+static void a_load_that_does_not_fit_says_so(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 6 * GIB), *b = add_simple("b", 6 * GIB);
+	struct pc_error err = PC_ERROR_INIT;
+	uint64_t id = 0;
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	assert_int_equal(pc_sched_load(body.sched, body.now_ns, b, &id, &err),
+			 PC_E_INSUFFICIENT_MEMORY);
+	assert_string_equal(err.message, "model 'b' needs 6 GiB on cpu: 2 GiB of 8 GiB budget "
+					 "free; held by 'a' (1 worker, 6 GiB)");
+	release(0);
+	pass(6 * SEC);
+	body.log[0] = '\0';
+	assert_int_equal(pc_sched_load(body.sched, body.now_ns, b, &id, &err), 0);
+	assert_int_equal(id, 0); /* room is being made */
+	expect("stop 1 evicted\n");
+	gone(1);
+	expect("spawn 2 'b' on 0\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		scenario(nothing_is_loaded_before_a_request),
+		scenario(one_request_loads_waits_and_is_granted),
+		scenario(thirty_two_first_requests_make_one_cold_start),
+		scenario(a_waiting_request_grows_the_model_one_at_a_time),
+		scenario(further_warm_workers_start_where_they_fit),
+		scenario(the_emptiest_device_that_fits_is_chosen),
+		scenario(a_reservation_returns_when_the_worker_is_gone_and_not_before),
+		scenario(what_a_worker_measures_replaces_its_reservation),
+		scenario(a_model_that_can_never_fit_is_refused_at_once),
+		scenario(what_does_not_fit_now_waits_and_says_who_holds_the_rest),
+		scenario(room_is_made_by_the_least_recently_used_idle_worker),
+		scenario(a_young_worker_is_spared_until_somebody_waited_long),
+		scenario(a_leased_or_pinned_worker_is_never_evicted),
+		scenario(no_more_is_evicted_than_is_needed),
+		scenario(the_earliest_deadline_goes_first_and_interactive_before_batch),
+		scenario(an_aged_batch_request_goes_before_a_new_interactive_one),
+		scenario(a_full_queue_refuses_and_says_when_to_come_back),
+		scenario(a_cancelled_request_leaves_its_place_to_the_next),
+		scenario(the_most_recently_used_of_the_least_loaded_is_chosen),
+		scenario(a_conversation_returns_to_its_worker),
+		scenario(idle_workers_go_one_per_interval_down_to_the_minimum),
+		scenario(a_model_in_use_does_not_cool_down),
+		scenario(a_ttl_of_zero_stops_after_the_last_lease),
+		scenario(a_failed_load_backs_off_and_then_tries_again),
+		scenario(a_request_that_ends_in_back_off_is_told_the_cause),
+		scenario(five_failures_open_the_breaker_and_a_probe_closes_it),
+		scenario(a_worker_that_dies_is_not_granted_again),
+		scenario(a_timeout_says_how_many_are_busy_and_ahead),
+		scenario(a_timeout_while_loading_says_so),
+		scenario(a_worker_that_never_gets_ready_is_given_up),
+		scenario(a_deadline_that_has_passed_is_refused),
+		scenario(a_lowered_limit_stops_idle_workers),
+		scenario(a_drain_finishes_what_it_has_and_refuses_the_rest),
+		scenario(a_drain_that_is_over_rejects_and_forces),
+		scenario(an_operator_loads_and_stops),
+		scenario(a_load_that_does_not_fit_says_so),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
