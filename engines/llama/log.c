@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.c - llama.cpp's log, which comes in pieces of lines from any thread, becomes whole lines for
+ * the host: errors as errors, everything else as debug. Never prints.
+ */
+#include "llama_engine.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LINE_MAX_BYTES 512
+
+/* [const after route_log] */
+static const struct pc_engine_host *log_host;
+
+/* A line under way, per thread: llama.cpp's threads log at the same time. */
+static _Thread_local struct {
+	char text[LINE_MAX_BYTES];
+	size_t length;
+	enum ggml_log_level level;
+	char complaint[LINE_MAX_BYTES];
+} line;
+
+static void end_line(void)
+{
+	bool is_error = line.level == GGML_LOG_LEVEL_ERROR;
+
+	line.text[line.length] = '\0';
+	if (line.length > 0) {
+		if (is_error)
+			memcpy(line.complaint, line.text, line.length + 1);
+		log_host->log(is_error ? PC_LOG_ERROR : PC_LOG_DEBUG, "llama", line.text);
+	}
+	line.length = 0;
+}
+
+static void take_piece(enum ggml_log_level level, const char *text, void *ctx)
+{
+	(void)ctx;
+	if (level != GGML_LOG_LEVEL_CONT)
+		line.level = level;
+	for (; *text; text++) {
+		if (*text == '\n')
+			end_line();
+		else if (line.length < sizeof(line.text) - 1) /* a longer line is cut */
+			line.text[line.length++] = *text;
+	}
+}
+
+void route_log(const struct pc_engine_host *host)
+{
+	log_host = host;
+	llama_log_set(take_piece, NULL);
+}
+
+void say(enum pc_log_level level, const char *fmt, ...)
+{
+	char text[LINE_MAX_BYTES];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_host->log(level, "llama", text);
+}
+
+const char *last_complaint(void)
+{
+	return line.complaint;
+}
+
+void forget_complaint(void)
+{
+	line.complaint[0] = '\0';
+}

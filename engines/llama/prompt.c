@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prompt.c - from a request to tokens: the chat template, the tokenizer, and the limits of both.
+ * Runs nothing of the model. Any thread: llama.cpp's vocabulary is only read.
+ */
+#include "llama_engine.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- messages ---- */
+
+static int check_messages(const struct pc_text_request *request, struct pc_error *err)
+{
+	char what[64];
+
+	if (request->message_count == 0)
+		return pc_error_set(err, PC_E_INVALID_REQUEST, "there are no messages");
+	for (size_t i = 0; i < request->message_count; i++) {
+		snprintf(what, sizeof(what), "messages[%zu].role", i);
+		int rc = check_utf8(request->messages[i].role, what, err);
+
+		if (!rc) {
+			snprintf(what, sizeof(what), "messages[%zu].content", i);
+			rc = check_utf8(request->messages[i].content, what, err);
+		}
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int refuse_length(const struct pc_engine_instance *instance, size_t bytes,
+			 struct pc_error *err)
+{
+	pc_error_set(err, PC_E_CONTEXT_EXCEEDED,
+		     "the prompt has %zu bytes; the %u tokens of the model's context cannot hold "
+		     "more than %zu",
+		     bytes, instance->context_tokens, instance->text_max_bytes);
+	/* Not counted: no text of this length has fewer. */
+	pc_error_detail(err, "prompt_tokens", "%u", instance->context_tokens + 1);
+	pc_error_detail(err, "prompt_bytes", "%zu", bytes);
+	pc_error_detail(err, "context_tokens", "%u", instance->context_tokens);
+	return PC_E_CONTEXT_EXCEEDED;
+}
+
+/*
+ * For models whose template llama.cpp does not know (it has no Jinja, but a list of the usual ones)
+ * or that have none: one line per message, "role: content", and "assistant:" to go on from. A
+ * template that never asks for the role can only string the contents together, so they are, one
+ * line each; the demonstration model has such a one.
+ */
+static int render_plainly(const struct pc_text_request *request, const char *template, size_t bytes,
+			  char **ret_text, struct pc_error *err)
+{
+	bool roles = !template || strstr(template, "role");
+	size_t room = bytes + request->message_count * 3 + sizeof("assistant:");
+	char *text = pc_malloc(room);
+	size_t used = 0;
+
+	if (!text)
+		return pc_error_oom(err);
+	for (size_t i = 0; i < request->message_count; i++) {
+		const struct pc_chat_message *m = &request->messages[i];
+
+		used += (size_t)snprintf(text + used, room - used, "%s%s%s%s",
+					 i && !roles ? "\n" : "", roles ? m->role : "",
+					 roles ? ": " : "", m->content);
+		if (roles)
+			used += (size_t)snprintf(text + used, room - used, "\n");
+	}
+	if (roles)
+		snprintf(text + used, room - used, "assistant:");
+	*ret_text = text;
+	return 0;
+}
+
+static int render_messages(const struct pc_engine_instance *instance,
+			   const struct pc_text_request *request, char **ret_text,
+			   struct pc_error *err)
+{
+	const char *template = llama_model_chat_template(instance->model, NULL);
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < request->message_count; i++)
+		bytes += strlen(request->messages[i].role) + strlen(request->messages[i].content);
+	if (bytes > instance->text_max_bytes)
+		return refuse_length(instance, bytes, err);
+
+	/* pc_chat_message and llama_chat_message are the same two pointers, but not the same type.
+	 */
+	pc_auto(pc_free) struct llama_chat_message *messages = pc_calloc(request->message_count,
+									 sizeof(*messages));
+
+	if (!messages)
+		return pc_error_oom(err);
+	for (size_t i = 0; i < request->message_count; i++) {
+		messages[i].role = request->messages[i].role;
+		messages[i].content = request->messages[i].content;
+	}
+	int32_t length = template ? llama_chat_apply_template(template, messages,
+							      request->message_count, true, NULL, 0)
+				  : -1;
+
+	if (length < 0)
+		return render_plainly(request, template, bytes, ret_text, err);
+	pc_auto(pc_free) char *text = pc_calloc(1, (size_t)length + 1);
+
+	if (!text)
+		return pc_error_oom(err);
+	llama_chat_apply_template(template, messages, request->message_count, true, text, length);
+	*ret_text = pc_steal(&text);
+	return 0;
+}
+
+int render(const struct pc_engine_instance *instance, const struct pc_text_request *request,
+	   char **ret_text, struct pc_error *err)
+{
+	if (!request->prompt == !request->messages)
+		return pc_error_set(err, PC_E_INVALID_REQUEST,
+				    "a request has a prompt or messages, and not both");
+	if (request->messages) {
+		int rc = check_messages(request, err);
+
+		return rc ? rc : render_messages(instance, request, ret_text, err);
+	}
+	int rc = check_utf8(request->prompt, "the prompt", err);
+
+	if (rc)
+		return rc;
+	*ret_text = pc_strdup(request->prompt);
+	return *ret_text ? 0 : pc_error_oom(err);
+}
+
+/* ---- tokens ---- */
+
+int tokenize(const struct pc_engine_instance *instance, const char *text, bool markup,
+	     uint32_t limit, uint32_t reserve, struct tokens *ret_tokens, struct pc_error *err)
+{
+	size_t length = strlen(text);
+
+	if (length > instance->text_max_bytes || length > INT32_MAX / 2)
+		return refuse_length(instance, length, err);
+
+	/* Usual text takes 3 to 5 bytes for a token; where that is wrong llama.cpp says the number.
+	 */
+	int32_t room = (int32_t)(length / 2) + 16;
+	pc_auto(pc_free) llama_token *data = NULL;
+	int32_t count = -room;
+
+	while (count < 0) {
+		room = -count;
+		pc_free(data);
+		data = pc_malloc((size_t)room * sizeof(*data));
+		if (!data)
+			return pc_error_oom(err);
+		count = llama_tokenize(instance->vocab, text, (int32_t)length, data, room, true,
+				       markup);
+		if (count == INT32_MIN || count == -room)
+			return pc_error_set(err, PC_E_MODEL_ERROR,
+					    "llama.cpp cannot turn the text into tokens");
+	}
+	if (count == 0)
+		return pc_error_set(err, PC_E_INVALID_REQUEST,
+				    "the text is empty: it gives no tokens to start from");
+	if ((uint32_t)count > limit) {
+		pc_error_set(err, PC_E_CONTEXT_EXCEEDED,
+			     "the prompt has %d tokens; the model's context holds %u%s", count,
+			     limit + reserve,
+			     reserve ? ", and the answer needs one of them at least" : "");
+		pc_error_detail(err, "prompt_tokens", "%d", count);
+		pc_error_detail(err, "context_tokens", "%u", limit + reserve);
+		return PC_E_CONTEXT_EXCEEDED;
+	}
+	ret_tokens->count = (uint32_t)count;
+	ret_tokens->data = pc_steal(&data);
+	return 0;
+}

@@ -1,0 +1,793 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The llama plug-in through pc_engine_open, with the demonstration model: arguments are the folder
+ * of the plug-in and the model's file.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <poolcore/engine.h>
+
+#define SLOTS 2
+
+static const char *model_path;
+static const struct pc_engine *engine;
+static struct pc_engine_instance *model; /* text_to_text, SLOTS slots */
+
+static struct pc_engine_spec spec_of(const char *path)
+{
+	return (struct pc_engine_spec){
+		.size = sizeof(struct pc_engine_spec),
+		.capability = PC_CAPABILITY_TEXT_TO_TEXT,
+		.model_path = path,
+		.slots = SLOTS,
+		.threads = 1,
+	};
+}
+
+static int load_model(void **state)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc_engine_spec spec = spec_of(model_path);
+
+	(void)state;
+	if (pc_engine_open("llama", &engine, &err) || engine->load(&spec, &model, &err)) {
+		fprintf(stderr, "%s\n", err.message);
+		return -1;
+	}
+	return 0;
+}
+
+static int unload_model(void **state)
+{
+	(void)state;
+	engine->unload(model);
+	engine->unload(NULL);
+	return 0;
+}
+
+/* ---- a sink that keeps what it gets ---- */
+
+struct heard {
+	char text[65536];
+	size_t length;
+	unsigned chunks;
+	unsigned asked;
+	unsigned stop_after; /* chunks; 0: never */
+	bool broken;	     /* a chunk was empty or cut a character */
+};
+
+static bool is_whole_utf8(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length;) {
+		unsigned char c = (unsigned char)text[i];
+		size_t size = c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : 4;
+
+		if ((c >> 6) == 2 || i + size > length)
+			return false;
+		i += size;
+	}
+	return true;
+}
+
+static void hear(void *ctx, const char *text, size_t length)
+{
+	struct heard *heard = ctx;
+
+	if (length == 0 || !is_whole_utf8(text, length))
+		heard->broken = true;
+	if (heard->length + length < sizeof(heard->text)) {
+		memcpy(heard->text + heard->length, text, length);
+		heard->length += length;
+		heard->text[heard->length] = '\0';
+	}
+	heard->chunks++;
+}
+
+static bool has_enough(void *ctx)
+{
+	struct heard *heard = ctx;
+
+	heard->asked++;
+	return heard->stop_after && heard->chunks >= heard->stop_after;
+}
+
+static struct pc_text_sink sink_to(struct heard *heard)
+{
+	return (struct pc_text_sink){
+		.size = sizeof(struct pc_text_sink),
+		.chunk = hear,
+		.stopped = has_enough,
+		.ctx = heard,
+	};
+}
+
+static struct pc_text_request ask(const char *prompt)
+{
+	return (struct pc_text_request){
+		.size = sizeof(struct pc_text_request),
+		.prompt = prompt,
+		.max_tokens = 64,
+		.temperature = 0.8f,
+		.top_p = 0.95f,
+		.seed = 7,
+	};
+}
+
+static int run(uint32_t slot, const struct pc_text_request *request, struct heard *heard,
+	       struct pc_text_result *result, struct pc_error *err)
+{
+	struct pc_text_sink sink = sink_to(heard);
+
+	result->size = sizeof(*result);
+	return engine->generate(model, slot, request, &sink, result, err);
+}
+
+/* Runs a request that must succeed; the text is in a static buffer per call. */
+static struct pc_text_result answer(const struct pc_text_request *request, struct heard *heard)
+{
+	struct pc_text_result result = { .size = sizeof(result) };
+	struct pc_error err = PC_ERROR_INIT;
+
+	memset(heard, 0, sizeof(*heard));
+	if (run(0, request, heard, &result, &err))
+		fail_msg("%s", err.message);
+	assert_false(heard->broken);
+	return result;
+}
+
+static struct heard heard, again; /* too large for a stack */
+
+/* ---- describing ---- */
+
+static void it_describes_itself(void **state)
+{
+	struct pc_engine_description d = { .size = sizeof(d) };
+	struct stat st;
+
+	(void)state;
+	assert_string_equal(engine->name, "llama");
+	assert_true(strlen(engine->version) > 0);
+	engine->describe(model, &d);
+	assert_int_equal(d.context_tokens, 2048);
+	assert_int_equal(d.embedding_dim, 2048);
+	assert_true(d.parameter_count > 8000000 && d.parameter_count < 10000000);
+	assert_int_equal(stat(model_path, &st), 0);
+	/* The file holds the weights and some text; two contexts come on top. */
+	assert_true(d.memory_bytes > (uint64_t)st.st_size - 200000);
+	assert_true(d.memory_bytes < (uint64_t)st.st_size + (8 << 20));
+	assert_non_null(strstr(d.text, "llama"));
+}
+
+static void a_smaller_description_is_filled_to_its_size(void **state)
+{
+	struct pc_engine_description d;
+
+	(void)state;
+	memset(&d, 0x55, sizeof(d));
+	d.size = offsetof(struct pc_engine_description, embedding_dim);
+	engine->describe(model, &d);
+	assert_int_equal(d.context_tokens, 2048);
+	assert_int_equal(d.embedding_dim, 0x55555555);
+	assert_int_equal(d.size, offsetof(struct pc_engine_description, embedding_dim));
+}
+
+/* ---- answers ---- */
+
+static void greedy_is_the_same_every_time(void **state)
+{
+	struct pc_text_request request = ask("The");
+
+	(void)state;
+	request.temperature = 0;
+	struct pc_text_result first = answer(&request, &heard);
+
+	request.seed = 12345; /* plays no part */
+	struct pc_text_result second = answer(&request, &again);
+
+	assert_string_equal(heard.text, again.text);
+	assert_int_equal(first.completion_tokens, second.completion_tokens);
+	assert_int_equal(first.prompt_tokens, 2); /* <s> and the word */
+	assert_true(heard.length > 0);
+	/* One chunk for each token: nothing is held back without stop strings. */
+	assert_int_equal(heard.chunks, first.completion_tokens);
+}
+
+static void a_seed_repeats_and_others_differ(void **state)
+{
+	struct pc_text_request request = ask("I think that");
+	unsigned different = 0;
+
+	(void)state;
+	answer(&request, &heard);
+	answer(&request, &again);
+	assert_string_equal(heard.text, again.text);
+	for (uint32_t seed = 100; seed < 110; seed++) {
+		request.seed = seed;
+		answer(&request, &again);
+		different += strcmp(heard.text, again.text) != 0;
+	}
+	assert_true(different >= 8);
+
+	/* The number that llama.cpp takes for "any". */
+	request.seed = UINT32_MAX;
+	request.temperature = 1.5f;
+	answer(&request, &heard);
+	answer(&request, &again);
+	assert_string_equal(heard.text, again.text);
+}
+
+static void a_request_leaves_nothing_to_the_next(void **state)
+{
+	struct pc_text_request request = ask("A man");
+	struct pc_text_request other = ask("computers are");
+
+	(void)state;
+	answer(&request, &heard);
+	answer(&other, &again);
+	answer(&request, &again);
+	assert_string_equal(heard.text, again.text);
+}
+
+static void max_tokens_is_kept(void **state)
+{
+	struct pc_text_request request = ask("The");
+	struct pc_text_result result;
+
+	(void)state;
+	request.max_tokens = 1;
+	result = answer(&request, &heard);
+	assert_int_equal(result.completion_tokens, 1);
+	assert_int_equal(result.finish_reason, PC_FINISH_LENGTH);
+
+	request.max_tokens = 5;
+	request.temperature = 0;
+	result = answer(&request, &heard);
+	assert_int_equal(result.completion_tokens, 5);
+	assert_int_equal(result.finish_reason, PC_FINISH_LENGTH);
+}
+
+static void answers_come_to_an_end(void **state)
+{
+	struct pc_text_request request = ask("What is love?");
+	unsigned ended = 0;
+
+	(void)state;
+	request.max_tokens = 0;
+	for (request.seed = 0; request.seed < 10; request.seed++) {
+		struct pc_text_result result = answer(&request, &heard);
+
+		ended += result.finish_reason == PC_FINISH_STOP;
+		assert_true(result.completion_tokens > 0); /* none is empty */
+		assert_true(strchr(".!?", heard.text[heard.length - 1]) != NULL ||
+			    result.finish_reason == PC_FINISH_LENGTH);
+	}
+	assert_true(ended >= 9);
+}
+
+static void chats_go_through_the_template(void **state)
+{
+	const struct pc_chat_message messages[] = { { "system", "You chatter." },
+						    { "user", "Tell me about the" } };
+	struct pc_text_request request = ask(NULL);
+	struct pc_text_request plain = ask("You chatter. Tell me about the");
+
+	(void)state;
+	request.messages = messages;
+	request.message_count = 2;
+	request.temperature = plain.temperature = 0;
+	answer(&request, &heard);
+	answer(&plain, &again);
+	/* The same last word gives the same answer; a chat's begins without the blank. */
+	assert_int_equal(again.text[0], ' ');
+	assert_string_equal(heard.text, again.text + 1);
+}
+
+static void stop_strings_never_leak(void **state)
+{
+	struct pc_text_request request = ask("The");
+	struct pc_text_result result;
+	static char full[65536];
+
+	(void)state;
+	request.seed = 3;
+	answer(&request, &heard);
+	assert_true(heard.length > 20);
+	strcpy(full, heard.text);
+
+	/* Every piece of the answer as its stop string: inside words, across tokens, at the ends.
+	 */
+	for (size_t at = 0; at + 7 <= strlen(full); at += 3) {
+		for (size_t length = 1; length <= 7; length += 3) {
+			char stop[8] = "";
+			const char *stops[] = { "never said", stop, "" };
+
+			memcpy(stop, full + at, length);
+			request.stops = stops;
+			request.stop_count = PC_ARRAY_LEN(stops);
+			result = answer(&request, &heard);
+			assert_int_equal(result.finish_reason, PC_FINISH_STOP);
+			assert_null(strstr(heard.text, stop));
+			assert_int_equal(heard.length, strstr(full, stop) - full);
+			assert_memory_equal(heard.text, full, heard.length);
+		}
+	}
+
+	/* What only looks like a stop string comes out in the end. */
+	char almost[64];
+	const char *stops[] = { almost };
+
+	snprintf(almost, sizeof(almost), "%sX", full + strlen(full) - 6);
+	request.stops = stops;
+	request.stop_count = 1;
+	answer(&request, &heard);
+	assert_string_equal(heard.text, full);
+}
+
+static void bad_requests_are_refused(void **state)
+{
+	const struct pc_chat_message message = { "user", NULL };
+	const char *const bad_stop[] = { "\xff" };
+	struct pc_text_request rows[] = { ask(NULL), ask("\xc3("), ask("x"), ask("x"),
+					  ask("x"),  ask("x"),	   ask("x"), ask(NULL) };
+	static const char *const reasons[] = {
+		"a prompt or messages",
+		"the prompt is not UTF-8 at byte 0",
+		"temperature is nan",
+		"temperature is -1",
+		"top_p is 0",
+		"17 stop strings",
+		"a stop string is not ",
+		"messages[0].content is missing",
+	};
+
+	(void)state;
+	rows[2].temperature = NAN;
+	rows[3].temperature = -1;
+	rows[4].top_p = 0;
+	rows[5].stop_count = 17;
+	rows[6].stops = bad_stop;
+	rows[6].stop_count = 1;
+	rows[7].messages = &message;
+	rows[7].message_count = 1;
+	for (size_t i = 0; i < PC_ARRAY_LEN(rows); i++) {
+		struct pc_text_result result;
+		struct pc_error err = PC_ERROR_INIT;
+
+		assert_int_equal(run(0, &rows[i], &heard, &result, &err), PC_E_INVALID_REQUEST);
+		if (!strstr(err.message, reasons[i]))
+			fail_msg("%s", err.message);
+	}
+	struct pc_text_request request = ask("x");
+	struct pc_text_result result;
+
+	assert_int_equal(run(SLOTS, &request, &heard, &result, NULL), PC_E_INVALID_ARGUMENT);
+}
+
+static void any_text_is_a_prompt(void **state)
+{
+	static const char *const prompts[] = { "",	  " ",
+					       "\n\n\t",  "\xf0\x9f\x98\x80",
+					       "ünïcödé", "<s></s><unk>",
+					       "<0x2E>",  "\x01\x02\x7f" };
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(prompts); i++) {
+		struct pc_text_request request = ask(prompts[i]);
+
+		request.max_tokens = 3;
+		assert_true(answer(&request, &heard).completion_tokens > 0);
+	}
+}
+
+/* ---- the context's end ---- */
+
+static char *repeat(const char *word, size_t count)
+{
+	size_t length = strlen(word);
+	char *text = calloc(count, length + 1);
+
+	assert_non_null(text);
+	for (size_t i = 0; i < count; i++)
+		memcpy(text + i * length, word, length);
+	return text;
+}
+
+static void a_prompt_that_does_not_fit_is_refused(void **state)
+{
+	struct pc_text_result result;
+
+	(void)state;
+	/* With <s>: 2047 fit, and leave room for one token; 2048 do not. */
+	char *text = repeat(" the", 2046);
+	struct pc_text_request request = ask(text + 1);
+
+	request.max_tokens = 0;
+	result = answer(&request, &heard);
+	assert_int_equal(result.prompt_tokens, 2047);
+	assert_int_equal(result.completion_tokens, 1);
+	assert_int_equal(result.finish_reason, PC_FINISH_LENGTH);
+	free(text);
+
+	static const size_t counts[] = { 2047, 5000, 1000000 };
+
+	for (size_t i = 0; i < PC_ARRAY_LEN(counts); i++) {
+		struct pc_error err = PC_ERROR_INIT;
+
+		text = repeat(" the", counts[i]);
+		request.prompt = text + 1;
+		assert_int_equal(run(0, &request, &heard, &result, &err), PC_E_CONTEXT_EXCEEDED);
+		assert_string_equal(pc_error_detail_get(&err, "context_tokens"), "2048");
+		long tokens = strtol(pc_error_detail_get(&err, "prompt_tokens"), NULL, 10);
+
+		assert_true(tokens > 2047 && tokens <= (long)counts[i] + 1);
+		free(text);
+	}
+}
+
+/* ---- cancelling ---- */
+
+static void a_run_can_be_cancelled(void **state)
+{
+	struct pc_text_request request = ask("The");
+	struct pc_text_result result = { .size = sizeof(result) };
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	memset(&heard, 0, sizeof(heard));
+	heard.stop_after = 3;
+	request.temperature = 0;
+	assert_int_equal(run(0, &request, &heard, &result, &err), 0);
+	assert_int_equal(result.finish_reason, PC_FINISH_CANCELLED);
+	assert_int_equal(heard.chunks, 3);
+
+	/* And the slot is as good as new. */
+	answer(&request, &heard);
+	answer(&request, &again);
+	assert_string_equal(heard.text, again.text);
+}
+
+static bool at_once(void *ctx)
+{
+	return ++*(unsigned *)ctx > 1; /* the second question: inside the first batch */
+}
+
+static void never_heard(void *ctx, const char *text, size_t length)
+{
+	(void)ctx, (void)text, (void)length;
+	fail_msg("text after a cancel");
+}
+
+static void a_long_prompt_can_be_cancelled(void **state)
+{
+	unsigned asked = 0;
+	const struct pc_text_sink sink = { sizeof(sink), never_heard, at_once, &asked };
+	struct pc_text_result result = { .size = sizeof(result) };
+	struct pc_error err = PC_ERROR_INIT;
+	char *text = repeat(" the", 2000);
+	struct pc_text_request request = ask(text);
+
+	(void)state;
+	assert_int_equal(engine->generate(model, 0, &request, &sink, &result, &err), 0);
+	assert_int_equal(result.finish_reason, PC_FINISH_CANCELLED);
+	assert_int_equal(result.completion_tokens, 0);
+	assert_int_equal(asked, 2);
+	free(text);
+}
+
+/* ---- slots ---- */
+
+struct caller {
+	uint32_t slot;
+	struct heard heard;
+	int failures;
+};
+
+static void *call_often(void *ctx)
+{
+	struct caller *caller = ctx;
+	struct pc_text_request request = ask("What is the");
+
+	for (int i = 0; i < 5; i++) {
+		struct pc_text_result result;
+
+		memset(&caller->heard, 0, sizeof(caller->heard));
+		caller->failures += run(caller->slot, &request, &caller->heard, &result, NULL) != 0;
+		caller->failures += strcmp(caller->heard.text, heard.text) != 0;
+	}
+	return NULL;
+}
+
+static void slots_are_independent(void **state)
+{
+	static struct caller callers[SLOTS];
+	pthread_t threads[SLOTS];
+	struct pc_text_request request = ask("What is the");
+
+	(void)state;
+	answer(&request, &heard);
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		callers[i].slot = i;
+		assert_int_equal(pthread_create(&threads[i], NULL, call_often, &callers[i]), 0);
+	}
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(callers[i].failures, 0);
+	}
+}
+
+/* ---- embeddings ---- */
+
+static double dot(const float *a, const float *b, uint32_t dim)
+{
+	double sum = 0;
+
+	for (uint32_t i = 0; i < dim; i++)
+		sum += (double)a[i] * b[i];
+	return sum;
+}
+
+static void check_vectors(struct pc_engine_instance *instance)
+{
+	static const char *const texts[] = { "the love of money", "money and the love of it",
+					     "computers are bad", "the love of money" };
+	static float vectors[4][2048];
+	uint32_t tokens = 0;
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (engine->embed_text(instance, 1, texts, 4, vectors[0], &tokens, &err))
+		fail_msg("%s", err.message);
+	assert_int_equal(tokens, 5 + 7 + 4 + 5);
+	for (int i = 0; i < 4; i++)
+		assert_true(fabs(dot(vectors[i], vectors[i], 2048) - 1) < 1e-5);
+	assert_memory_equal(vectors[0], vectors[3], sizeof(vectors[0]));
+	assert_true(dot(vectors[0], vectors[1], 2048) > dot(vectors[0], vectors[2], 2048) + 0.1);
+}
+
+static void texts_become_vectors(void **state)
+{
+	struct pc_engine_description before = { .size = sizeof(before) }, after = before;
+	struct pc_text_request request = ask("The");
+
+	(void)state;
+	answer(&request, &heard);
+	engine->describe(model, &before);
+	check_vectors(model); /* makes its context now */
+	engine->describe(model, &after);
+	assert_true(after.memory_bytes > before.memory_bytes);
+	check_vectors(model);
+	answer(&request, &again);
+	assert_string_equal(heard.text, again.text);
+}
+
+static void a_model_can_be_loaded_to_embed(void **state)
+{
+	struct pc_engine_spec spec = spec_of(model_path);
+	struct pc_engine_instance *embedder = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc_text_result result = { .size = sizeof(result) };
+	struct pc_text_request request = ask("x");
+	struct pc_text_sink sink = sink_to(&heard);
+
+	(void)state;
+	spec.capability = PC_CAPABILITY_TEXT_EMBEDDING;
+	spec.context_tokens = 64;
+	assert_int_equal(engine->load(&spec, &embedder, &err), 0);
+	check_vectors(embedder);
+
+	char *text = repeat(" the", 64);
+	const char *const texts[] = { "short", text + 1 };
+	float vectors[2 * 2048];
+	uint32_t tokens = 77;
+
+	assert_int_equal(engine->embed_text(embedder, 0, texts, 2, vectors, &tokens, &err),
+			 PC_E_CONTEXT_EXCEEDED);
+	assert_non_null(strstr(err.message, "text 2 of 2: the prompt has 65 tokens"));
+	assert_string_equal(pc_error_detail_get(&err, "prompt_tokens"), "65");
+	assert_string_equal(pc_error_detail_get(&err, "context_tokens"), "64");
+	assert_string_equal(pc_error_detail_get(&err, "text_index"), "1");
+	assert_int_equal(tokens, 77);
+	free(text);
+
+	pc_error_clear(&err);
+	assert_int_equal(engine->generate(embedder, 0, &request, &sink, &result, &err),
+			 PC_E_INVALID_ARGUMENT);
+	assert_non_null(strstr(err.message, "was loaded to embed"));
+	engine->unload(embedder);
+}
+
+/* ---- loading what cannot be loaded ---- */
+
+static struct pc_error load_fails(const struct pc_engine_spec *spec, int code)
+{
+	struct pc_engine_instance *instance = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (engine->load(spec, &instance, &err) != code)
+		fail_msg("%s: %s", pc_error_name(err.code), err.message);
+	assert_null(instance);
+	return err;
+}
+
+static void missing_files_are_named(void **state)
+{
+	struct pc_engine_spec spec = spec_of("/nonexistent/x.gguf");
+	struct pc_error err = load_fails(&spec, PC_E_MODEL_FILE_MISSING);
+
+	(void)state;
+	assert_string_equal(err.message,
+			    "model file '/nonexistent/x.gguf': No such file or directory");
+	spec.model_path = "/tmp";
+	err = load_fails(&spec, PC_E_MODEL_FILE_MISSING);
+	assert_string_equal(err.message, "model file '/tmp' is not a regular file");
+	spec.model_path = NULL;
+	load_fails(&spec, PC_E_INVALID_ARGUMENT);
+	spec = spec_of(model_path);
+	spec.slots = 0;
+	load_fails(&spec, PC_E_INVALID_ARGUMENT);
+	spec.slots = 65;
+	load_fails(&spec, PC_E_INVALID_ARGUMENT);
+	spec = spec_of(model_path);
+	spec.capability = PC_CAPABILITY_VISION;
+	load_fails(&spec, PC_E_UNSUPPORTED);
+}
+
+/* A file in the build's folder with the first `length` bytes of the model, one byte changed. */
+static void write_broken(const char *path, size_t length, size_t change_at, char change)
+{
+	char *data = malloc(length + 1);
+	FILE *from = fopen(model_path, "r"), *to = fopen(path, "w");
+
+	assert_true(data && from && to);
+	length = fread(data, 1, length, from);
+	if (change_at < length)
+		data[change_at] = change;
+	assert_int_equal(fwrite(data, 1, length, to), length);
+	fclose(from);
+	fclose(to);
+	free(data);
+}
+
+static void broken_files_are_refused(void **state)
+{
+	char path[4096];
+	/* Where a download may have broken off: in the magic, the keys, the tensors' list, the
+	 * weights; and a version from the future. */
+	static const struct {
+		size_t length, change_at;
+		char change;
+	} rows[] = { { 0, 0, 0 },	  { 3, 9, 0 },		{ 4, 9, 0 },
+		     { 20, 99, 0 },	  { 1000, 9999, 0 },	{ 40000, 99999, 0 },
+		     { 1000000, ~0u, 0 }, { 18000000, ~0u, 0 }, { 1000, 0, 'X' },
+		     { 1000000, 4, 99 } };
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s.broken", model_path);
+	for (size_t i = 0; i < PC_ARRAY_LEN(rows); i++) {
+		struct pc_engine_spec spec = spec_of(path);
+
+		write_broken(path, rows[i].length, rows[i].change_at, rows[i].change);
+		struct pc_error err = load_fails(&spec, PC_E_MODEL_ERROR);
+
+		assert_non_null(strstr(err.message, path));
+		if (rows[i].length < 4 || rows[i].change == 'X')
+			assert_non_null(strstr(err.message, "is not a GGUF file"));
+		else
+			assert_non_null(strstr(err.message, "llama.cpp cannot load"));
+	}
+	unlink(path);
+}
+
+static bool give_up(void *ctx, float fraction)
+{
+	unsigned *asked = ctx;
+
+	assert_true(fraction >= 0 && fraction <= 1);
+	return ++*asked < 2;
+}
+
+static bool carry_on(void *ctx, float fraction)
+{
+	*(float *)ctx = fraction;
+	return true;
+}
+
+static void loading_reports_and_can_be_cancelled(void **state)
+{
+	struct pc_engine_spec spec = spec_of(model_path);
+	struct pc_engine_instance *instance = NULL;
+	unsigned asked = 0;
+	float fraction = -1;
+
+	(void)state;
+	spec.progress = give_up;
+	spec.progress_ctx = &asked;
+	load_fails(&spec, PC_E_CANCELLED);
+	assert_int_equal(asked, 2);
+
+	spec.progress = carry_on;
+	spec.progress_ctx = &fraction;
+	assert_int_equal(engine->load(&spec, &instance, NULL), 0);
+	assert_true(fraction == 1);
+	engine->unload(instance);
+}
+
+static void a_context_is_as_long_as_asked(void **state)
+{
+	struct pc_engine_spec spec = spec_of(model_path);
+	struct pc_engine_instance *instance = NULL;
+	struct pc_engine_description d = { .size = sizeof(d) };
+
+	(void)state;
+	spec.slots = 1;
+	spec.context_tokens = 4;
+	assert_int_equal(engine->load(&spec, &instance, NULL), 0);
+	engine->describe(instance, &d);
+	assert_int_equal(d.context_tokens, 4);
+
+	struct pc_text_request request = ask("the the");
+	struct pc_text_result result = { .size = sizeof(result) };
+	struct pc_text_sink sink = sink_to(&heard);
+
+	memset(&heard, 0, sizeof(heard));
+	request.temperature = 0;
+	request.max_tokens = 0;
+	assert_int_equal(engine->generate(instance, 0, &request, &sink, &result, NULL), 0);
+	assert_int_equal(result.prompt_tokens + result.completion_tokens, 4);
+	assert_int_equal(result.finish_reason, PC_FINISH_LENGTH);
+	engine->unload(instance);
+
+	spec.context_tokens = UINT32_MAX; /* gets what the model was trained on */
+	assert_int_equal(engine->load(&spec, &instance, NULL), 0);
+	engine->describe(instance, &d);
+	assert_int_equal(d.context_tokens, 2048);
+	engine->unload(instance);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_describes_itself),
+		cmocka_unit_test(a_smaller_description_is_filled_to_its_size),
+		cmocka_unit_test(greedy_is_the_same_every_time),
+		cmocka_unit_test(a_seed_repeats_and_others_differ),
+		cmocka_unit_test(a_request_leaves_nothing_to_the_next),
+		cmocka_unit_test(max_tokens_is_kept),
+		cmocka_unit_test(answers_come_to_an_end),
+		cmocka_unit_test(chats_go_through_the_template),
+		cmocka_unit_test(stop_strings_never_leak),
+		cmocka_unit_test(bad_requests_are_refused),
+		cmocka_unit_test(any_text_is_a_prompt),
+		cmocka_unit_test(a_prompt_that_does_not_fit_is_refused),
+		cmocka_unit_test(a_run_can_be_cancelled),
+		cmocka_unit_test(a_long_prompt_can_be_cancelled),
+		cmocka_unit_test(slots_are_independent),
+		cmocka_unit_test(texts_become_vectors),
+		cmocka_unit_test(a_model_can_be_loaded_to_embed),
+		cmocka_unit_test(missing_files_are_named),
+		cmocka_unit_test(broken_files_are_refused),
+		cmocka_unit_test(loading_reports_and_can_be_cancelled),
+		cmocka_unit_test(a_context_is_as_long_as_asked),
+	};
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: %s ENGINE_FOLDER MODEL\n", argv[0]);
+		return 2;
+	}
+	setenv("POOLCORE_ENGINE_PATH", argv[1], 1);
+	model_path = argv[2];
+	return cmocka_run_group_tests(tests, load_model, unload_model);
+}
