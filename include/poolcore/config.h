@@ -95,6 +95,7 @@ struct pc_setting_override {
 	const char *key; /* "http.listen" */
 	const char *value;
 	enum pc_setting_source source;
+	const char *name; /* what messages call it: "--listen"; NULL: "--http.listen" */
 };
 
 /*

@@ -26,10 +26,11 @@ struct pc_memory_facts {
 };
 
 /*
- * Reads /proc/meminfo, /proc/self/cgroup and the cgroup files (v1 memory.limit_in_bytes and v2
- * memory.max, of our own group and each ancestor). `root` is put in front of every path, "" for the
- * real machine; tests point it at a tree of their own. A missing cgroup file system is no error.
- * Errors: IO when /proc/meminfo cannot be read or parsed. Any thread.
+ * Reads /proc/meminfo, /proc/self/cgroup and the cgroup files (v1 memory.limit_in_bytes, v2
+ * memory.max and memory.high, of our own group and each ancestor). `root` is put in front of every
+ * path, "" or NULL for the real machine; tests point it at a tree of their own. A missing cgroup
+ * file system is no error. Errors: IO when /proc/meminfo cannot be read or parsed (details: file,
+ * key). Never allocates. Any thread.
  */
 PC_API int pc_memory_facts_read(const char *root, struct pc_memory_facts *ret_facts,
 				struct pc_error *err);

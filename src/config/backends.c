@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * backends.c - [backends.NAME]: the table of their settings, the built-in one, and the checks of
+ * command templates. It expands no template (src/lifecycle does) and looks for no program. Runs
+ * where the configuration is loaded.
+ */
+#include "config/settings.h"
+
+#include <poolcore/types.h>
+
+#define BACKEND_NAME_MAX 64
+
+/* Overridable by the file like any other; its `env` keeps the token out of the arguments. */
+const char pc__builtin_backends[] =
+	"[pool-worker]\n"
+	"command = [\"pool-worker\", \"--model\", \"{model_path}\", \"--model-id\", \"{model_id}\","
+	" \"--socket\", \"{socket}\", \"--slots\", \"{slots}\","
+	" \"--context-tokens\", \"{context_tokens}\", \"--capability\", \"{capability}\","
+	" \"--ready-url\", \"{ready_url}\", \"--worker-id\", \"{worker_id}\"]\n"
+	"env = { POOL_WORKER_SPAWN_TOKEN = \"{spawn_token}\" }\n"
+	"readiness = \"callback\"\n"
+	"start_timeout_secs = 120\n"
+	"stop_grace_secs = 10\n"
+	"device = \"cpu\"\n";
+
+/* What src/lifecycle fills in, struct pc_launch_values. */
+#define PLACEHOLDERS \
+	"model_path, model_id, worker_id, port, socket, gpu_id, slots, context_tokens, " \
+	"capability, spawn_token, ready_url"
+
+/* ---- templates ---- */
+
+/* Whether name[length] is one of the words of a list separated by ", ". */
+static bool is_listed(const char *list, const char *name, size_t length)
+{
+	while (list) {
+		size_t word = strcspn(list, ",");
+
+		if (word == length && strncmp(list, name, length) == 0)
+			return true;
+		list = list[word] ? list + word + 2 : NULL;
+	}
+	return false;
+}
+
+/*
+ * Steps through the placeholders of a template: returns the next one's name, its length, and where
+ * to go on; NULL at the end, or with *ret_wrong set. "{{" and "}}" are literal braces.
+ */
+static const char *next_placeholder(const char **cursor, size_t *ret_length, const char **ret_wrong)
+{
+	const char *p = *cursor;
+
+	for (; *p; p++) {
+		if (p[0] != '{' && p[0] != '}')
+			continue;
+		if (p[1] == p[0]) {
+			p++;
+			continue;
+		}
+
+		size_t length = strcspn(p + 1, "{}");
+
+		if (p[0] == '}' || p[1 + length] != '}') {
+			*ret_wrong = p[0] == '}' ? "a '}' stands alone; write \"}}\" for a brace"
+						 : "a '{' is not closed; write \"{{\" for a brace";
+			return NULL;
+		}
+		*cursor = p + length + 2;
+		*ret_length = length;
+		return p + 1;
+	}
+	return NULL;
+}
+
+static int check_template(const struct pc__reading *reading, const char *text, bool is_argument,
+			  struct pc_error *err)
+{
+	const char *cursor = text, *wrong = NULL, *name;
+	size_t length;
+
+	while ((name = next_placeholder(&cursor, &length, &wrong))) {
+		if (!is_listed(PLACEHOLDERS, name, length))
+			return pc__setting_error(
+				reading, err, "{%.*s} is not a placeholder; known: " PLACEHOLDERS,
+				(int)(length < 40 ? length : 40), name);
+		if (is_argument && is_listed("spawn_token", name, length))
+			return pc__setting_error(
+				reading, err,
+				"{spawn_token} is a secret and every user can read "
+				"arguments; put it into env");
+	}
+	if (wrong)
+		return pc__setting_error(reading, err, "\"%.100s\": %s", text, wrong);
+	return 0;
+}
+
+static bool list_uses(const struct pc_string_list *list, const char *placeholder)
+{
+	const char *wrong = NULL, *name;
+	size_t length;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const char *cursor = list->items[i];
+
+		while ((name = next_placeholder(&cursor, &length, &wrong))) {
+			if (is_listed(placeholder, name, length))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* ---- one string of a backend ---- */
+
+static int refine_argument(const struct pc__reading *reading, void *object, char **text,
+			   struct pc_error *err)
+{
+	(void)object;
+	return check_template(reading, *text, true, err);
+}
+
+/* POSIX, 8.1: names consist of letters, digits and '_', and do not begin with a digit. */
+static int refine_variable(const struct pc__reading *reading, void *object, char **text,
+			   struct pc_error *err)
+{
+	static const char allowed[] =
+		"0123456789_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	size_t length = strspn(*text, allowed);
+
+	(void)object;
+	if (length == 0 || (*text)[length] != '=' || strchr("0123456789", (*text)[0]))
+		return pc__setting_error(reading, err,
+					 "\"%.60s\" does not begin with the name of a variable; "
+					 "use letters, digits and '_'",
+					 *text);
+	return check_template(reading, *text + length + 1, false, err);
+}
+
+/* Takes "http:/path" apart; the row's member keeps the path. */
+static int refine_readiness(const struct pc__reading *reading, void *object, char **text,
+			    struct pc_error *err)
+{
+	struct pc_backend_config *backend = object;
+	bool http = strncmp(*text, "http:/", 6) == 0;
+
+	for (const char *p = *text; *p; p++) {
+		if (*p <= ' ' || *p == 0x7f)
+			http = false;
+	}
+	if (!http && strcmp(*text, "callback") != 0)
+		return pc__setting_error(
+			reading, err,
+			"\"%.60s\" is no readiness; use \"http:/PATH\" (asked until it answers "
+			"200) or \"callback\" (the worker says it)",
+			*text);
+	backend->readiness = http ? PC_READINESS_HTTP : PC_READINESS_CALLBACK;
+	if (http)
+		memmove(*text, *text + 5, strlen(*text + 5) + 1);
+	else
+		(*text)[0] = '\0';
+	return 0;
+}
+
+static void print_readiness(const void *object, struct pc__buf *out)
+{
+	const struct pc_backend_config *backend = object;
+	struct pc__buf text = PC__BUF_INIT;
+
+	if (backend->readiness == PC_READINESS_CALLBACK)
+		pc__buf_puts(&text, "callback");
+	else
+		pc__buf_printf(&text, "http:%s", backend->readiness_path);
+
+	pc_auto(pc_free) char *joined = pc__buf_steal(&text);
+
+	if (joined)
+		pc__print_toml_string(out, joined);
+	else
+		out->failed = true;
+}
+
+/* ---- the table ---- */
+
+#define AT(member) offsetof(struct pc_backend_config, member)
+
+/* clang-format off */
+const struct pc__setting pc__backend_settings[] = {
+	{ "backends", "command", PC__SETTING_STRING_LIST, AT(command),
+	  .min = 1, .max = 256, .required = true, .refine = refine_argument,
+	  .description = "The program and its arguments, one element each and never a shell, with "
+			 "placeholders in braces: " PLACEHOLDERS },
+	{ "backends", "env", PC__SETTING_STRING_TABLE, AT(env),
+	  .max = 256, .fallback = "", .refine = refine_variable,
+	  .description = "Variables of the worker's environment, with the same placeholders" },
+	{ "backends", "readiness", PC__SETTING_STRING, AT(readiness_path),
+	  .min = 1, .max = 1024, .fallback = "http:/health", .refine = refine_readiness,
+	  .print = print_readiness,
+	  .description = "How a worker shows that it has loaded: \"http:/PATH\" is asked until it "
+			 "answers 200; \"callback\": the worker calls {ready_url}" },
+	{ "backends", "start_timeout_secs", PC__SETTING_SECONDS, AT(start_timeout_secs),
+	  .min = 1, .max = 86400, .fallback = "120", .unit = "seconds",
+	  .description = "How long a worker may take until it is ready" },
+	{ "backends", "stop_grace_secs", PC__SETTING_SECONDS, AT(stop_grace_secs),
+	  .min = 0, .max = 3600, .fallback = "10", .unit = "seconds",
+	  .description = "How long a worker may take to stop after TERM, before KILL" },
+	{ "backends", "device", PC__SETTING_STRING, AT(device),
+	  .min = 1, .fallback = "auto", .refine = pc__refine_device,
+	  .description = "Whose memory its workers take: \"auto\" (a GPU if there is one), \"cpu\", "
+			 "\"gpu0\" ...; a model's device overrides it" },
+};
+/* clang-format on */
+
+const size_t pc__backend_setting_count = PC_ARRAY_LEN(pc__backend_settings);
+_Static_assert(PC_ARRAY_LEN(pc__backend_settings) <= PC__BACKEND_SETTINGS_MAX,
+	       "raise PC__BACKEND_SETTINGS_MAX");
+
+/* ---- one backend ---- */
+
+/* Finds the backend, or appends one with every default. */
+static int open_backend(struct pc__config *config, const char *name, size_t *ret_index,
+			struct pc_error *err)
+{
+	struct pc_config *pub = &config->pub;
+	struct pc__reading reading = { .scope = "backends", .folder = "/" };
+	struct pc_backend_config *backend;
+
+	for (size_t i = 0; i < pub->backend_count; i++) {
+		if (strcmp(pub->backends[i].name, name) == 0) {
+			*ret_index = i;
+			return 0;
+		}
+	}
+	/* pc__backends_read has made room for it. */
+	backend = &pub->backends[pub->backend_count];
+	backend->name = pc_strdup(name);
+	if (!backend->name)
+		return pc_error_oom(err);
+	*ret_index = pub->backend_count++;
+	for (size_t i = 0; i < pc__backend_setting_count; i++) {
+		int rc;
+
+		reading.row = &pc__backend_settings[i];
+		if (!reading.row->fallback)
+			continue;
+		rc = pc__setting_read_text(&reading, reading.row->fallback, backend, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* What one key alone cannot show. `place` is the backend's own. */
+static int check_backend(struct pc__config *config, size_t index, const struct pc__reading *place,
+			 struct pc_error *err)
+{
+	const struct pc_backend_config *backend = &config->pub.backends[index];
+	struct pc__reading reading = *place;
+
+	reading.row = pc__setting_find(pc__backend_settings, pc__backend_setting_count, NULL,
+				       "command");
+	if (backend->command.count == 0)
+		return pc__setting_error(&reading, err,
+					 "it is missing; give the program and its arguments, like "
+					 "[\"llama-server\", \"--port\", \"{port}\"]");
+	if (backend->command.items[0][0] == '\0')
+		return pc__setting_error(&reading, err, "the program's name is empty");
+	if (!list_uses(&backend->command, "port, socket") &&
+	    !list_uses(&backend->env, "port, socket"))
+		return pc__setting_error(&reading, err,
+					 "it has neither {port} nor {socket}, so that nobody could "
+					 "reach the worker");
+	if (backend->readiness != PC_READINESS_CALLBACK)
+		return 0;
+	if (!list_uses(&backend->command, "ready_url") && !list_uses(&backend->env, "ready_url"))
+		return pc__setting_error(&reading, err,
+					 "readiness \"callback\" needs {ready_url} in command or "
+					 "env");
+	if (!list_uses(&backend->env, "spawn_token"))
+		return pc__setting_error(&reading, err,
+					 "readiness \"callback\" needs {spawn_token} in env, which "
+					 "the worker's call must carry");
+	return 0;
+}
+
+static int read_backend(struct pc__config *config, const struct pc__reading *reading,
+			const struct pc__toml_entry *entry, struct pc_error *err)
+{
+	char scope[BACKEND_NAME_MAX + sizeof("backends.")];
+	struct pc__reading inner = *reading, place;
+	size_t index = 0;
+	int rc;
+
+	inner.row = NULL;
+	inner.source.pos = entry->pos;
+	if (strlen(entry->key) != entry->key_length ||
+	    !pc__is_name(entry->key, "._-", BACKEND_NAME_MAX))
+		return pc__setting_error(&inner, err,
+					 "\"%.70s\" is no name for a backend; use letters, digits, "
+					 "'.', '_' and '-', at most %d",
+					 entry->key, BACKEND_NAME_MAX);
+	snprintf(scope, sizeof(scope), "backends.%s", entry->key);
+	inner.scope = scope;
+	if (pc__toml_kind(entry->value) != PC__TOML_TABLE) {
+		inner.source.pos = pc__toml_pos(entry->value);
+		return pc__setting_wrong_kind(&inner, entry->value, "a table of settings", err);
+	}
+	place = inner;
+	rc = open_backend(config, entry->key, &index, err);
+	for (size_t i = 0; rc == 0 && i < pc__toml_table_size(entry->value); i++) {
+		const struct pc__toml_entry *item = pc__toml_table_entry(entry->value, i);
+		const struct pc__setting *row = pc__setting_find(
+			pc__backend_settings, pc__backend_setting_count, NULL, item->key);
+
+		inner.row = row;
+		inner.source.pos = item->pos;
+		if (!row || strlen(item->key) != item->key_length)
+			return pc__setting_unknown(&inner, item->key, pc__backend_settings,
+						   pc__backend_setting_count, "backends", err);
+		inner.source.pos = pc__toml_pos(item->value);
+		if (strcmp(row->key, "command") == 0)
+			place.source.pos = inner.source.pos;
+		rc = pc__setting_read_toml(&inner, item->value, &config->pub.backends[index], err);
+		config->backend_sources[index].rows[row - pc__backend_settings] = inner.source;
+	}
+	return rc ? rc : check_backend(config, index, &place, err);
+}
+
+static int reserve(struct pc__config *config, size_t more, struct pc_error *err)
+{
+	struct pc_config *pub = &config->pub;
+	size_t capacity = pub->backend_count + more;
+	struct pc_backend_config *backends;
+	struct pc__backend_sources *sources;
+
+	backends = pc_realloc(pub->backends, capacity * sizeof(*backends));
+	if (!backends)
+		return pc_error_oom(err);
+	pub->backends = backends;
+	sources = pc_realloc(config->backend_sources, capacity * sizeof(*sources));
+	if (!sources)
+		return pc_error_oom(err);
+	config->backend_sources = sources;
+	memset(backends + pub->backend_count, 0, more * sizeof(*backends));
+	memset(sources + pub->backend_count, 0, more * sizeof(*sources));
+	return 0;
+}
+
+int pc__backends_read(struct pc__config *config, const struct pc__reading *reading,
+		      const struct pc__toml_value *table, struct pc_error *err)
+{
+	size_t count = pc__toml_table_size(table);
+	int rc;
+
+	if (pc__toml_kind(table) != PC__TOML_TABLE)
+		return pc__setting_wrong_kind(reading, table, "a table [backends.NAME]", err);
+	rc = reserve(config, count, err);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = read_backend(config, reading, pc__toml_table_entry(table, i), err);
+	return rc;
+}
+
+void pc__backends_fini(struct pc__config *config)
+{
+	struct pc_config *pub = &config->pub;
+
+	for (size_t i = 0; i < pub->backend_count; i++) {
+		pc_free(pub->backends[i].name);
+		pc__settings_fini(pc__backend_settings, pc__backend_setting_count,
+				  &pub->backends[i]);
+	}
+	pc_free(pub->backends);
+	pc_free(config->backend_sources);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * procfs.c - reads the kernel's small text files by lines, without allocating: memory is asked
+ * about when it is short. It knows no file's meaning. Any thread.
+ */
+#include "memory/procfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int pc__lines_open(struct pc__lines *lines, const char *root, const char *path)
+{
+	char full[2 * PATH_MAX];
+	int length = snprintf(full, sizeof(full), "%s%s", root, path);
+
+	if (length < 0 || (size_t)length >= sizeof(full))
+		return -ENAMETOOLONG;
+	lines->start = lines->end = 0;
+	lines->overlong = false;
+	lines->fd = open(full, O_RDONLY | O_CLOEXEC);
+	return lines->fd < 0 ? -errno : 0;
+}
+
+void pc__lines_close(struct pc__lines *lines)
+{
+	close(lines->fd);
+}
+
+/* Reads more behind the unread part, which moves to the front. False at the end of the file. */
+static bool lines_fill(struct pc__lines *lines)
+{
+	ssize_t count;
+
+	memmove(lines->buffer, lines->buffer + lines->start, lines->end - lines->start);
+	lines->end -= lines->start;
+	lines->start = 0;
+	if (lines->end == PC__LINE_MAX) {
+		lines->end = 0;
+		lines->overlong = true;
+	}
+	do {
+		count = read(lines->fd, lines->buffer + lines->end, PC__LINE_MAX - lines->end);
+	} while (count < 0 && errno == EINTR);
+	if (count <= 0)
+		return false;
+	lines->end += (size_t)count;
+	return true;
+}
+
+char *pc__lines_next(struct pc__lines *lines)
+{
+	for (;;) {
+		char *line = lines->buffer + lines->start;
+		char *newline = memchr(line, '\n', lines->end - lines->start);
+		bool overlong = lines->overlong;
+
+		if (newline) {
+			*newline = '\0';
+			lines->start = (size_t)(newline + 1 - lines->buffer);
+			lines->overlong = false;
+			if (!overlong)
+				return line;
+		} else if (!lines_fill(lines)) {
+			if (lines->start == lines->end || lines->overlong)
+				return NULL;
+			lines->buffer[lines->end] = '\0';
+			line = lines->buffer + lines->start;
+			lines->start = lines->end;
+			return line;
+		}
+	}
+}
+
+bool pc__number(const char *text, uint64_t *ret_number)
+{
+	uint64_t number = 0;
+	const char *p = text;
+
+	for (; *p >= '0' && *p <= '9'; p++) {
+		if (__builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_add_overflow(number, (uint64_t)(*p - '0'), &number))
+			return false;
+	}
+	if (p == text || (*p != '\0' && *p != ' ' && *p != '\t'))
+		return false;
+	*ret_number = number;
+	return true;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * procfs.h - the kernel's small text files, line by line. Inside this room only.
+ */
+#ifndef MEMORY_PROCFS_H
+#define MEMORY_PROCFS_H
+
+#include <poolcore/base.h>
+
+/*
+ * The longest line that is read; longer ones are skipped whole. A mount point and its root may have
+ * PATH_MAX (4096) bytes each, and mountinfo spells odd ones with four characters; nobody's cgroup
+ * needs that.
+ */
+#define PC__LINE_MAX 16384
+
+/* An open file and the part of it that has been read. Nothing here allocates. */
+struct pc__lines {
+	int fd;
+	size_t start, end; /* what is unread of buffer */
+	bool overlong;	   /* the line at start began in a buffer that is gone */
+	char buffer[PC__LINE_MAX + 1];
+};
+
+/* Opens root/path (`root` may be ""); returns 0 or a negative errno. */
+int pc__lines_open(struct pc__lines *lines, const char *root, const char *path);
+void pc__lines_close(struct pc__lines *lines);
+/* The next line without its newline, valid until the next call; NULL at the end or on a read error.
+ */
+char *pc__lines_next(struct pc__lines *lines);
+
+/* Decimal digits at `text`, ended by NUL or white space. False where there are none, or too many.
+ */
+bool pc__number(const char *text, uint64_t *ret_number);
+
+#endif
