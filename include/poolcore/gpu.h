@@ -35,7 +35,9 @@ PC_API void pc_gpu_inventory_close(struct pc_gpu_inventory *inventory);
 
 /*
  * Asks the driver again. May block in the driver for seconds: never call it on an event loop's
- * thread. On an error (IO, with NVML's own name of it) the last good inventory stays.
+ * thread. On an error (IO, with NVML's own name of it) the last good inventory and its note stay.
+ * While there never was a driver that answered, it looks for one again and returns 0. One GPU that
+ * fails while others work is left out, and the note says so.
  */
 PC_API int pc_gpu_inventory_refresh(struct pc_gpu_inventory *inventory, struct pc_error *err);
 

@@ -73,12 +73,15 @@ PC_API void pc_ledger_release(struct pc_ledger *ledger, unsigned device, uint64_
 /*
  * Changes a reservation from `from_bytes` to `to_bytes` (what the worker turned out to use). Unlike
  * reserve it always succeeds, because the memory is in use already; returns whether the sum is
- * still within budget.
+ * still within budget. `from_bytes` must be reserved and the sum must not pass 2^64: who believes a
+ * worker's figure bounds it first (asserted).
  */
 PC_API bool pc_ledger_true_up(struct pc_ledger *ledger, unsigned device, uint64_t from_bytes,
 			      uint64_t to_bytes);
-/* Changes a device's budget (a limit was lowered, or the operator said so). Reservations stay. Any
- * thread. */
+/*
+ * Changes a device's budget (a limit was lowered, or the operator said so). Reservations stay; once
+ * it has returned, none is granted beyond the new budget. Any thread.
+ */
 PC_API void pc_ledger_set_budget(struct pc_ledger *ledger, unsigned device, uint64_t budget_bytes);
 
 PC_END_DECLS
