@@ -67,73 +67,123 @@ static void put_offset(struct pc__buf *out, int minutes)
 		pc__buf_puts(out, "Z");
 }
 
+static void put_datetime(struct pc__buf *out, enum pc__toml_kind kind,
+			 const struct pc__toml_datetime *when)
+{
+	if (kind != PC__TOML_LOCAL_TIME)
+		put_date(out, when);
+	if (kind == PC__TOML_OFFSET_DATETIME || kind == PC__TOML_LOCAL_DATETIME)
+		pc__buf_puts(out, "T");
+	if (kind != PC__TOML_LOCAL_DATE)
+		put_time(out, when);
+	if (kind == PC__TOML_OFFSET_DATETIME)
+		put_offset(out, when->offset_minutes);
+}
+
+/* The suite's name for the kind of a scalar. */
+static const char *tag(enum pc__toml_kind kind)
+{
+	switch (kind) {
+	case PC__TOML_INTEGER:
+		return "integer";
+	case PC__TOML_FLOAT:
+		return "float";
+	case PC__TOML_BOOLEAN:
+		return "bool";
+	case PC__TOML_OFFSET_DATETIME:
+		return "datetime";
+	case PC__TOML_LOCAL_DATETIME:
+		return "datetime-local";
+	case PC__TOML_LOCAL_DATE:
+		return "date-local";
+	case PC__TOML_LOCAL_TIME:
+		return "time-local";
+	default:
+		return "string";
+	}
+}
+
 static void put_scalar(struct pc__buf *out, const struct pc__toml_value *value)
 {
+	enum pc__toml_kind kind = pc__toml_kind(value);
 	struct pc__toml_datetime when;
+	size_t length;
 	int64_t integer;
 	double number;
 	bool boolean;
 
-	if (!pc__toml_integer(value, &integer)) {
-		pc__buf_printf(out, "{\"type\":\"integer\",\"value\":\"%lld\"}",
-			       (long long)integer);
-	} else if (!pc__toml_boolean(value, &boolean)) {
-		pc__buf_printf(out, "{\"type\":\"bool\",\"value\":\"%s\"}",
-			       boolean ? "true" : "false");
-	} else if (!pc__toml_float(value, &number)) {
-		pc__buf_puts(out, "{\"type\":\"float\",\"value\":\"");
-		put_float(out, number);
-		pc__buf_puts(out, "\"}");
-	} else if (!pc__toml_datetime(value, &when)) {
-		enum pc__toml_kind kind = pc__toml_kind(value);
-
-		pc__buf_printf(out, "{\"type\":\"%s\",\"value\":\"",
-			       kind == PC__TOML_OFFSET_DATETIME	 ? "datetime"
-			       : kind == PC__TOML_LOCAL_DATETIME ? "datetime-local"
-			       : kind == PC__TOML_LOCAL_DATE	 ? "date-local"
-								 : "time-local");
-		if (kind != PC__TOML_LOCAL_TIME)
-			put_date(out, &when);
-		if (kind == PC__TOML_OFFSET_DATETIME || kind == PC__TOML_LOCAL_DATETIME)
-			pc__buf_puts(out, "T");
-		if (kind != PC__TOML_LOCAL_DATE)
-			put_time(out, &when);
-		if (kind == PC__TOML_OFFSET_DATETIME)
-			put_offset(out, when.offset_minutes);
-		pc__buf_puts(out, "\"}");
-	} else {
-		size_t length;
+	pc__buf_printf(out, "{\"type\": \"%s\", \"value\": ", tag(kind));
+	if (kind == PC__TOML_STRING) {
 		const char *text = pc__toml_string(value, &length);
 
-		pc__buf_puts(out, "{\"type\":\"string\",\"value\":");
 		put_quoted(out, text, length);
 		pc__buf_puts(out, "}");
+		return;
 	}
+	pc__buf_puts(out, "\"");
+	if (!pc__toml_integer(value, &integer))
+		pc__buf_printf(out, "%lld", (long long)integer);
+	else if (!pc__toml_boolean(value, &boolean))
+		pc__buf_puts(out, boolean ? "true" : "false");
+	else if (!pc__toml_float(value, &number))
+		put_float(out, number);
+	else if (!pc__toml_datetime(value, &when))
+		put_datetime(out, kind, &when);
+	pc__buf_puts(out, "\"}");
+}
+
+static void put_line(struct pc__buf *out, unsigned depth)
+{
+	pc__buf_puts(out, "\n");
+	for (unsigned i = 0; i < depth; i++)
+		pc__buf_puts(out, "\t");
+}
+
+static void put_value(struct pc__buf *out, const struct pc__toml_value *value, unsigned depth);
+
+static void put_table(struct pc__buf *out, const struct pc__toml_value *table, unsigned depth)
+{
+	size_t size = pc__toml_table_size(table);
+
+	pc__buf_puts(out, "{");
+	for (size_t i = 0; i < size; i++) {
+		const struct pc__toml_entry *entry = pc__toml_table_entry(table, i);
+
+		pc__buf_puts(out, i ? "," : "");
+		put_line(out, depth + 1);
+		put_quoted(out, entry->key, entry->key_length);
+		pc__buf_puts(out, ": ");
+		put_value(out, entry->value, depth + 1);
+	}
+	if (size)
+		put_line(out, depth);
+	pc__buf_puts(out, "}");
+}
+
+static void put_array(struct pc__buf *out, const struct pc__toml_value *array, unsigned depth)
+{
+	size_t length = pc__toml_array_length(array);
+
+	pc__buf_puts(out, "[");
+	for (size_t i = 0; i < length; i++) {
+		pc__buf_puts(out, i ? "," : "");
+		put_line(out, depth + 1);
+		put_value(out, pc__toml_array_item(array, i), depth + 1);
+	}
+	if (length)
+		put_line(out, depth);
+	pc__buf_puts(out, "]");
 }
 
 /* The reader bounds the depth. */
-static void put_value(struct pc__buf *out, const struct pc__toml_value *value)
+static void put_value(struct pc__buf *out, const struct pc__toml_value *value, unsigned depth)
 {
 	switch (pc__toml_kind(value)) {
 	case PC__TOML_TABLE:
-		pc__buf_puts(out, "{");
-		for (size_t i = 0; i < pc__toml_table_size(value); i++) {
-			const struct pc__toml_entry *entry = pc__toml_table_entry(value, i);
-
-			pc__buf_puts(out, i ? "," : "");
-			put_quoted(out, entry->key, entry->key_length);
-			pc__buf_puts(out, ":");
-			put_value(out, entry->value);
-		}
-		pc__buf_puts(out, "}");
+		put_table(out, value, depth);
 		break;
 	case PC__TOML_ARRAY:
-		pc__buf_puts(out, "[");
-		for (size_t i = 0; i < pc__toml_array_length(value); i++) {
-			pc__buf_puts(out, i ? "," : "");
-			put_value(out, pc__toml_array_item(value, i));
-		}
-		pc__buf_puts(out, "]");
+		put_array(out, value, depth);
 		break;
 	default:
 		put_scalar(out, value);
@@ -166,7 +216,7 @@ static int write_output(const struct pc__toml_doc *doc, struct pc_error *err)
 	struct pc__buf out = PC__BUF_INIT;
 	int rc = 0;
 
-	put_value(&out, pc__toml_root(doc));
+	put_value(&out, pc__toml_root(doc), 0);
 	pc__buf_puts(&out, "\n");
 	if (out.failed)
 		rc = pc_error_oom(err);

@@ -53,6 +53,16 @@ static size_t character_length(const char *p, const char *end)
 	return length;
 }
 
+/* The scalar value of a well-formed sequence of two bytes or more. */
+static uint32_t decode(const char *p, size_t length)
+{
+	uint32_t scalar = (unsigned char)p[0] & (0xff >> (length + 1));
+
+	for (size_t i = 1; i < length; i++)
+		scalar = scalar << 6 | ((unsigned char)p[i] & 0x3f);
+	return scalar;
+}
+
 const char *pc__toml_found(const struct toml_scan *scan, char out[32])
 {
 	if (scan->p == scan->end)
@@ -61,7 +71,15 @@ const char *pc__toml_found(const struct toml_scan *scan, char out[32])
 		return "a line break";
 	if (*scan->p == '\t')
 		return "a tab";
-	snprintf(out, 32, "'%.*s'", (int)character_length(scan->p, scan->end), scan->p);
+
+	size_t length = character_length(scan->p, scan->end);
+
+	/* The number too beyond ASCII, where characters look alike or like nothing. */
+	if (length == 1)
+		snprintf(out, 32, "'%c'", *scan->p);
+	else
+		snprintf(out, 32, "'%.*s' (U+%04X)", (int)length, scan->p,
+			 (unsigned)decode(scan->p, length));
 	return out;
 }
 

@@ -45,7 +45,7 @@ int pc__toml_fail(struct toml_scan *scan, const char *at, const char *fmt, ...) 
 int pc__toml_fail_pos(struct toml_scan *scan, struct pc__toml_pos pos, const char *fmt, ...)
 	PC_PRINTF(3, 4);
 
-/* What stands at scan->p, for a sentence: "'x'", "a line break", "the end of the file". */
+/* What stands at scan->p, for a sentence: "'x'", "'é' (U+00E9)", "a line break". */
 const char *pc__toml_found(const struct toml_scan *scan, char out[32]);
 /* The key for a sentence, escaped and shortened where it must be. */
 const char *pc__toml_shown(const struct toml_key *key, char out[80]);
