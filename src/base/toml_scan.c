@@ -53,14 +53,22 @@ static size_t character_length(const char *p, const char *end)
 	return length;
 }
 
-/* The scalar value of a well-formed sequence of two bytes or more. */
+/* The scalar value of a well-formed sequence. */
 static uint32_t decode(const char *p, size_t length)
 {
-	uint32_t scalar = (unsigned char)p[0] & (0xff >> (length + 1));
+	uint32_t scalar = (unsigned char)p[0] & (length == 1 ? 0x7f : 0xff >> (length + 1));
 
 	for (size_t i = 1; i < length; i++)
 		scalar = scalar << 6 | ((unsigned char)p[i] & 0x3f);
 	return scalar;
+}
+
+/* Terminals obey these, U+0080 to U+009F too; a message shows them by number. */
+static bool is_control(const char *p, size_t length)
+{
+	unsigned char c = (unsigned char)p[0];
+
+	return c < 0x20 || c == 0x7f || (c == 0xc2 && length == 2 && (unsigned char)p[1] < 0xa0);
 }
 
 const char *pc__toml_found(const struct toml_scan *scan, char out[32])
@@ -73,13 +81,15 @@ const char *pc__toml_found(const struct toml_scan *scan, char out[32])
 		return "a tab";
 
 	size_t length = character_length(scan->p, scan->end);
+	uint32_t scalar = decode(scan->p, length);
 
 	/* The number too beyond ASCII, where characters look alike or like nothing. */
 	if (length == 1)
 		snprintf(out, 32, "'%c'", *scan->p);
+	else if (is_control(scan->p, length))
+		snprintf(out, 32, "U+%04X", scalar);
 	else
-		snprintf(out, 32, "'%.*s' (U+%04X)", (int)length, scan->p,
-			 (unsigned)decode(scan->p, length));
+		snprintf(out, 32, "'%.*s' (U+%04X)", (int)length, scan->p, scalar);
 	return out;
 }
 
@@ -89,18 +99,19 @@ const char *pc__toml_shown(const struct toml_key *key, char out[80])
 	size_t length = 0;
 
 	for (size_t i = 0; i < key->length;) {
-		size_t step = character_length(key->text + i, key->text + key->length);
-		unsigned char c = (unsigned char)key->text[i];
+		const char *p = key->text + i;
+		size_t step = character_length(p, key->text + key->length);
+		bool escaped = is_control(p, step);
 
-		if (length + (c < 0x20 || c == 0x7f ? 6 : step) > ROOM) {
+		if (length + (escaped ? 6 : step) > ROOM) {
 			length += (size_t)snprintf(out + length, 80 - length, "...");
 			break;
 		}
-		if (c < 0x20 || c == 0x7f)
-			snprintf(out + length, 80 - length, "\\u%04X", c);
+		if (escaped)
+			length += (size_t)snprintf(out + length, 80 - length, "\\u%04X",
+						   decode(p, step));
 		else
-			snprintf(out + length, 80 - length, "%.*s", (int)step, key->text + i);
-		length += strlen(out + length);
+			length += (size_t)snprintf(out + length, 80 - length, "%.*s", (int)step, p);
 		i += step;
 	}
 	out[length] = '\0';

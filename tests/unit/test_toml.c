@@ -438,6 +438,12 @@ static void errors_show_keys_safely(void **state)
 			 PC_E_INVALID_CONFIG);
 	assert_non_null(strstr(err.message, "'\\u001B[2J' is defined already"));
 	pc_error_clear(&err);
+	assert_int_equal(parse_repeated("'\xc2\x9b", "", 0, "'", &err), PC_E_INVALID_CONFIG);
+	assert_non_null(strstr(err.message, "behind the key '\\u009B'"));
+	pc_error_clear(&err);
+	assert_int_equal(parse_repeated("a = \xc2\x9b", "", 0, "2J", &err), PC_E_INVALID_CONFIG);
+	assert_non_null(strstr(err.message, "expected a value, found U+009B"));
+	pc_error_clear(&err);
 	assert_int_equal(parse_repeated("\"", "\xe2\x82\xac", 1000, "\"", &err),
 			 PC_E_INVALID_CONFIG);
 	assert_non_null(strstr(err.message, "\xe2\x82\xac...'"));
