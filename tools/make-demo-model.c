@@ -94,7 +94,6 @@ PC_PRINTF(1, 2) __attribute__((noreturn)) static void die(const char *fmt, ...)
 	exit(1);
 }
 
-/* A program that runs for a second: it keeps what it allocates until it exits. */
 static void *need(void *memory)
 {
 	if (!memory)
@@ -235,7 +234,8 @@ static size_t read_word(struct corpus *corpus, const char *text, size_t left)
 static void read_line(struct corpus *corpus, const char *line, size_t length)
 {
 	for (size_t i = 0; i < length;) {
-		const char *mark = memchr(marks, line[i], 3), *comma = memchr(commas, line[i], 3);
+		const char *mark = memchr(marks, line[i], sizeof(marks) - 1),
+			   *comma = memchr(commas, line[i], sizeof(commas) - 1);
 
 		if (is_word_byte(line[i])) {
 			i += read_word(corpus, line + i, length - i);
@@ -801,5 +801,12 @@ int main(int argc, char **argv)
 	count_pairs(&model, &corpus);
 	complete_rows(&model);
 	write_model(&model, output);
+
+	pc_free(model.words);
+	pc_free(model.successors);
+	pc_free(model.totals);
+	pc_free(corpus.words);
+	pc_free(corpus.index);
+	pc_free(corpus.stream);
 	return 0;
 }

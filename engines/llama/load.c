@@ -354,6 +354,27 @@ int load(const struct pc_engine_spec *spec, struct pc_engine_instance **ret_inst
 	return 0;
 }
 
+/*
+ * "llama 1.1B Q4_K - Medium". llama.cpp knows the sizes of the models that it knows, and says "?B"
+ * of the others; the count of the parameters is as good.
+ */
+static void describe_in_words(const struct llama_model *model, char *text, size_t size)
+{
+	char words[96];
+	double count = (double)llama_model_n_params(model);
+	const char *unit = count < 1e9 ? "M" : "B";
+
+	if (llama_model_desc(model, words, sizeof(words)) < 0)
+		words[0] = '\0';
+	char *unknown = strstr(words, "?B");
+
+	if (unknown)
+		snprintf(text, size, "%.*s%.1f%s%s", (int)(unknown - words), words,
+			 count < 1e9 ? count / 1e6 : count / 1e9, unit, unknown + 2);
+	else
+		snprintf(text, size, "%s", words);
+}
+
 void describe(const struct pc_engine_instance *instance, struct pc_engine_description *description)
 {
 	struct pc_engine_description all = { .size = description->size };
@@ -364,8 +385,7 @@ void describe(const struct pc_engine_instance *instance, struct pc_engine_descri
 	all.embedding_dim = instance->embedding_dim;
 	all.memory_bytes = atomic_load_explicit(&instance->memory_bytes, memory_order_relaxed);
 	all.parameter_count = llama_model_n_params(instance->model);
-	if (llama_model_desc(instance->model, all.text, sizeof(all.text)) < 0)
-		all.text[0] = '\0';
+	describe_in_words(instance->model, all.text, sizeof(all.text));
 	memcpy(description, &all,
 	       description->size < sizeof(all) ? description->size : sizeof(all));
 }

@@ -92,8 +92,11 @@ static bool look_in_list(struct search *search, const char *list)
 
 static bool look_beside_program(struct search *search)
 {
-	static const char *const below[] = { "/../engines", "/../../engines",
-					     "/../" PC_ENGINE_LIBDIR };
+	static const char *const below[] = {
+		"/../engines",
+		"/../../engines",
+		("/../" PC_ENGINE_LIBDIR),
+	};
 	char program[PATH_MAX];
 	ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
