@@ -102,6 +102,7 @@ struct pc_setting_override {
  * Loads the configuration. `path` may be NULL: then the defaults, the environment and the flags are
  * all there is. `overrides` are the program's flags in order. The environment is read as
  * RBEES_POOL_<SECTION>_<KEY> in upper case (RBEES_POOL_HTTP_LISTEN; lists are separated by commas).
+ * Backends come from the file only; other variables that begin with RBEES_POOL_ are left alone.
  * Relative paths are relative to the file's folder, those of flags and environment to the working
  * directory. Errors: INVALID_CONFIG, "FILE:LINE:COLUMN: key: what is wrong, what would be right"
  * with the details file, line, column, key; IO when the file cannot be read; OUT_OF_MEMORY. Nothing
@@ -116,10 +117,15 @@ PC_API void pc_config_free(struct pc_config *config);
 PC_API const struct pc_backend_config *pc_config_backend(const struct pc_config *config,
 							 const char *name);
 
-/* Writes the effective settings as TOML, each with a comment that names its source. */
+/*
+ * Writes the effective settings as TOML, each with its meaning above and a comment that names its
+ * source; it reads back to the same settings. `config` must come from pc_config_load. Errors: IO,
+ * OUT_OF_MEMORY.
+ */
 PC_API int pc_config_show(const struct pc_config *config, FILE *file, struct pc_error *err);
 
-/* Writes the settings' reference (a man page section in mdoc or man macros) from the table. */
+/* Writes the settings' reference (subsections in man(7) macros) from the table. Errors: IO,
+ * OUT_OF_MEMORY. */
 PC_API int pc_config_write_reference(FILE *file, struct pc_error *err);
 
 PC_END_DECLS

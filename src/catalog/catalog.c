@@ -84,8 +84,8 @@ static int add_names(struct catalog_file *file, const struct pc__toml_value *tab
 
 /* ---- files ---- */
 
-static int append_model(struct pc_catalog *catalog, struct pc__model **ret_model,
-			struct pc_error *err)
+/* An empty model at the end of the catalog; NULL: no memory. */
+static struct pc__model *append_model(struct pc_catalog *catalog)
 {
 	if (catalog->count == catalog->capacity) {
 		size_t capacity = catalog->capacity ? catalog->capacity * 2 : 16;
@@ -93,12 +93,11 @@ static int append_model(struct pc_catalog *catalog, struct pc__model **ret_model
 						      capacity * sizeof(*catalog->models));
 
 		if (!models)
-			return pc_error_oom(err);
+			return NULL;
 		catalog->models = models;
 		catalog->capacity = capacity;
 	}
-	*ret_model = memset(&catalog->models[catalog->count++], 0, sizeof(**ret_model));
-	return 0;
+	return memset(&catalog->models[catalog->count++], 0, sizeof(*catalog->models));
 }
 
 static int read_model(struct catalog_file *file, const struct pc__toml_value *table,
@@ -110,14 +109,15 @@ static int read_model(struct catalog_file *file, const struct pc__toml_value *ta
 		.source = { .kind = PC_SOURCE_FILE, .pos = pc__toml_pos(table) },
 		.folder = file->folder,
 	};
-	struct pc__model *model = NULL;
+	struct pc__model *model;
 	int rc;
 
 	if (pc__toml_kind(table) != PC__TOML_TABLE)
 		return pc__setting_wrong_kind(&reading, table, "a table [[model]]", err);
-	rc = append_model(file->catalog, &model, err);
-	if (rc == 0)
-		rc = pc__model_read(model, file->config, &reading, table, err);
+	model = append_model(file->catalog);
+	if (!model)
+		return pc_error_oom(err);
+	rc = pc__model_read(model, file->config, &reading, table, err);
 	if (rc)
 		return rc;
 	model->pub.source_file = file->path;

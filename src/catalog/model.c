@@ -33,24 +33,27 @@ static bool is_key(const char *text, bool slash_needed)
 static int refine_id(const struct pc__reading *reading, void *object, char **text,
 		     struct pc_error *err)
 {
+	char shown[PC__QUOTED_MAX];
+
 	(void)object;
 	if (is_key(*text, false))
 		return 0;
-	return pc__setting_error(
-		reading, err,
-		"\"%.*s\" is not usable; use letters, digits, '.', '_' and '-', at "
-		"most one '/', beginning with a letter or digit, at most %d bytes",
-		(int)pc__utf8_cut(*text, strnlen(*text, 100)), *text, MODEL_ID_MAX);
+	return pc__setting_error(reading, err,
+				 "%s is not usable; use letters, digits, '.', '_' and '-', at "
+				 "most one '/', beginning with a letter or digit, at most %d bytes",
+				 pc__quoted(*text, shown), MODEL_ID_MAX);
 }
 
 static int refine_repo(const struct pc__reading *reading, void *object, char **text,
 		       struct pc_error *err)
 {
+	char shown[PC__QUOTED_MAX];
+
 	(void)object;
 	if ((*text)[0] == '\0' || is_key(*text, true))
 		return 0;
-	return pc__setting_error(reading, err, "\"%.*s\" is no repository; use \"ORG/NAME\"",
-				 (int)pc__utf8_cut(*text, strnlen(*text, 100)), *text);
+	return pc__setting_error(reading, err, "%s is no repository; use \"ORG/NAME\"",
+				 pc__quoted(*text, shown));
 }
 
 static int refine_sha256(const struct pc__reading *reading, void *object, char **text,
@@ -191,6 +194,7 @@ static int check_backend(const struct pc__model_text *text, const struct pc_conf
 			 struct pc_error *err)
 {
 	struct pc__nearest nearest = PC__NEAREST_INIT(text->backend);
+	char shown[PC__QUOTED_MAX];
 	struct pc__reading inner;
 
 	if (pc_config_backend(config, text->backend))
@@ -200,12 +204,12 @@ static int check_backend(const struct pc__model_text *text, const struct pc_conf
 		pc__nearest_offer(&nearest, config->backends[i].name);
 	if (nearest.best)
 		return pc__setting_error(&inner, err,
-					 "there is no backend \"%.80s\"; did you mean \"%s\"?",
-					 text->backend, nearest.best);
+					 "there is no backend %s; did you mean \"%s\"?",
+					 pc__quoted(text->backend, shown), nearest.best);
 	return pc__setting_error(&inner, err,
-				 "there is no backend \"%.80s\"; define [backends.%.80s] in the "
+				 "there is no backend %s; define it as [backends.NAME] in the "
 				 "configuration, or use \"pool-worker\"",
-				 text->backend, text->backend);
+				 pc__quoted(text->backend, shown));
 }
 
 /* A file of a repository stays inside the repository's folder: no "", "." or ".." in it. */
@@ -240,22 +244,22 @@ static int place_file(struct pc__model *model, const struct pc_config *config,
 	const struct pc__model_text *text = &model->text;
 	struct pc__reading inner = at_key(reading, table, "file");
 	struct pc_error why = PC_ERROR_INIT;
+	char shown[PC__QUOTED_MAX];
 	int rc;
 
 	if (text->repo[0]) {
 		if (!is_inside(text->file))
 			return pc__setting_error(
 				&inner, err,
-				"\"%.100s\" leaves the repository; use a relative path without "
-				"\"..\"",
-				text->file);
+				"%s leaves the repository; use a relative path without \"..\"",
+				pc__quoted(text->file, shown));
 		model->path = joined(config->catalog_cache_dir, "/", text->repo, "/", text->file);
 		model->model_ref = joined("hf:", "", text->repo, "::file=", text->file);
 	} else {
 		rc = pc__path_absolute(text->file, reading->folder, &model->path, &why);
 		if (rc && rc != PC_E_OUT_OF_MEMORY)
-			return pc__setting_error(&inner, err, "\"%.100s\": %s", text->file,
-						 why.message);
+			return pc__setting_error(&inner, err, "%s: %s",
+						 pc__quoted(text->file, shown), why.message);
 		if (rc == 0)
 			model->model_ref = joined("file:", "", model->path, "", "");
 	}

@@ -77,6 +77,7 @@ static int check_template(const struct pc__reading *reading, const char *text, b
 			  struct pc_error *err)
 {
 	const char *cursor = text, *wrong = NULL, *name;
+	char shown[PC__QUOTED_MAX];
 	size_t length;
 
 	while ((name = next_placeholder(&cursor, &length, &wrong))) {
@@ -91,7 +92,7 @@ static int check_template(const struct pc__reading *reading, const char *text, b
 				"arguments; put it into env");
 	}
 	if (wrong)
-		return pc__setting_error(reading, err, "\"%.100s\": %s", text, wrong);
+		return pc__setting_error(reading, err, "%s: %s", pc__quoted(text, shown), wrong);
 	return 0;
 }
 
@@ -127,13 +128,14 @@ static int refine_variable(const struct pc__reading *reading, void *object, char
 	static const char allowed[] =
 		"0123456789_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 	size_t length = strspn(*text, allowed);
+	char shown[PC__QUOTED_MAX];
 
 	(void)object;
 	if (length == 0 || (*text)[length] != '=' || strchr("0123456789", (*text)[0]))
 		return pc__setting_error(reading, err,
-					 "\"%.60s\" does not begin with the name of a variable; "
-					 "use letters, digits and '_'",
-					 *text);
+					 "%s does not begin with the name of a variable; use "
+					 "letters, digits and '_'",
+					 pc__quoted(*text, shown));
 	return check_template(reading, *text + length + 1, false, err);
 }
 
@@ -143,6 +145,7 @@ static int refine_readiness(const struct pc__reading *reading, void *object, cha
 {
 	struct pc_backend_config *backend = object;
 	bool http = strncmp(*text, "http:/", 6) == 0;
+	char shown[PC__QUOTED_MAX];
 
 	for (const char *p = *text; *p; p++) {
 		if (*p <= ' ' || *p == 0x7f)
@@ -151,9 +154,9 @@ static int refine_readiness(const struct pc__reading *reading, void *object, cha
 	if (!http && strcmp(*text, "callback") != 0)
 		return pc__setting_error(
 			reading, err,
-			"\"%.60s\" is no readiness; use \"http:/PATH\" (asked until it answers "
+			"%s is no readiness; use \"http:/PATH\" (asked until it answers "
 			"200) or \"callback\" (the worker says it)",
-			*text);
+			pc__quoted(*text, shown));
 	backend->readiness = http ? PC_READINESS_HTTP : PC_READINESS_CALLBACK;
 	if (http)
 		memmove(*text, *text + 5, strlen(*text + 5) + 1);
@@ -288,6 +291,7 @@ static int read_backend(struct pc__config *config, const struct pc__reading *rea
 {
 	char scope[BACKEND_NAME_MAX + sizeof("backends.")];
 	struct pc__reading inner = *reading, place;
+	char shown[PC__QUOTED_MAX];
 	size_t index = 0;
 	int rc;
 
@@ -296,9 +300,9 @@ static int read_backend(struct pc__config *config, const struct pc__reading *rea
 	if (strlen(entry->key) != entry->key_length ||
 	    !pc__is_name(entry->key, "._-", BACKEND_NAME_MAX))
 		return pc__setting_error(&inner, err,
-					 "\"%.70s\" is no name for a backend; use letters, digits, "
+					 "%s is no name for a backend; use letters, digits, "
 					 "'.', '_' and '-', at most %d",
-					 entry->key, BACKEND_NAME_MAX);
+					 pc__quoted(entry->key, shown), BACKEND_NAME_MAX);
 	snprintf(scope, sizeof(scope), "backends.%s", entry->key);
 	inner.scope = scope;
 	if (pc__toml_kind(entry->value) != PC__TOML_TABLE) {

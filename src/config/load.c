@@ -179,8 +179,9 @@ static int unknown_section(const struct pc__reading *outer, const char *name, st
 	if (!known)
 		return pc_error_oom(err);
 	if (nearest.best)
-		return pc__setting_error(&reading, err, "unknown section; did you mean [%s]?",
-					 nearest.best);
+		return pc__setting_error(&reading, err, "unknown section; did you mean [%s%s]?",
+					 nearest.best,
+					 strcmp(nearest.best, "backends") == 0 ? ".NAME" : "");
 	return pc__setting_error(&reading, err, "unknown section; known: %s[backends.NAME]", known);
 }
 
@@ -426,9 +427,14 @@ static int load(struct loader *loader, const char *path,
 int pc_config_load(const char *path, const struct pc_setting_override *overrides,
 		   size_t override_count, struct pc_config **ret_config, struct pc_error *err)
 {
-	struct loader loader = { .config = pc_calloc(1, sizeof(*loader.config)) };
+	struct loader loader = { .config = NULL };
 	int rc;
 
+	if (!ret_config || (override_count && !overrides))
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "pc_config_load needs a place for its result, and overrides "
+				    "where it is told to expect them");
+	loader.config = pc_calloc(1, sizeof(*loader.config));
 	if (!loader.config)
 		return pc_error_oom(err);
 	rc = load(&loader, path, overrides, override_count, err);

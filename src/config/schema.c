@@ -47,6 +47,7 @@ int pc__setting_error(const struct pc__reading *reading, struct pc_error *err, c
 
 	snprintf(key, sizeof(key), "%s%s%s", reading->scope, reading->row ? "." : "",
 		 reading->row ? reading->row->key : "");
+	key[pc__utf8_cut(key, strlen(key))] = '\0';
 	va_start(args, fmt);
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
@@ -66,15 +67,19 @@ int pc__setting_error(const struct pc__reading *reading, struct pc_error *err, c
 	return PC_E_INVALID_CONFIG;
 }
 
-/* Quotes text for a sentence, cut where it is long. */
-static const char *quoted(const char *text, char out[80])
+const char *pc__quoted(const char *text, char out[PC__QUOTED_MAX])
 {
 	size_t length = strlen(text);
 
-	if (length <= 60)
-		snprintf(out, 80, "\"%s\"", text);
+	if (length <= PC__QUOTED_MAX - 3)
+		snprintf(out, PC__QUOTED_MAX, "\"%s\"", text);
 	else
-		snprintf(out, 80, "\"%.*s...\"", (int)pc__utf8_cut(text, 57), text);
+		snprintf(out, PC__QUOTED_MAX, "\"%.*s...\"",
+			 (int)pc__utf8_cut(text, PC__QUOTED_MAX - 6), text);
+	for (char *p = out; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	}
 	return out;
 }
 
@@ -84,13 +89,13 @@ int pc__setting_wrong_kind(const struct pc__reading *reading, const struct pc__t
 	enum pc__toml_kind kind = pc__toml_kind(value);
 	const char *name = pc__toml_kind_name(kind);
 	const char *article = strchr("aeiou", name[0]) ? "an" : "a";
-	char shown[80] = "this";
+	char shown[PC__QUOTED_MAX] = "this";
 	int64_t integer;
 	double number;
 	bool boolean;
 
 	if (kind == PC__TOML_STRING)
-		quoted(pc__toml_string(value, NULL), shown);
+		pc__quoted(pc__toml_string(value, NULL), shown);
 	else if (pc__toml_integer(value, &integer) == 0)
 		snprintf(shown, sizeof(shown), "%" PRId64, integer);
 	else if (pc__toml_float(value, &number) == 0)
@@ -169,18 +174,18 @@ static int wrong_kind(const struct pc__reading *reading, const struct pc__toml_v
 static int unreadable(const struct pc__reading *reading, const char *text, struct pc_error *err)
 {
 	struct pc__buf tail = PC__BUF_INIT;
-	char shown[80], what[120];
+	char shown[PC__QUOTED_MAX], what[PC__QUOTED_MAX + 40];
 
 	print_expected(reading->row, &tail);
 	pc__buf_puts(&tail, " is expected");
-	snprintf(what, sizeof(what), "%s is not understood; ", quoted(text, shown));
+	snprintf(what, sizeof(what), "%s is not understood; ", pc__quoted(text, shown));
 	return error_with(reading, err, what, &tail);
 }
 
 static int out_of_range(const struct pc__reading *reading, const char *shown, struct pc_error *err)
 {
 	struct pc__buf tail = PC__BUF_INIT;
-	char what[120];
+	char what[PC__QUOTED_MAX + 40];
 
 	pc__setting_print_range(reading->row, &tail);
 	snprintf(what, sizeof(what), "%s is out of range; use ", shown);
@@ -251,13 +256,14 @@ static int absolute(const struct pc__reading *reading, const char *text, char **
 		    struct pc_error *err)
 {
 	struct pc_error why = PC_ERROR_INIT;
-	char shown[80];
+	char shown[PC__QUOTED_MAX];
 	int rc = pc__path_absolute(text, reading->folder, ret_path, &why);
 
 	if (rc == PC_E_OUT_OF_MEMORY)
 		return pc_error_oom(err);
 	if (rc)
-		return pc__setting_error(reading, err, "%s: %s", quoted(text, shown), why.message);
+		return pc__setting_error(reading, err, "%s: %s", pc__quoted(text, shown),
+					 why.message);
 	return 0;
 }
 
@@ -301,7 +307,7 @@ static int store_string(const struct pc__reading *reading, const char *text, siz
 			void *object, struct pc_error *err)
 {
 	char **member = (char **)((char *)object + reading->row->offset);
-	char *string;
+	char *string = NULL;
 	int rc = take_string(reading, text, length, object, &string, err);
 
 	if (rc)
@@ -465,9 +471,9 @@ static int read_number_text(const struct pc__reading *reading, const char *text,
 {
 	int64_t value;
 	uint64_t bytes;
-	char shown[80];
+	char shown[PC__QUOTED_MAX];
 
-	quoted(text, shown);
+	pc__quoted(text, shown);
 	switch (reading->row->kind) {
 	case PC__SETTING_INTEGER:
 		if (!parse_integer(text, &value))
@@ -500,7 +506,7 @@ static int read_number(const struct pc__reading *reading, const struct pc__toml_
 	size_t length;
 	const char *text = pc__toml_string(value, &length);
 	int64_t integer;
-	char shown[80];
+	char shown[PC__QUOTED_MAX];
 
 	if (text && strlen(text) == length && reading->row->kind != PC__SETTING_INTEGER)
 		return read_number_text(reading, text, object, err);
@@ -676,12 +682,12 @@ bool pc__is_device(const char *text, bool auto_too)
 int pc__refine_device(const struct pc__reading *reading, void *object, char **text,
 		      struct pc_error *err)
 {
-	char shown[80];
+	char shown[PC__QUOTED_MAX];
 
 	(void)object;
 	if ((*text)[0] == '\0' || pc__is_device(*text, true))
 		return 0; /* whether "" is allowed is said by the row's min */
 	return pc__setting_error(reading, err,
 				 "%s is no device; use \"auto\", \"cpu\", \"gpu0\", \"gpu1\" ...",
-				 quoted(*text, shown));
+				 pc__quoted(*text, shown));
 }

@@ -84,6 +84,10 @@ int pc__setting_read_text(const struct pc__reading *reading, const char *text, v
 int pc__setting_error(const struct pc__reading *reading, struct pc_error *err, const char *fmt, ...)
 	PC_PRINTF(3, 4);
 
+/* Quotes text for a sentence: cut where it is long, control characters as '?'. Returns out. */
+#define PC__QUOTED_MAX 80
+const char *pc__quoted(const char *text, char out[PC__QUOTED_MAX]);
+
 /* A size member (PC__SETTING_SIZE) alone, for keys that are not in any table. */
 int pc__setting_size_of(const struct pc__reading *reading, const struct pc__toml_value *value,
 			const char *text, uint64_t min, uint64_t max, uint64_t *ret_bytes,

@@ -210,9 +210,9 @@ void pc__setting_print_manual(const struct pc__setting *row, const char *variabl
 		pc__print_manual_text(out, row->fallback);
 		pc__buf_puts(out, ".\n");
 	} else if (row->fallback) {
-		pc__buf_puts(out, row->fallback[0] ? "Default: \\(dq" : "Default: empty");
+		pc__buf_puts(out, row->fallback[0] ? "Default: " : "Default: empty");
 		pc__print_manual_text(out, row->fallback);
-		pc__buf_puts(out, row->fallback[0] ? "\\(dq.\n" : ".\n");
+		pc__buf_puts(out, ".\n");
 	}
 	if (variable)
 		pc__buf_printf(out, "Environment: %s.\n", variable);

@@ -54,18 +54,21 @@ static char *default_state_dir(void)
 static int refine_pool_id(const struct pc__reading *reading, void *object, char **text,
 			  struct pc_error *err)
 {
+	char shown[PC__QUOTED_MAX];
+
 	(void)object;
 	if (pc__is_name(*text, "._-", POOL_ID_MAX))
 		return 0;
 	return pc__setting_error(reading, err,
-				 "\"%s\" is no pool id; use letters, digits, '.', '_' and '-', "
+				 "%s is no pool id; use letters, digits, '.', '_' and '-', "
 				 "beginning with a letter or digit",
-				 *text);
+				 pc__quoted(*text, shown));
 }
 
 static int refine_listen(const struct pc__reading *reading, void *object, char **text,
 			 struct pc_error *err)
 {
+	char shown[PC__QUOTED_MAX];
 	const char *wrong;
 	bool loopback;
 
@@ -74,9 +77,9 @@ static int refine_listen(const struct pc__reading *reading, void *object, char *
 	if (!wrong)
 		return 0;
 	return pc__setting_error(reading, err,
-				 "\"%.100s\": %s; use \"HOST:PORT\", \"[IPV6]:PORT\" or "
+				 "%s: %s; use \"HOST:PORT\", \"[IPV6]:PORT\" or "
 				 "\"unix:/path\"",
-				 *text, wrong);
+				 pc__quoted(*text, shown), wrong);
 }
 
 static int refine_url(const struct pc__reading *reading, void *object, char **text,
@@ -85,6 +88,7 @@ static int refine_url(const struct pc__reading *reading, void *object, char **te
 	static const char allowed[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/[]@!$&'()*+,;=%";
 	const char *rest = *text;
+	char shown[PC__QUOTED_MAX];
 	size_t length;
 
 	(void)object;
@@ -96,11 +100,11 @@ static int refine_url(const struct pc__reading *reading, void *object, char **te
 		rest += 8;
 	else
 		rest = "";
-	if (rest[0] == '\0' || rest[0] == '/' || rest[strspn(rest, allowed)] != '\0')
+	if (strchr("/:", rest[0]) /* or its NUL */ || rest[strspn(rest, allowed)] != '\0')
 		return pc__setting_error(reading, err,
-					 "\"%.100s\" is no address; use \"http://HOST:PORT\" or "
+					 "%s is no address; use \"http://HOST:PORT\" or "
 					 "\"https://HOST\", without query",
-					 *text);
+					 pc__quoted(*text, shown));
 	/* Paths are appended to it: "http://host/" and "http://host" are the same. */
 	for (length = strlen(*text); (*text)[length - 1] == '/'; length--)
 		(*text)[length - 1] = '\0';

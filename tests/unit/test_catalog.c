@@ -370,7 +370,7 @@ static const struct refusal refusals[] = {
 	{ LEAST "backend = \"llama-sever\"\n", "6:11", "model.backend",
 	  "there is no backend \"llama-sever\"; did you mean \"llama-server\"?" },
 	{ LEAST "backend = \"vllm\"\n", "6:11", "model.backend",
-	  "there is no backend \"vllm\"; define [backends.vllm] in the configuration, or use "
+	  "there is no backend \"vllm\"; define it as [backends.NAME] in the configuration, or use "
 	  "\"pool-worker\"" },
 	{ LEAST_NO_FILE "repo = \"a/b\"\nfile = \"../x\"\n", "6:8", "model.file",
 	  "\"../x\" leaves the repository; use a relative path without \"..\"" },

@@ -407,6 +407,17 @@ static const struct refusal refusals[] = {
 	{ "http.listen = [\"127.0.0.1:9200\", \"0.0.0.0:9200\"]\n", "1:15", "http.listen",
 	  "\"0.0.0.0:9200\" can be reached from other machines and there is no token; set "
 	  "http.token_file, or listen on 127.0.0.1, [::1] or unix:/path" },
+	{ "orchestrator.url = \"http://:80\"\n", "1:20", "orchestrator.url",
+	  "\"http://:80\" is no address; use \"http://HOST:PORT\" or \"https://HOST\", without "
+	  "query" },
+	{ "pool.pool_id = \"a\\nb\"\n", "1:16", "pool.pool_id",
+	  "\"a?b\" is no pool id; use letters, digits, '.', '_' and '-', beginning with a letter "
+	  "or digit" },
+	/* A long value is cut, between characters. */
+	{ "http.listen = [\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	  "\u00e9aaaaaa\"]\n", "1:16", "http.listen",
+	  "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...\": the port "
+	  "is missing; use \"HOST:PORT\", \"[IPV6]:PORT\" or \"unix:/path\"" },
 	/* names */
 	{ "[pool]\nrequest_timeout_sec = 30\n", "2:1", "pool.request_timeout_sec",
 	  "unknown key; did you mean \"request_timeout_secs\"?" },
@@ -414,7 +425,7 @@ static const struct refusal refusals[] = {
 	{ "[memory]\ngpu01 = \"1GiB\"\n", "2:1", "memory.gpu01",
 	  "unknown key; known here: budget_percent" },
 	{ "[poll]\n", "1:2", "poll", "unknown section; did you mean [pool]?" },
-	{ "[backend.x]\n", "1:2", "backend", "unknown section; did you mean [backends]?" },
+	{ "[backend.x]\n", "1:2", "backend", "unknown section; did you mean [backends.NAME]?" },
 	{ "[models]\n", "1:2", "models",
 	  "unknown section; known: [pool], [http], [memory], [catalog], [orchestrator], [staging], "
 	  "[log], [backends.NAME]" },
@@ -496,6 +507,9 @@ static void broken_toml_and_missing_files(void **state)
 	assert_int_equal(err.sys_errno, ENOENT);
 	assert_contains(err.message, in_folder("pool.toml"));
 	assert_null(config);
+	pc_error_clear(&err);
+	assert_int_equal(pc_config_load(NULL, NULL, 0, NULL, &err), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(pc_config_load(NULL, NULL, 1, &config, NULL), PC_E_INVALID_ARGUMENT);
 	/* Who does not care for the reason may say so. */
 	write_file("pool.toml", "pool = 1\n");
 	assert_int_equal(pc_config_load("pool.toml", NULL, 0, &config, NULL), PC_E_INVALID_CONFIG);
@@ -869,7 +883,7 @@ static void reference_names_every_setting(void **state)
 		assert_contains(text, line);
 	}
 	assert_contains(text, ".SS [http]\n");
-	assert_contains(text, "Accepts 1 to 86400 seconds.\nDefault: \\(dq30\\(dq.\n"
+	assert_contains(text, "Accepts 1 to 86400 seconds.\nDefault: 30.\n"
 			      "Environment: RBEES_POOL_POOL_REQUEST_TIMEOUT_SECS.\n");
 	assert_contains(text, "Default: the host name.\n");
 	assert_contains(text, "Required.\n");
