@@ -184,8 +184,11 @@ void pc__expire_starting(struct pc_sched *sched);
 /* Whether the model should have one more worker than it has or is getting (rules 1, 2, 3). */
 bool pc__needs_worker(const struct pc_sched_model *model);
 bool pc__could_ever_fit(const struct pc_sched_model *model);
-/* Asks for what the model needs; settle_room sees to it before the event function returns. */
-void pc__want(struct pc_sched_model *model);
+/*
+ * Puts the model into the line for room, or takes it out, as it needs. settle_room sees to the line
+ * before the event function returns.
+ */
+void pc__review_need(struct pc_sched_model *model);
 void pc__settle_room(struct pc_sched *sched);
 /* The allowed device with the most bytes free of its budget. */
 unsigned pc__best_device(const struct pc_sched_model *model);

@@ -39,12 +39,14 @@ bool pc__needs_worker(const struct pc_sched_model *model)
 
 	if (pc__is_backing_off(model) || !may_have_more)
 		return false;
-	if (live == 0 && (model->queue.first || model->load_asked))
+	if (model->queue.first && live == 0)
 		return true; /* cold start */
 	if (model->sched->draining)
 		return false;
 	if (model->queue.first && model->in_state[WORKER_SPAWNING] == 0)
 		return true; /* growth: somebody waits, so all slots are taken (I4) */
+	if (model->load_asked && live == 0)
+		return true;
 	return model->keep_floor && live < model->spec.min_workers;
 }
 
@@ -174,25 +176,29 @@ static bool grow(struct pc_sched_model *model)
 
 /* ---- the line ---- */
 
-void pc__want(struct pc_sched_model *model)
+static void join_line(struct pc_sched_model *model)
 {
 	struct pc_sched *sched = model->sched;
 
-	if (pc__linked(&model->by_want))
-		return;
 	pc__set_insert(&sched->wanting, &model->by_want, sched->now_ns, ++sched->last_sequence);
 	sched->room_changed = true;
 }
 
+/* Whoever stands behind it may have its room. */
 static void leave_line(struct pc_sched_model *model)
 {
 	pc__set_remove(&model->sched->wanting, &model->by_want);
+	model->sched->room_changed = true;
 }
 
-static void go_to_the_end(struct pc_sched_model *model)
+void pc__review_need(struct pc_sched_model *model)
 {
-	leave_line(model);
-	pc__want(model);
+	bool needs = pc__needs_worker(model), stands = pc__linked(&model->by_want);
+
+	if (needs && !stands)
+		join_line(model);
+	else if (!needs && stands)
+		leave_line(model);
 }
 
 /* ---- making room ---- */
@@ -352,7 +358,8 @@ static void make_room(struct pc_sched_model *model)
 	else if (!is_cold(model) || !may_evict(model) || !has_waited_long(model))
 		return;
 	else if (in_line_ns(model) / 2 > sched->settings.max_wait_ns)
-		go_to_the_end(model);
+		pc__set_place(&sched->wanting, &model->by_want, true, sched->now_ns,
+			      ++sched->last_sequence); /* to the end */
 	else
 		sched->devices[roomiest].promised_bytes += model->need_bytes;
 }

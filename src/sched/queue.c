@@ -40,10 +40,15 @@ static void enqueue(struct pc_sched_model *model, struct pc_ticket *ticket)
 
 void pc__withdraw(struct pc_ticket *ticket)
 {
+	struct pc_sched_model *model = ticket->model;
+
 	assert(ticket->brain.state == TICKET_WAITING);
 	ticket->brain.state = TICKET_OVER;
-	pc__set_remove(&ticket->model->queue, &ticket->brain.queue_place);
-	pc__set_remove(&ticket->model->sched->deadlines, &ticket->brain.deadline_place);
+	pc__set_remove(&model->queue, &ticket->brain.queue_place);
+	pc__set_remove(&model->sched->deadlines, &ticket->brain.deadline_place);
+	/* Whoever stands in line behind this model may have its room. */
+	if (!model->queue.first && pc__linked(&model->by_want))
+		model->sched->room_changed = true;
 }
 
 /* ---- granting ---- */
@@ -51,9 +56,9 @@ void pc__withdraw(struct pc_ticket *ticket)
 static struct affinity_entry *affinity_entry(const struct pc_sched *sched,
 					     const struct pc_ticket *ticket)
 {
-	/* Fibonacci hashing; the model's address would make runs differ, so the key stands alone.
-	 */
-	uint64_t hash = ticket->affinity * UINT64_C(0x9e3779b97f4a7c15);
+	/* Fibonacci hashing; the model's number, because its address would make runs differ. */
+	uint64_t hash = (ticket->affinity ^ ticket->model->by_order.key << 32) *
+			UINT64_C(0x9e3779b97f4a7c15);
 
 	return &sched->affinity[hash >> 52];
 }

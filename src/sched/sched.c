@@ -83,8 +83,7 @@ static void serve(struct pc_sched_model *model)
 		let_go(model, PC_STOP_SHUTDOWN);
 	else if (model->spec.idle_ttl_ns == 0 && !model->spec.pinned)
 		stop_used(model);
-	if (pc__needs_worker(model))
-		pc__want(model);
+	pc__review_need(model);
 }
 
 static void serve_all(struct pc_sched *sched)
@@ -311,6 +310,7 @@ uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t deadli
 	enter(sched, now_ns);
 	sched->draining = true;
 	sched->drain_ns = deadline_ns;
+	sched->room_changed = true; /* growth is over, what was promised to it is free */
 	serve_all(sched);
 	end_drain(sched);
 	return leave(sched);
@@ -349,7 +349,7 @@ static int load(struct pc_sched_model *model, uint64_t *ret_worker_id, struct pc
 	if (pc__live_workers(model) == 0) {
 		model->load_asked = true;
 		model->room_is_coming = false;
-		pc__want(model);
+		pc__review_need(model);
 		pc__settle_room(sched);
 	}
 	*ret_worker_id = worker_at_hand(model);

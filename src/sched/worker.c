@@ -182,6 +182,7 @@ void pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool fo
 	move(worker, WORKER_STOPPING);
 	sched->devices[worker->device].leaving_bytes += worker->reserved_bytes;
 	send_stop(worker, force);
+	pc__review_need(worker->model);
 }
 
 /* ---- failures ---- */

@@ -1,0 +1,678 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * checks.c - the driver's actions and the state after each step, held against the world's own
+ * books. Nothing here asks the brain what it thinks, except where its view is what is checked.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "sim.h"
+
+void sim_fail(struct world *world, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(world->failure, sizeof(world->failure), fmt, args);
+	va_end(args);
+	longjmp(*world->on_failure, 1);
+}
+
+/* ---- small facts ---- */
+
+static const struct pc_model_spec *spec_of(const struct world *world, unsigned model)
+{
+	return &world->script->models[model];
+}
+
+static uint64_t free_bytes(const struct world *world, unsigned device)
+{
+	return world->budgets[device] > world->reserved[device]
+		       ? world->budgets[device] - world->reserved[device]
+		       : 0;
+}
+
+static bool allows(const struct world *world, unsigned model, unsigned device)
+{
+	return device < world->script->device_count &&
+	       (spec_of(world, model)->device_mask >> device & 1);
+}
+
+static uint32_t live(const struct fake_model *model)
+{
+	return model->loading + model->ready;
+}
+
+static bool may_have_more(const struct world *world, unsigned model)
+{
+	uint32_t max = spec_of(world, model)->max_workers;
+
+	return max == 0 || live(&world->models[model]) < max;
+}
+
+struct fake_worker *sim_find_worker(struct world *world, uint64_t id)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		if (world->workers[i].state != W_NONE && world->workers[i].id == id)
+			return &world->workers[i];
+	}
+	return NULL;
+}
+
+void sim_note_failure(struct world *world, struct fake_model *model)
+{
+	uint64_t delay_ns = world->script->settings.backoff_min_ns;
+
+	model->failures_in_row++;
+	for (uint32_t i = 1; i < model->failures_in_row; i++) {
+		delay_ns *= 2;
+		if (delay_ns > world->script->settings.backoff_max_ns)
+			delay_ns = world->script->settings.backoff_max_ns;
+	}
+	model->no_spawn_before_ns = world->now_ns + delay_ns - delay_ns / 4;
+	model->maybe_spawn_after_ns = world->now_ns + delay_ns;
+	model->load_asked = false;
+}
+
+/* ---- spawn ---- */
+
+static void check_spawn_is_called_for(struct world *world, unsigned m,
+				      const struct fake_model *model)
+{
+	const struct pc_model_spec *spec = spec_of(world, m);
+	bool floor = model->kept && live(model) < spec->min_workers;
+	bool in_this_step = false, older_loading = false;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *worker = &world->workers[i];
+
+		if (worker->model != m || worker->state != W_LOADING)
+			continue;
+		in_this_step |= worker->spawned_step == world->step;
+		older_loading |= worker->spawned_step != world->step;
+	}
+	sim_check(world, model->waiting > 0 || model->load_asked || floor,
+		  "rule 1: a worker of %s was spawned though nobody asked", spec->key);
+	sim_check(world, may_have_more(world, m), "%s got more than max_workers", spec->key);
+	sim_check(world, world->now_ns >= model->no_spawn_before_ns,
+		  "rule 9: %s was spawned during its back-off", spec->key);
+	sim_check(world, !older_loading || floor,
+		  "I6: %s was spawned while another of its workers was loading", spec->key);
+	sim_check(world, !in_this_step || floor || live(model) < spec->cold_start_workers,
+		  "I6: %s got more workers at once than cold_start_workers", spec->key);
+	sim_check(world, !world->draining || (live(model) == 0 && model->waiting > 0),
+		  "rule 12: %s was spawned during a drain", spec->key);
+	if (live(model) == 0)
+		world->coverage->cold_starts++;
+	else if (in_this_step)
+		world->coverage->extra_warm++;
+	else if (model->waiting > 0)
+		world->coverage->growths++;
+	else
+		world->coverage->floors++;
+}
+
+static unsigned free_worker_slot(struct world *world)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		if (world->workers[i].state == W_NONE)
+			return i;
+	}
+	sim_fail(world, "more than %d workers at once; enlarge WORKERS_MAX", WORKERS_MAX);
+}
+
+static void decide_fate_of_loading(struct world *world, struct fake_worker *worker)
+{
+	const struct script *script = world->script;
+	struct sim_random random = { .stream = sim_hash(script->seed, 1000000 + worker->id) };
+
+	worker->next_ns = world->now_ns + sim_between(&random, 0, script->load_max_ns);
+	worker->next = DO_READY;
+	if (sim_chance(&random, script->load_hangs))
+		worker->next_ns = PC_TIME_NEVER;
+	else if (sim_chance(&random, script->load_fails))
+		worker->next = sim_chance(&random, 50) ? DO_FAIL : DO_GO;
+}
+
+static void on_spawn(void *ctx, const struct pc_spawn_order *order)
+{
+	struct world *world = ctx;
+	unsigned m = (unsigned)(uintptr_t)order->model_owner;
+	struct fake_model *model = &world->models[m];
+	struct fake_worker *worker = &world->workers[free_worker_slot(world)];
+
+	sim_trace(world, "spawn worker, model, device", order->worker_id, m, order->device);
+	sim_check(world, order->worker_id > world->last_worker_id,
+		  "I8: worker id %" PRIu64 " came again", order->worker_id);
+	sim_check(world, order->model == model->handle, "the order names another model");
+	sim_check(world, allows(world, m, order->device), "%s was put on device %u",
+		  order->model_key, order->device);
+	sim_check(world, order->reserved_bytes == model->need_bytes,
+		  "%s reserved %" PRIu64 " bytes, needs %" PRIu64, order->model_key,
+		  order->reserved_bytes, model->need_bytes);
+	check_spawn_is_called_for(world, m, model);
+	world->last_worker_id = order->worker_id;
+	world->reserved[order->device] += order->reserved_bytes;
+	sim_check(world, world->reserved[order->device] <= world->budgets[order->device],
+		  "I1: %s overcommits device %u", order->model_key, order->device);
+	*worker = (struct fake_worker){
+		.state = W_LOADING,
+		.id = order->worker_id,
+		.model = m,
+		.device = order->device,
+		.reserved_bytes = order->reserved_bytes,
+		.spawned_ns = world->now_ns,
+		.spawned_step = world->step,
+		.deadline_ns = order->deadline_ns,
+	};
+	sim_check(world, order->deadline_ns == world->now_ns + spec_of(world, m)->start_timeout_ns,
+		  "I10: the start deadline of %s is not its start timeout", order->model_key);
+	decide_fate_of_loading(world, worker);
+	model->loading++;
+	model->load_asked = false;
+}
+
+/* ---- stop ---- */
+
+/*
+ * Whether somebody has waited as long as overrides the residency: a request, or a model whose
+ * requests come and give up one after the other.
+ */
+static bool somebody_waited_long(const struct world *world)
+{
+	uint64_t max_wait_ns = world->script->settings.max_wait_ns;
+
+	for (unsigned i = 0; i < TICKETS_MAX; i++) {
+		if (world->tickets[i].state == T_WAITING &&
+		    world->now_ns - world->tickets[i].submitted_ns >= max_wait_ns)
+			return true;
+	}
+	for (unsigned m = 0; m < world->script->model_count; m++) {
+		uint64_t since_ns = world->models[m].want_since_ns;
+
+		if (since_ns != PC_TIME_NEVER && world->now_ns - since_ns >= max_wait_ns)
+			return true;
+	}
+	return max_wait_ns == 0;
+}
+
+static bool somebody_else_wants(const struct world *world, unsigned except)
+{
+	for (unsigned m = 0; m < world->script->model_count; m++) {
+		if (m != except && (world->models[m].waiting > 0 || world->models[m].load_asked))
+			return true;
+	}
+	return false;
+}
+
+static void check_eviction(struct world *world, const struct fake_worker *worker)
+{
+	const struct pc_model_spec *spec = spec_of(world, worker->model);
+
+	sim_check(world, somebody_else_wants(world, worker->model),
+		  "rule 5: worker %" PRIu64 " was evicted for nobody", worker->id);
+	sim_check(world, live(&world->models[worker->model]) > spec->min_workers,
+		  "rule 5: eviction took %s below min_workers", spec->key);
+	sim_check(world,
+		  world->now_ns - worker->ready_ns >= world->script->settings.min_residency_ns ||
+			  somebody_waited_long(world),
+		  "rule 5: worker %" PRIu64 " was evicted before its minimum residency",
+		  worker->id);
+	world->coverage->evictions++;
+}
+
+static void check_stop_reason(struct world *world, const struct fake_worker *worker,
+			      enum pc_stop_reason why)
+{
+	const struct pc_model_spec *spec = spec_of(world, worker->model);
+	bool unloads = why == PC_STOP_IDLE || why == PC_STOP_EVICTED || why == PC_STOP_PRESSURE;
+
+	if (unloads) {
+		sim_check(world, worker->leases == 0 && worker->state == W_READY,
+			  "I7: worker %" PRIu64 " was unloaded while in use", worker->id);
+		sim_check(world, !spec->pinned, "pinned %s was unloaded", spec->key);
+	}
+	switch (why) {
+	case PC_STOP_IDLE:
+		sim_check(world, live(&world->models[worker->model]) > spec->min_workers,
+			  "rule 8: cooldown took %s below min_workers", spec->key);
+		world->coverage->cooldowns++;
+		break;
+	case PC_STOP_EVICTED:
+		check_eviction(world, worker);
+		break;
+	case PC_STOP_PRESSURE:
+		sim_check(world, world->over_allowed[worker->device],
+			  "rule 11: device %u is within its budget", worker->device);
+		world->coverage->pressure_stops++;
+		break;
+	case PC_STOP_OVERDUE:
+		sim_check(world, worker->state == W_LOADING && world->now_ns >= worker->deadline_ns,
+			  "worker %" PRIu64 " was not overdue", worker->id);
+		world->coverage->overdue++;
+		break;
+	case PC_STOP_FAILED:
+		sim_check(world, worker->failed, "worker %" PRIu64 " had not failed", worker->id);
+		break;
+	case PC_STOP_REQUESTED:
+		sim_check(world, worker->asked_to_stop, "nobody asked worker %" PRIu64 " to stop",
+			  worker->id);
+		break;
+	case PC_STOP_SHUTDOWN:
+		sim_check(world, world->draining, "worker %" PRIu64 " was shut down", worker->id);
+		break;
+	}
+}
+
+static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
+{
+	struct world *world = ctx;
+	struct fake_worker *worker = sim_find_worker(world, worker_id);
+
+	sim_trace(world, "stop worker, reason, force", worker_id, why, force);
+	sim_check(world, worker && worker->state != W_DEAD, "worker %" PRIu64 " is not there",
+		  worker_id);
+	sim_check(world, force || worker->leases == 0,
+		  "worker %" PRIu64 " has leases and is not forced", worker_id);
+	sim_check(world, worker->state != W_STOPPING || (force && !worker->forced),
+		  "worker %" PRIu64 " is told to stop once too often", worker_id);
+	if (worker->state == W_DRAINING)
+		world->coverage->drained_workers++;
+	if (worker->state != W_STOPPING)
+		check_stop_reason(world, worker, why);
+	if (worker->state == W_LOADING)
+		world->models[worker->model].loading--;
+	else if (worker->state == W_READY)
+		world->models[worker->model].ready--;
+	if (why == PC_STOP_OVERDUE && worker->state != W_STOPPING)
+		sim_note_failure(world, &world->models[worker->model]);
+	world->coverage->forced_stops += force;
+	worker->state = W_STOPPING;
+	worker->forced |= force;
+
+	struct sim_random random = { .stream = sim_hash(world->script->seed,
+							2000000 + worker->id + force) };
+
+	worker->next = DO_GO;
+	worker->next_ns = world->now_ns + sim_between(&random, 0, world->script->stop_max_ns);
+}
+
+/* ---- grant ---- */
+
+static void check_order(struct world *world, const struct fake_ticket *granted)
+{
+	const struct pc_sched_settings *settings = &world->script->settings;
+	uint64_t ageing_ns = settings->batch_ageing_ns, patience_ns = settings->request_timeout_ns;
+	bool batch = granted->ticket.priority == PC_PRIORITY_BATCH;
+
+	for (unsigned i = 0; i < TICKETS_MAX; i++) {
+		const struct fake_ticket *other = &world->tickets[i];
+
+		if (other == granted || other->state != T_WAITING ||
+		    other->model != granted->model || other->deadline_ns <= world->now_ns)
+			continue;
+
+		bool other_batch = other->ticket.priority == PC_PRIORITY_BATCH;
+
+		if (batch == other_batch) {
+			sim_check(world,
+				  other->number > granted->number ||
+					  other->deadline_ns > granted->deadline_ns,
+				  "I5: submission %" PRIu64 " passed %" PRIu64, granted->number,
+				  other->number);
+		} else if (batch) {
+			bool aged = world->now_ns - granted->submitted_ns >= ageing_ns;
+			bool urgent = granted->deadline_ns - granted->submitted_ns < patience_ns &&
+				      ageing_ns < patience_ns;
+
+			sim_check(world, aged || urgent,
+				  "I5: batch submission %" PRIu64 " passed interactive %" PRIu64,
+				  granted->number, other->number);
+			world->coverage->aged_batch_first += aged;
+		} else {
+			uint64_t turn_ns = other->submitted_ns + ageing_ns;
+
+			sim_check(world,
+				  granted->submitted_ns <= turn_ns ||
+					  granted->deadline_ns < turn_ns + patience_ns,
+				  "I5: batch submission %" PRIu64 " starves behind %" PRIu64,
+				  other->number, granted->number);
+		}
+	}
+}
+
+static void check_choice(struct world *world, const struct fake_ticket *ticket,
+			 const struct fake_worker *chosen)
+{
+	uint64_t affinity = ticket->ticket.affinity;
+
+	if (affinity && world->affinity_worker[ticket->model][affinity] == chosen->id) {
+		world->coverage->affinity_hits++;
+		return;
+	}
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *other = &world->workers[i];
+
+		if (other == chosen || other->state != W_READY || other->model != chosen->model ||
+		    other->leases >= spec_of(world, other->model)->slots)
+			continue;
+		sim_check(world,
+			  chosen->leases < other->leases || (chosen->leases == other->leases &&
+							     chosen->last_use > other->last_use),
+			  "rule 7: worker %" PRIu64 " was chosen, %" PRIu64 " was better",
+			  chosen->id, other->id);
+	}
+}
+
+static void on_grant(void *ctx, struct pc_ticket *pc_ticket, uint64_t worker_id)
+{
+	struct world *world = ctx;
+	struct fake_ticket *ticket = (struct fake_ticket *)pc_ticket;
+	struct fake_worker *worker = sim_find_worker(world, worker_id);
+
+	sim_trace(world, "grant submission, worker", ticket->number, worker_id, 0);
+	sim_check(world, ticket->state == T_WAITING, "I2: submission %" PRIu64 " is over",
+		  ticket->number);
+	sim_check(world, worker && worker->state == W_READY && !worker->failed,
+		  "I3: worker %" PRIu64 " is not ready", worker_id);
+	sim_check(world, worker->model == ticket->model, "worker %" PRIu64 " has another model",
+		  worker_id);
+	sim_check(world, worker->leases < spec_of(world, worker->model)->slots,
+		  "I3: worker %" PRIu64 " has no free slot", worker_id);
+	sim_check(world, world->now_ns < ticket->deadline_ns,
+		  "rule 10: submission %" PRIu64 " is past its deadline", ticket->number);
+	check_order(world, ticket);
+	check_choice(world, ticket, worker);
+	if (ticket->ticket.affinity)
+		world->affinity_worker[ticket->model][ticket->ticket.affinity] = worker_id;
+	world->coverage->grants_at_once += ticket->submitted_ns == world->now_ns;
+	world->coverage->grants_from_queue += ticket->submitted_ns != world->now_ns;
+	world->coverage->drained_tickets += world->draining;
+	world->models[ticket->model].waiting--;
+	ticket->state = T_LEASED;
+	ticket->worker = (unsigned)(worker - world->workers);
+	ticket->next_ns = world->now_ns + ticket->lease_ns;
+	worker->leases++;
+	worker->last_use = ++world->uses;
+}
+
+/* ---- reject ---- */
+
+static bool fits_somewhere(const struct world *world, unsigned model)
+{
+	for (unsigned d = 0; d < world->script->device_count; d++) {
+		if (allows(world, model, d) && world->models[model].need_bytes <= world->budgets[d])
+			return true;
+	}
+	return false;
+}
+
+static void check_refusal(struct world *world, const struct fake_ticket *ticket,
+			  const struct pc_error *err)
+{
+	const struct fake_model *model = &world->models[ticket->model];
+	const struct pc_model_spec *spec = spec_of(world, ticket->model);
+
+	switch (err->code) {
+	case PC_E_TIMEOUT:
+		sim_check(world, world->now_ns >= ticket->deadline_ns,
+			  "rule 10: submission %" PRIu64 " had time left", ticket->number);
+		world->coverage->timeouts++;
+		break;
+	case PC_E_QUEUE_FULL:
+		sim_check(world, model->waiting >= spec->queue_capacity,
+			  "rule 6: the queue of %s has room", spec->key);
+		world->coverage->queue_full++;
+		break;
+	case PC_E_SHUTTING_DOWN:
+		sim_check(world, world->draining, "rule 12: nobody shuts down");
+		if (ticket->submitted_ns == world->now_ns)
+			world->coverage->shutdown_refusals++;
+		else
+			world->coverage->cut_off_tickets++;
+		break;
+	case PC_E_INSUFFICIENT_MEMORY:
+		sim_check(world, !fits_somewhere(world, ticket->model) && live(model) == 0,
+			  "rule 5: %s could fit", spec->key);
+		world->coverage->never_fits++;
+		break;
+	case PC_E_MODEL_BACKOFF:
+		sim_check(world,
+			  live(model) == 0 &&
+				  model->failures_in_row >=
+					  world->script->settings.breaker_failures &&
+				  world->now_ns < model->maybe_spawn_after_ns,
+			  "rule 9: the breaker of %s is not open", spec->key);
+		world->coverage->backoff_rejections++;
+		break;
+	case PC_E_SPAWN_FAILED:
+	case PC_E_MODEL_FILE_MISSING:
+		sim_check(world, live(model) == 0 && model->failures_in_row > 0,
+			  "rule 9: %s did not fail to load", spec->key);
+		world->coverage->load_failures++;
+		break;
+	default:
+		sim_fail(world, "submission %" PRIu64 " was rejected with %s", ticket->number,
+			 pc_error_name(err->code));
+	}
+}
+
+static void on_reject(void *ctx, struct pc_ticket *pc_ticket, const struct pc_error *err)
+{
+	struct world *world = ctx;
+	struct fake_ticket *ticket = (struct fake_ticket *)pc_ticket;
+
+	sim_trace(world, pc_error_name(err->code), ticket->number, 0, 0);
+	sim_check(world, ticket->state == T_WAITING, "I2: submission %" PRIu64 " is over",
+		  ticket->number);
+	sim_check(world, err->message[0] != '\0', "a rejection without a word");
+	world->models[ticket->model].waiting--;
+	check_refusal(world, ticket, err);
+	ticket->state = T_NONE;
+	ticket->next_ns = PC_TIME_NEVER;
+}
+
+const struct pc_sched_driver sim_driver = { on_spawn, on_stop, on_grant, on_reject };
+
+/* ---- after every step ---- */
+
+static void check_devices(struct world *world)
+{
+	for (unsigned d = 0; d < world->script->device_count; d++) {
+		struct pc_device_account account;
+
+		pc_ledger_account(world->ledger, d, &account);
+		sim_check(world, account.reserved_bytes == world->reserved[d],
+			  "rule 4: device %u: the ledger says %" PRIu64
+			  " bytes, the workers %" PRIu64,
+			  d, account.reserved_bytes, world->reserved[d]);
+		sim_check(world,
+			  world->reserved[d] <= world->budgets[d] ||
+				  (world->over_allowed[d] &&
+				   world->reserved[d] <= world->over_bytes[d]),
+			  "I1: device %u is overcommitted", d);
+		world->over_bytes[d] = world->reserved[d];
+		world->over_allowed[d] &= world->reserved[d] > world->budgets[d];
+	}
+}
+
+static void check_tickets(struct world *world)
+{
+	uint64_t late_ns = world->script->tick_lag_ns;
+
+	for (unsigned i = 0; i < TICKETS_MAX; i++) {
+		const struct fake_ticket *ticket = &world->tickets[i];
+
+		sim_check(world,
+			  ticket->state != T_WAITING ||
+				  world->now_ns <= ticket->deadline_ns + late_ns,
+			  "I10: submission %" PRIu64 " waits past its deadline", ticket->number);
+	}
+}
+
+static void check_workers(struct world *world)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *worker = &world->workers[i];
+
+		if (worker->state == W_READY) {
+			sim_check(world,
+				  world->models[worker->model].waiting == 0 ||
+					  worker->leases >= spec_of(world, worker->model)->slots,
+				  "I4: a request waits while worker %" PRIu64 " has a free slot",
+				  worker->id);
+		} else if (worker->state == W_LOADING) {
+			sim_check(world,
+				  world->now_ns <= worker->deadline_ns + world->script->tick_lag_ns,
+				  "I10: worker %" PRIu64 " loads past its deadline", worker->id);
+		}
+	}
+}
+
+/* Whether the model should be spawned now, if there were room. */
+static bool lacks_a_worker(const struct world *world, unsigned m)
+{
+	const struct fake_model *model = &world->models[m];
+
+	if (world->now_ns < model->maybe_spawn_after_ns || !may_have_more(world, m))
+		return false;
+	if (live(model) == 0 && model->waiting > 0)
+		return true;
+	if (world->draining)
+		return false;
+	return (live(model) == 0 && model->load_asked) ||
+	       (model->waiting > 0 && model->loading == 0) ||
+	       (model->kept && live(model) < spec_of(world, m)->min_workers);
+}
+
+static bool fits_now(const struct world *world, unsigned m)
+{
+	for (unsigned d = 0; d < world->script->device_count; d++) {
+		if (allows(world, m, d) && free_bytes(world, d) >= world->models[m].need_bytes)
+			return true;
+	}
+	return false;
+}
+
+/* What could be taken from others on a device for this model, by the letter of rule 5. */
+static uint64_t evictable_bytes(const struct world *world, unsigned m, unsigned device)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *worker = &world->workers[i];
+		const struct pc_model_spec *spec = spec_of(world, worker->model);
+
+		if (worker->state == W_READY && worker->leases == 0 && worker->device == device &&
+		    worker->model != m && !spec->pinned && spec->min_workers == 0 &&
+		    world->now_ns - worker->ready_ns >= world->script->settings.min_residency_ns)
+			bytes += worker->reserved_bytes;
+	}
+	return bytes;
+}
+
+static bool somebody_stops_on(const struct world *world, unsigned device)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		if (world->workers[i].state == W_STOPPING && world->workers[i].device == device)
+			return true;
+	}
+	return false;
+}
+
+static bool room_could_be_made(const struct world *world, unsigned m)
+{
+	/* While somebody stops, the brain may be waiting for that room. */
+	for (unsigned d = 0; d < world->script->device_count; d++) {
+		if (allows(world, m, d) && somebody_stops_on(world, d))
+			return false;
+	}
+	for (unsigned d = 0; d < world->script->device_count; d++) {
+		if (allows(world, m, d) && free_bytes(world, d) + evictable_bytes(world, m, d) >=
+						   world->models[m].need_bytes)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Nobody waits for what is there: a model that alone wants a worker gets it if it fits, and has
+ * room made for it within the time in which the brain looks again.
+ */
+static void check_progress(struct world *world)
+{
+	unsigned wanting = 0, last = 0;
+	uint64_t patience_ns = 300 * MSEC + world->script->tick_lag_ns;
+
+	for (unsigned m = 0; m < world->script->model_count; m++) {
+		struct fake_model *model = &world->models[m];
+
+		/* The operator is not kept waiting for what can never be. */
+		model->load_asked &= live(model) > 0 || fits_somewhere(world, m);
+		if (!lacks_a_worker(world, m)) {
+			model->want_since_ns = PC_TIME_NEVER;
+			model->room_since_ns = PC_TIME_NEVER;
+			continue;
+		}
+		if (model->want_since_ns == PC_TIME_NEVER)
+			model->want_since_ns = world->now_ns;
+		if (!room_could_be_made(world, m) || live(model) > 0 || model->waiting == 0)
+			model->room_since_ns = PC_TIME_NEVER;
+		else if (model->room_since_ns == PC_TIME_NEVER)
+			model->room_since_ns = world->now_ns;
+		wanting++;
+		last = m;
+		world->coverage->memory_waits += model->waiting > 0;
+	}
+	if (wanting != 1)
+		return;
+
+	const struct fake_model *model = &world->models[last];
+
+	sim_check(world,
+		  !fits_now(world, last) ||
+			  world->now_ns - model->maybe_spawn_after_ns <= patience_ns ||
+			  world->now_ns - model->want_since_ns < patience_ns,
+		  "rules 2, 3: %s waits for a worker that would fit", spec_of(world, last)->key);
+	sim_check(world,
+		  model->room_since_ns == PC_TIME_NEVER ||
+			  world->now_ns - model->room_since_ns < patience_ns,
+		  "rule 5: %s waits though room could be made", spec_of(world, last)->key);
+}
+
+static void check_views(struct world *world)
+{
+	for (unsigned m = 0; m < world->script->model_count; m++) {
+		const struct fake_model *model = &world->models[m];
+		struct pc_sched_model_view view;
+
+		pc_sched_get_model(model->handle, &view);
+		sim_check(world, view.waiting == model->waiting && view.spawning == model->loading,
+			  "the view of %s: %u waiting, %u loading; in truth %u, %u",
+			  spec_of(world, m)->key, view.waiting, view.spawning, model->waiting,
+			  model->loading);
+	}
+}
+
+void sim_check_world(struct world *world)
+{
+	check_devices(world);
+	check_tickets(world);
+	check_workers(world);
+	check_progress(world);
+	check_views(world);
+}
+
+void sim_check_quiet(struct world *world)
+{
+	for (unsigned m = 0; m < world->script->model_count; m++) {
+		const struct pc_model_spec *spec = spec_of(world, m);
+
+		sim_check(world,
+			  live(&world->models[m]) <= spec->min_workers || spec->pinned ||
+				  spec->idle_ttl_ns == PC_TIME_NEVER,
+			  "I9: %u workers of idle %s are left, %u are its minimum",
+			  live(&world->models[m]), spec->key, spec->min_workers);
+	}
+}

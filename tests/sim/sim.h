@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim.h - the third body of the brain: a world with a fake clock, fake devices, workers and
+ * clients, in which everything that happens follows from a script, and a script from a seed.
+ *
+ *   script.c   seed -> script: how the world is made, and what is done to it from outside
+ *   world.c    plays a script: workers load, die, hang and stop, clients wait, leave and return
+ *   checks.c   the driver's actions, held against the world's own books after every step
+ *   shrink.c   failing script -> the shortest script that still fails
+ *   main.c     options, seeds, coverage
+ *
+ * How a worker or a client behaves is a function of the seed and its number, not of what was drawn
+ * before, so that a script with lines removed still plays the same parts.
+ */
+#ifndef TESTS_SIM_H
+#define TESTS_SIM_H
+
+#include <setjmp.h>
+#include <stdio.h>
+
+#include <poolcore/memory.h>
+#include <poolcore/sched.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define SEC PC_NS_PER_SEC
+#define MSEC PC_NS_PER_MS
+
+enum {
+	DEVICES_MAX = 3,
+	MODELS_MAX = 6,
+	TICKETS_MAX = 48,
+	WORKERS_MAX = 64,
+	LINES_MAX = 256,
+	TRACE_MAX = 64,
+};
+
+/* ---- chance ---- */
+
+/* A hash of both: the nth number of a stream. */
+uint64_t sim_hash(uint64_t stream, uint64_t n);
+
+struct sim_random {
+	uint64_t stream, drawn;
+};
+uint64_t sim_draw(struct sim_random *random);
+/* Both ends included. */
+uint64_t sim_between(struct sim_random *random, uint64_t low, uint64_t high);
+bool sim_chance(struct sim_random *random, unsigned percent);
+
+/* ---- scripts ---- */
+
+enum line_kind { LINE_SUBMIT, LINE_LIMIT, LINE_LOAD, LINE_STOP, LINE_TICK };
+
+struct line {
+	uint64_t at_ns;
+	enum line_kind kind;
+	unsigned model;	     /* submit, load */
+	unsigned device;     /* limit */
+	uint64_t bytes;	     /* limit */
+	uint64_t nth_worker; /* stop: of those alive, modulo */
+	bool force;	     /* stop */
+	enum pc_priority priority;
+	uint64_t timeout_ns; /* 0: the default */
+	uint64_t affinity;
+	uint64_t fate; /* submit: stream of the client's behaviour */
+};
+
+struct script {
+	uint64_t seed;
+	struct pc_sched_settings settings;
+	unsigned device_count;
+	uint64_t budgets[DEVICES_MAX];
+	unsigned model_count;
+	struct pc_model_spec models[MODELS_MAX];
+	char keys[MODELS_MAX][16];
+	/* Per cent of workers that ... */
+	unsigned load_fails, load_hangs, dies, measures;
+	uint64_t load_max_ns, stop_max_ns, lease_max_ns;
+	uint64_t tick_lag_ns; /* how late the body ticks */
+	bool drain_early;     /* the shutdown comes right after the last line */
+	uint64_t drain_ns;
+	unsigned line_count;
+	struct line lines[LINES_MAX];
+};
+
+void sim_write_script(uint64_t seed, unsigned lines, struct script *script);
+void sim_print_script(const struct script *script, FILE *out);
+
+/* ---- the world ---- */
+
+enum fake_worker_state { W_NONE, W_LOADING, W_READY, W_DRAINING, W_STOPPING, W_DEAD };
+
+struct fake_worker {
+	enum fake_worker_state state;
+	uint64_t id;
+	unsigned model, device;
+	uint64_t reserved_bytes;
+	uint32_t leases;
+	uint64_t spawned_ns, spawned_step, ready_ns, deadline_ns;
+	uint64_t last_use;
+	bool forced, failed, asked_to_stop;
+	/* What it will do next. */
+	uint64_t next_ns;
+	enum { DO_READY, DO_FAIL, DO_GO } next;
+};
+
+enum fake_ticket_state { T_NONE, T_WAITING, T_LEASED };
+
+struct fake_ticket {
+	struct pc_ticket ticket;
+	enum fake_ticket_state state;
+	unsigned model;
+	unsigned worker; /* slot in workers */
+	uint64_t number; /* of submission */
+	uint64_t submitted_ns, deadline_ns, lease_ns;
+	bool served_in_submit;
+	/* Cancels or releases then. */
+	uint64_t next_ns;
+};
+
+struct fake_model {
+	struct pc_sched_model *handle;
+	uint64_t need_bytes;
+	uint32_t waiting;
+	uint32_t loading, ready; /* not draining, not stopping */
+	uint32_t failures_in_row;
+	uint64_t no_spawn_before_ns, maybe_spawn_after_ns;
+	bool load_asked, kept;
+	uint64_t want_since_ns; /* PC_TIME_NEVER: lacks nothing */
+	uint64_t room_since_ns; /* PC_TIME_NEVER: nobody could be evicted for it */
+};
+
+struct trace_entry {
+	uint64_t at_ns, step;
+	const char *what;
+	uint64_t a, b, c;
+};
+
+/* What the runs really saw; a run that never sees one of these proves nothing about it. */
+#define COVERAGE_LIST(X) \
+	X(cold_starts) \
+	X(growths) \
+	X(extra_warm) X(floors) X(grants_at_once) X(grants_from_queue) X(affinity_hits) \
+		X(timeouts) X(queue_full) X(never_fits) X(backoff_rejections) X(load_failures) \
+			X(overdue) X(deaths) X(deaths_with_leases) X(cancels) X(memory_waits) \
+				X(evictions) X(pressure_stops) X(cooldowns) X(aged_batch_first) \
+					X(drained_tickets) X(cut_off_tickets) X(forced_stops) \
+						X(limit_changes) X(true_ups) X(loads) X(stops) \
+							X(drained_workers) X(shutdown_refusals)
+
+struct coverage {
+#define X(name) uint64_t name;
+	COVERAGE_LIST(X)
+#undef X
+};
+
+struct world {
+	const struct script *script;
+	struct pc_ledger *ledger;
+	struct pc_sched *sched;
+	uint64_t now_ns, tick_ns, step, uses;
+	uint64_t budgets[DEVICES_MAX], reserved[DEVICES_MAX];
+	bool over_allowed[DEVICES_MAX]; /* a limit was lowered, or a worker measured more */
+	uint64_t over_bytes[DEVICES_MAX];
+	bool draining;
+	uint64_t drain_end_ns;
+	uint64_t last_worker_id, submissions;
+	struct fake_model models[MODELS_MAX];
+	struct fake_worker workers[WORKERS_MAX];
+	struct fake_ticket tickets[TICKETS_MAX];
+	uint64_t affinity_worker[MODELS_MAX][8]; /* the ids that last served a conversation */
+	struct coverage *coverage;
+
+	FILE *tell; /* every trace entry as it happens, or NULL */
+	struct trace_entry trace[TRACE_MAX];
+	uint64_t traced;
+	jmp_buf *on_failure;
+	char failure[512];
+};
+
+/* Plays a script to its end; false with world->failure when a check failed. */
+bool sim_play(const struct script *script, struct coverage *coverage, FILE *tell,
+	      struct world *world);
+void sim_print_trace(const struct world *world, FILE *out);
+
+/* ---- checks ---- */
+
+extern const struct pc_sched_driver sim_driver;
+
+/* Ends the run with a failure that cites what was broken. */
+_Noreturn void sim_fail(struct world *world, const char *fmt, ...) PC_PRINTF(2, 3);
+#define sim_check(world, condition, ...) \
+	do { \
+		if (!(condition)) \
+			sim_fail(world, __VA_ARGS__); \
+	} while (0)
+
+void sim_trace(struct world *world, const char *what, uint64_t a, uint64_t b, uint64_t c);
+struct fake_worker *sim_find_worker(struct world *world, uint64_t id);
+/* Its model backs off: the books' side of rule 9. */
+void sim_note_failure(struct world *world, struct fake_model *model);
+/* After every step. */
+void sim_check_world(struct world *world);
+/* When nothing was asked for long enough (I9). */
+void sim_check_quiet(struct world *world);
+
+/* ---- shrinking ---- */
+
+/* Leaves out lines of a failing script as long as it fails. */
+void sim_shrink(struct script *script);
+
+#endif
