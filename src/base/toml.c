@@ -30,8 +30,13 @@ static int new_value(struct toml_scan *scan, enum pc__toml_kind kind, struct pc_
 	if (depth > PC__TOML_MAX_DEPTH)
 		return pc__toml_fail_pos(scan, pos, "nested too deeply; %d levels are allowed",
 					 PC__TOML_MAX_DEPTH);
-	*ret_value = pc__toml_new(scan->doc, kind, pos, depth);
-	return *ret_value ? 0 : pc_error_oom(scan->err);
+
+	struct pc__toml_value *value = pc__toml_new(scan->doc, kind, pos, depth);
+
+	if (!value)
+		return pc_error_oom(scan->err);
+	*ret_value = value;
+	return 0;
 }
 
 static int add_entry(struct toml_scan *scan, struct pc__toml_value *table,
@@ -47,12 +52,17 @@ static int add_table(struct toml_scan *scan, struct pc__toml_value *parent,
 		     const struct toml_key *key, enum toml_origin origin,
 		     struct pc__toml_value **ret_table)
 {
-	int rc = new_value(scan, PC__TOML_TABLE, key->pos, parent->depth + 1, ret_table);
+	struct pc__toml_value *table = NULL;
+	int rc = new_value(scan, PC__TOML_TABLE, key->pos, parent->depth + 1, &table);
 
 	if (rc)
 		return rc;
-	(*ret_table)->table.origin = origin;
-	return add_entry(scan, parent, key, *ret_table);
+	table->table.origin = origin;
+	rc = add_entry(scan, parent, key, table);
+	if (rc)
+		return rc;
+	*ret_table = table;
+	return 0;
 }
 
 /* The tree is constant for its readers; here it is still being made. */
@@ -157,7 +167,7 @@ static int enter_by_dot(struct toml_scan *scan, struct pc__toml_value **table,
  */
 static int parse_key_value(struct toml_scan *scan, struct pc__toml_value *table)
 {
-	struct pc__toml_value *value;
+	struct pc__toml_value *value = NULL;
 	struct toml_key key;
 	char shown[80], found[32];
 	int rc;
@@ -268,7 +278,7 @@ static int parse_value(struct toml_scan *scan, unsigned depth, struct pc__toml_v
 {
 	struct pc__toml_pos pos = pc__toml_scan_pos(scan, scan->p);
 	char first = scan->p < scan->end ? *scan->p : '\0';
-	struct pc__toml_value *value;
+	struct pc__toml_value *value = NULL;
 	int rc = new_value(scan, PC__TOML_STRING, pos, depth, &value);
 
 	if (rc)
@@ -290,8 +300,10 @@ static int parse_value(struct toml_scan *scan, unsigned depth, struct pc__toml_v
 		rc = pc__toml_scan_scalar(scan, value);
 		break;
 	}
+	if (rc)
+		return rc;
 	*ret_value = value;
-	return rc;
+	return 0;
 }
 
 /* ---- lines ---- */
@@ -317,6 +329,7 @@ static int append_table(struct toml_scan *scan, struct pc__toml_value *parent,
 			const struct toml_key *key, struct pc__toml_value **ret_table)
 {
 	struct pc__toml_value *array = lookup(parent, key);
+	struct pc__toml_value *table = NULL;
 	int rc;
 
 	if (!array) {
@@ -331,11 +344,14 @@ static int append_table(struct toml_scan *scan, struct pc__toml_value *parent,
 		return fail_closed(scan, key, array);
 	if (array->kind != PC__TOML_ARRAY)
 		return fail_defined(scan, key, array);
-	rc = new_value(scan, PC__TOML_TABLE, key->pos, array->depth + 1, ret_table);
+	rc = new_value(scan, PC__TOML_TABLE, key->pos, array->depth + 1, &table);
 	if (rc)
 		return rc;
-	(*ret_table)->table.origin = TOML_HEADER;
-	return pc__toml_array_add(scan->doc, array, *ret_table) ? pc_error_oom(scan->err) : 0;
+	table->table.origin = TOML_HEADER;
+	if (pc__toml_array_add(scan->doc, array, table))
+		return pc_error_oom(scan->err);
+	*ret_table = table;
+	return 0;
 }
 
 /* [a.b.c] or [[a.b.c]]. */
