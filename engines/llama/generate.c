@@ -12,6 +12,9 @@
 /* Longer than any token of the usual vocabularies (runs of blanks lead with 256 or so). */
 #define PIECE_MAX_BYTES 1024
 
+/* Every token is compared with every stop string. A guess; change freely. */
+#define STOP_MAX_BYTES 1024
+
 struct run {
 	const struct pc_engine_instance *instance;
 	struct llama_context *context;
@@ -60,6 +63,10 @@ static int check_request(const struct pc_text_request *request, const struct pc_
 
 		if (rc)
 			return rc;
+		if (strlen(request->stops[i]) > STOP_MAX_BYTES)
+			return pc_error_set(err, PC_E_INVALID_REQUEST,
+					    "a stop string has %zu bytes; %d are possible",
+					    strlen(request->stops[i]), STOP_MAX_BYTES);
 	}
 	return 0;
 }

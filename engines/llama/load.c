@@ -29,7 +29,9 @@
 #define THREADS_MAX 512 /* ggml's GGML_MAX_N_THREADS */
 
 /* Any text of this length is looked at, however short the context. A guess; change freely. */
-#define TEXT_MIN_LIMIT_BYTES (1u << 20)
+#define TEXT_MIN_LIMIT_BYTES ((size_t)1 << 20)
+/* llama.cpp counts in int32. */
+#define TEXT_MAX_LIMIT_BYTES ((size_t)1 << 29)
 
 /* ---- before llama.cpp sees the file ---- */
 
@@ -160,7 +162,9 @@ static size_t find_text_limit(const struct pc_engine_instance *instance)
 	}
 	size_t limit = longest * instance->context_tokens;
 
-	return limit > TEXT_MIN_LIMIT_BYTES ? limit : TEXT_MIN_LIMIT_BYTES;
+	if (limit < TEXT_MIN_LIMIT_BYTES)
+		return TEXT_MIN_LIMIT_BYTES;
+	return limit < TEXT_MAX_LIMIT_BYTES ? limit : TEXT_MAX_LIMIT_BYTES;
 }
 
 /* What the model is good for, before memory is spent on contexts. */

@@ -5,7 +5,6 @@
  */
 #include "llama_engine.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -140,7 +139,7 @@ int tokenize(const struct pc_engine_instance *instance, const char *text, bool m
 {
 	size_t length = strlen(text);
 
-	if (length > instance->text_max_bytes || length > INT32_MAX / 2)
+	if (length > instance->text_max_bytes)
 		return refuse_length(instance, length, err);
 
 	/* Usual text takes 3 to 5 bytes for a token; where that is wrong llama.cpp says the number.

@@ -337,6 +337,24 @@ static void stop_strings_never_leak(void **state)
 	assert_string_equal(heard.text, full);
 }
 
+static void long_stop_strings_are_refused(void **state)
+{
+	static char stop[1026];
+	const char *stops[] = { stop };
+	struct pc_text_request request = ask("The");
+	struct pc_text_result result;
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	memset(stop, 'x', 1025);
+	request.stops = stops;
+	request.stop_count = 1;
+	assert_int_equal(run(0, &request, &heard, &result, &err), PC_E_INVALID_REQUEST);
+	assert_string_equal(err.message, "a stop string has 1025 bytes; 1024 are possible");
+	stop[1024] = '\0';
+	answer(&request, &heard);
+}
+
 static void bad_requests_are_refused(void **state)
 {
 	const struct pc_chat_message message = { "user", NULL };
@@ -691,6 +709,91 @@ static void broken_files_are_refused(void **state)
 	unlink(path);
 }
 
+/*
+ * A copy of the model with one place overwritten: at `offset`, from the end when it is negative,
+ * or where `find` is.
+ */
+static struct pc_engine_instance *load_changed(const char *find, long offset, const char *bytes,
+					       size_t length)
+{
+	static char data[20 << 20];
+	char path[4096];
+	struct pc_engine_spec spec = spec_of(path);
+	struct pc_engine_instance *instance = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+
+	FILE *from = fopen(model_path, "r");
+	snprintf(path, sizeof(path), "%s.changed", model_path);
+	FILE *to = fopen(path, "w");
+
+	assert_true(from && to);
+	size_t size = fread(data, 1, sizeof(data), from);
+	char *at = find ? memmem(data, size, find, strlen(find)) : data + size + offset;
+
+	assert_true(size > 0 && size < sizeof(data) && at);
+	memcpy(at, bytes, length);
+	assert_int_equal(fwrite(data, 1, size, to), size);
+	fclose(from);
+	fclose(to);
+	if (engine->load(&spec, &instance, &err))
+		fail_msg("%s", err.message);
+	unlink(path);
+	return instance;
+}
+
+static void damaged_weights_are_an_error(void **state)
+{
+	/* The last weight of all becomes F16's NaN; it is a factor of the last word's logit. */
+	struct pc_engine_instance *damaged = load_changed(NULL, -2, "\x00\x7e", 2);
+	struct pc_text_request request = ask("The");
+	struct pc_text_sink sink = sink_to(&heard);
+	struct pc_text_result result = { .size = sizeof(result), .prompt_tokens = 55 };
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	assert_int_equal(engine->generate(damaged, 0, &request, &sink, &result, &err),
+			 PC_E_MODEL_ERROR);
+	assert_non_null(strstr(err.message, "not a number"));
+	assert_int_equal(result.prompt_tokens, 55);
+	engine->unload(damaged);
+}
+
+/* Loads the model with another chat template and expects the prompt that it should give. */
+static void check_template(const char *template, const char *expected)
+{
+	static const char own[] = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
+	const struct pc_chat_message messages[] = { { "system", "Be good." }, { "user", "The" } };
+	char padded[sizeof(own)];
+	struct pc_text_request chat = ask(NULL), plain = ask(expected);
+	struct pc_text_result results[2] = { { .size = sizeof(results[0]) },
+					     { .size = sizeof(results[0]) } };
+	struct pc_text_sink sink = sink_to(&heard);
+
+	snprintf(padded, sizeof(padded), "%-*s", (int)sizeof(own) - 1, template);
+	struct pc_engine_instance *changed = load_changed(own, 0, padded, sizeof(own) - 1);
+
+	chat.messages = messages;
+	chat.message_count = 2;
+	memset(&heard, 0, sizeof(heard));
+	assert_int_equal(engine->generate(changed, 0, &chat, &sink, &results[0], NULL), 0);
+	again = heard;
+	memset(&heard, 0, sizeof(heard));
+	assert_int_equal(engine->generate(changed, 0, &plain, &sink, &results[1], NULL), 0);
+	assert_int_equal(results[0].prompt_tokens, results[1].prompt_tokens);
+	assert_string_equal(again.text, heard.text + (heard.text[0] == ' '));
+	engine->unload(changed);
+}
+
+static void templates_are_known_or_plain(void **state)
+{
+	(void)state;
+	check_template("{{ '<|im_start|>' }}", "<|im_start|>system\nBe good.<|im_end|>\n"
+					       "<|im_start|>user\nThe<|im_end|>\n"
+					       "<|im_start|>assistant\n");
+	check_template("{{ m.role }} unheard of", "system: Be good.\nuser: The\nassistant:");
+	check_template("{{ m.content }}", "Be good.\nThe");
+}
+
 static bool give_up(void *ctx, float fraction)
 {
 	unsigned *asked = ctx;
@@ -769,6 +872,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(answers_come_to_an_end),
 		cmocka_unit_test(chats_go_through_the_template),
 		cmocka_unit_test(stop_strings_never_leak),
+		cmocka_unit_test(long_stop_strings_are_refused),
 		cmocka_unit_test(bad_requests_are_refused),
 		cmocka_unit_test(any_text_is_a_prompt),
 		cmocka_unit_test(a_prompt_that_does_not_fit_is_refused),
@@ -779,6 +883,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_model_can_be_loaded_to_embed),
 		cmocka_unit_test(missing_files_are_named),
 		cmocka_unit_test(broken_files_are_refused),
+		cmocka_unit_test(damaged_weights_are_an_error),
+		cmocka_unit_test(templates_are_known_or_plain),
 		cmocka_unit_test(loading_reports_and_can_be_cancelled),
 		cmocka_unit_test(a_context_is_as_long_as_asked),
 	};
