@@ -26,6 +26,8 @@
 #include <unistd.h>
 
 #define DEADLINE_MS 60000
+/* Of a failed test's log, the end is what matters. */
+#define PRINTED_LINES 40
 
 struct proc {
 	pid_t pid;
@@ -100,7 +102,8 @@ static void *read_log(void *arg)
 static void print_log(struct proc *proc)
 {
 	pthread_mutex_lock(&proc->lock);
-	for (size_t i = 0; i < proc->line_count; i++)
+	for (size_t i = proc->line_count < PRINTED_LINES ? 0 : proc->line_count - PRINTED_LINES;
+	     i < proc->line_count; i++)
 		fprintf(stderr, "    %d| %s\n", (int)proc->pid, proc->lines[i]);
 	pthread_mutex_unlock(&proc->lock);
 }
@@ -298,11 +301,8 @@ void proc_free(struct proc *proc)
 int proc_free_all(void **state)
 {
 	(void)state;
-	while (all) {
-		if (!all->ended)
-			print_log(all);
+	while (all)
 		proc_free(all);
-	}
 	return 0;
 }
 
