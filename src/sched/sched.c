@@ -66,11 +66,11 @@ static struct pc_sched_worker *least_recently_used(const struct pc_sched_model *
 /* A model that may not idle at all: its workers go as soon as their last lease is over. */
 static void stop_used(struct pc_sched_model *model)
 {
-	while (pc__live_workers(model) > model->spec.min_workers) {
-		struct pc_sched_worker *worker = pc__container_of(
-			model->free.first, struct pc_sched_worker, free_place);
+	while (model->free.first && pc__live_workers(model) > model->spec.min_workers) {
+		struct pc_sched_worker *worker =
+			pc__container_of(model->free.first, struct pc_sched_worker, free_place);
 
-		if (!model->free.first || worker->leases > 0 || worker->served == 0)
+		if (worker->leases > 0 || worker->served == 0)
 			return;
 		pc__retire(worker, PC_STOP_IDLE, false);
 	}

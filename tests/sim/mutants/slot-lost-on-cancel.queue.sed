@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# A lease whose client left keeps its slot (I4).
+s/^\tworker->leases--;/\tworker->leases -= outcome != PC_OUTCOME_CANCELLED;/
