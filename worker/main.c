@@ -8,7 +8,8 @@
  *
  * SERVING    the address is bound first, so that a taken port fails at once; /health answers while
  *            the model loads.
- * DRAINING   nothing new is accepted; running requests have DRAIN_MS, then they are cancelled.
+ * DRAINING   nothing new is accepted; running requests have DRAIN_MS, then they are cancelled and
+ *            have SEND_MS to reach their clients, then connections are cut.
  * STOPPING   the threads end, the model is unloaded. If that takes longer than STOP_MS, an engine
  *            hangs, and the process ends without it.
  *
@@ -33,7 +34,9 @@
 #include "routes.h"
 #include "worker.h"
 
+/* Guesses, but for the first, which is the pool's shutdown timeout; change freely. */
 #define DRAIN_MS 5000
+#define SEND_MS 1000
 #define STOP_MS 5000
 /* As much as the daemon lets through by default. */
 #define MAX_BODY_BYTES (32u << 20)
@@ -90,6 +93,18 @@ static void stop(struct program *program)
 	worker_stop(program->worker);
 }
 
+/* Clients that neither read their answer nor finish their request. */
+static void on_send_deadline(uv_timer_t *timer)
+{
+	struct program *program = timer->data;
+	char count[32];
+
+	snprintf(count, sizeof(count), "%zu", http_server_connection_count(program->server));
+	pc_log(PC_LOG_WARN, "worker", PC_FIELDS({ "connections", count }),
+	       "clients do not let go; cutting them off");
+	stop(program);
+}
+
 static void on_drain_deadline(uv_timer_t *timer)
 {
 	struct program *program = timer->data;
@@ -97,8 +112,7 @@ static void on_drain_deadline(uv_timer_t *timer)
 	pc_log(PC_LOG_WARN, "worker", PC_NO_FIELDS,
 	       "requests still run after %d s; cancelling them", DRAIN_MS / 1000);
 	worker_cancel_all(program->worker, PC_E_SHUTTING_DOWN);
-	/* Cancelled answers still have to reach their clients, which may not read. */
-	uv_timer_start(timer, on_stop_deadline, STOP_MS, 0);
+	uv_timer_start(timer, on_send_deadline, SEND_MS, 0);
 }
 
 static void on_idle(uv_prepare_t *prepare)

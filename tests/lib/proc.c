@@ -46,6 +46,8 @@ struct proc {
 };
 
 static struct proc *all; /* the test's thread */
+/* A sanitizer complained in a process that is freed already. */
+static bool complained; /* the test's thread */
 
 static int64_t now_ms(void)
 {
@@ -274,6 +276,12 @@ int proc_wait(struct proc *proc)
 	return proc->status;
 }
 
+/* What the sanitizers print; a race does not end a program, and nobody may look at its status. */
+static bool sanitizer_complained(struct proc *proc)
+{
+	return proc_has_line(proc, "Sanitizer: ") || proc_has_line(proc, "runtime error: ");
+}
+
 void proc_free(struct proc *proc)
 {
 	if (!proc)
@@ -289,6 +297,10 @@ void proc_free(struct proc *proc)
 		waitpid(proc->pid, NULL, 0);
 	}
 	pthread_join(proc->reader, NULL);
+	if (sanitizer_complained(proc)) {
+		complained = true;
+		print_log(proc);
+	}
 	for (size_t i = 0; i < proc->line_count; i++)
 		free(proc->lines[i]);
 	free(proc->lines);
@@ -303,7 +315,11 @@ int proc_free_all(void **state)
 	(void)state;
 	while (all)
 		proc_free(all);
-	return 0;
+
+	int status = complained ? -1 : 0;
+
+	complained = false;
+	return status;
 }
 
 /* ---- files ---- */

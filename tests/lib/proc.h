@@ -45,7 +45,8 @@ void proc_signal(struct proc *proc, int signal);
 int proc_wait(struct proc *proc);
 /* Kills what still runs, collects it and frees. NULL is allowed. */
 void proc_free(struct proc *proc);
-/* proc_free for all that a failed test left behind: a cmocka teardown. */
+/* proc_free for all that are left: a cmocka teardown. Fails when a sanitizer complained in any of
+ * the test's programs. */
 int proc_free_all(void **state);
 
 /* A fresh directory under $TMPDIR, and its removal with everything in it. */

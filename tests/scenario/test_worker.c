@@ -52,15 +52,23 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
+	int status;
+
 	client_close_all();
-	proc_free_all(state);
+	/* A clean stop, so that a leak is seen; those that have ended already do not mind. */
+	if (w.proc) {
+		proc_signal(w.proc, SIGTERM);
+		proc_wait(w.proc);
+		w.proc = NULL;
+	}
+	status = proc_free_all(state);
 	if (w.gate >= 0)
 		close(w.gate);
 	free(w.model);
 	w.model = NULL;
 	test_dir_remove(w.dir);
 	free(w.dir);
-	return 0;
+	return status;
 }
 
 /* A FIFO in the test's directory, open for both sides so that it neither blocks nor ends. */
@@ -953,6 +961,45 @@ static void answers_that_do_not_end_are_cancelled(void **state)
 	assert_int_equal(proc_wait(w.proc), 0);
 }
 
+/* Nor does a client that never finishes its request keep the worker; six seconds in all. */
+static void half_a_request_is_cut_off(void **state)
+{
+	static const char half[] = "POST " CHAT
+				   " HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{";
+
+	(void)state;
+	launch_ready("", NULL);
+
+	struct client *client = client_open(w.address);
+
+	client_send(client, half, sizeof(half) - 1);
+	/* Answered after the half was read: the loop takes connections in the order of their
+	 * bytes. */
+	assert_int_equal(figure("busy"), 0);
+	proc_signal(w.proc, SIGTERM);
+	client_wait_close(client);
+	assert_int_equal(proc_wait(w.proc), 0);
+	assert_true(proc_has_line(w.proc, "clients do not let go"));
+}
+
+static void a_daemon_that_does_not_answer_does_not_hold_it_up(void **state)
+{
+	char address[128], url[256];
+	struct server *daemon = server_open(NULL, address);
+	const char *arguments[] = { "--worker-id", "w7", "--ready-url", url, NULL };
+
+	(void)state;
+	snprintf(url, sizeof(url), "http://%s/ready", address);
+	launch_ready("", arguments);
+
+	struct server_request *request = server_accept(daemon);
+
+	proc_signal(w.proc, SIGTERM);
+	assert_int_equal(proc_wait(w.proc), 0);
+	server_reply(request, 0, NULL);
+	server_close(daemon);
+}
+
 static void a_second_signal_ends_it_at_once(void **state)
 {
 	(void)state;
@@ -1006,6 +1053,8 @@ int main(int argc, char **argv)
 		SCENARIO(an_idle_worker_stops_at_once),
 		SCENARIO(a_signal_while_loading_gives_up),
 		SCENARIO(answers_that_do_not_end_are_cancelled),
+		SCENARIO(half_a_request_is_cut_off),
+		SCENARIO(a_daemon_that_does_not_answer_does_not_hold_it_up),
 		SCENARIO(a_second_signal_ends_it_at_once),
 	};
 
