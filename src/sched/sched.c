@@ -67,8 +67,8 @@ static struct pc_sched_worker *least_recently_used(const struct pc_sched_model *
 static void stop_used(struct pc_sched_model *model)
 {
 	while (model->free.first && pc__live_workers(model) > model->spec.min_workers) {
-		struct pc_sched_worker *worker =
-			pc__container_of(model->free.first, struct pc_sched_worker, free_place);
+		struct pc_sched_worker *worker = pc__container_of(
+			model->free.first, struct pc_sched_worker, free_place);
 
 		if (worker->leases > 0 || worker->served == 0)
 			return;
