@@ -509,6 +509,27 @@ static void a_wrong_method_says_which_is_right(void **state)
 	assert_string_equal(client_header(client, "X-Correlation-Id"), "abc-7");
 }
 
+static void a_body_over_the_limit_is_refused_unread(void **state)
+{
+	static const char head[] = "POST " CHAT
+				   " HTTP/1.1\r\nHost: x\r\nContent-Length: 33554433\r\n\r\n";
+
+	(void)state;
+	launch_ready("", NULL);
+
+	struct client *client = client_open(w.address);
+
+	client_send(client, head, sizeof(head) - 1);
+	assert_int_equal(client_status(client), 413);
+
+	json_t *answer = client_json(client);
+
+	assert_string_equal(text_at(answer, "error.code"), "PAYLOAD_TOO_LARGE");
+	assert_string_equal(text_at(answer, "error.type"), "invalid_request_error");
+	json_decref(answer);
+	client_wait_close(client);
+}
+
 /* ---- engines that fail ---- */
 
 static void a_failure_before_the_first_token_has_its_status(void **state)
@@ -555,6 +576,24 @@ static void a_later_failure_is_the_streams_last_event(void **state)
 /* ---- slots, the queue, clients that leave or dawdle ---- */
 
 #define STREAM_BODY "{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"a b\"}]}"
+
+static void an_engine_tied_to_a_thread_gets_one_slot(void **state)
+{
+	static const char *const arguments[] = { "--slots", "3", NULL };
+
+	(void)state;
+	setenv("STUB_THREAD_BOUND", "1", 1);
+	launch_ready("", arguments);
+	unsetenv("STUB_THREAD_BOUND");
+	assert_true(proc_has_line(w.proc, "tied to one thread; serving 1 slot instead of 3"));
+	assert_int_equal(figure("slots"), 1);
+
+	json_t *answer = ask("/v1/completions", "{\"prompt\":\"a b\"}", 200);
+
+	json_decref(answer);
+	proc_signal(w.proc, SIGTERM);
+	assert_int_equal(proc_wait(w.proc), 0);
+}
 
 /* Reads up to the first text, so that the run is known to be in the middle. */
 static void read_first_text(struct client *client)
@@ -1033,9 +1072,11 @@ int main(int argc, char **argv)
 		SCENARIO(bad_input_is_refused_and_nothing_is_lost),
 		SCENARIO(context_errors_speak_openais_word_too),
 		SCENARIO(a_wrong_method_says_which_is_right),
+		SCENARIO(a_body_over_the_limit_is_refused_unread),
 		SCENARIO(a_failure_before_the_first_token_has_its_status),
 		SCENARIO(a_later_failure_is_the_streams_last_event),
 		SCENARIO(slots_run_at_once),
+		SCENARIO(an_engine_tied_to_a_thread_gets_one_slot),
 		SCENARIO(a_client_that_leaves_cancels_its_run),
 		SCENARIO(the_queue_is_bounded_and_in_order),
 		SCENARIO(a_slow_reader_gets_everything),

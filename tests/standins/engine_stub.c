@@ -16,6 +16,8 @@
  *     generate_fail=N:CODE:text   every run fails with that error after N tokens
  *     crash=N               the process kills itself after N tokens of a run
  *
+ * STUB_THREAD_BOUND in the environment makes it an engine that is tied to one thread.
+ *
  * The answer repeats the words of the prompt (of the last message): in their order at temperature
  * 0, otherwise in an order that the seed decides. A token is a word with the space in front of it.
  * The log says when a run begins and how it ends.
@@ -442,7 +444,7 @@ static int stub_embed(struct pc_engine_instance *stub, uint32_t slot, const char
 	return 0;
 }
 
-static const struct pc_engine engine = {
+static struct pc_engine engine = {
 	.abi = PC_ENGINE_ABI,
 	.size = sizeof(engine),
 	.name = "stub",
@@ -460,5 +462,7 @@ PC_API const struct pc_engine *pc_engine_entry(uint32_t host_abi,
 const struct pc_engine *pc_engine_entry(uint32_t host_abi, const struct pc_engine_host *lent)
 {
 	host = lent;
+	if (getenv("STUB_THREAD_BOUND"))
+		engine.flags |= PC_ENGINE_THREAD_BOUND;
 	return host_abi == PC_ENGINE_ABI ? &engine : NULL;
 }
