@@ -65,6 +65,7 @@ struct pc_sched_model {
 	uint32_t in_state[WORKER_STATES];
 	uint32_t leases;
 	uint32_t chosen;	/* victims among its workers while room is being made */
+	uint64_t want_since_ns; /* while it stands in the line */
 	bool load_asked;	/* an operator wants one worker and there was no room yet */
 	bool room_is_coming;	/* somebody was told to stop so that its worker will fit */
 	bool keep_floor;	/* loaded by request or operator: min_workers are kept */
@@ -108,7 +109,7 @@ struct pc_sched {
 	struct pc__set starting;  /* spawning workers by the end of their start timeout */
 	struct pc__set deadlines; /* waiting tickets by deadline */
 	struct pc__set retries;	  /* models by the end of their back-off */
-	struct pc__set wanting;	  /* models that want a worker, by since when */
+	struct pc__set wanting;	  /* models that want a worker, the most urgent first */
 	struct affinity_entry *affinity;
 
 	uint64_t last_worker_id;

@@ -6,9 +6,10 @@
  * nothing and talks to no ticket except those whose model can never fit. Runs at the end of event
  * functions, and only when something changed that may help somebody.
  *
- * The room note. Models that need a worker stand in one line (sched->wanting), longest first. Each
- * in turn is spawned if it fits into what is free and not promised to those before it. If it does
- * not fit:
+ * The room note. Models that need a worker stand in one line (sched->wanting): first those without
+ * any worker, then those that grow, then those below their min_workers, each in order of arrival.
+ * Each in turn is spawned if it fits into what is free and not promised to those before it. If it
+ * does not fit:
  *  - where stopping workers will leave enough, that room is promised to it;
  *  - else idle workers of other models are stopped for it (rule 5), and their room is promised;
  *  - else, if it has no worker at all and has waited max_wait, the emptiest device is promised to
@@ -57,7 +58,7 @@ static bool is_cold(const struct pc_sched_model *model)
 
 static uint64_t in_line_ns(const struct pc_sched_model *model)
 {
-	return model->sched->now_ns - model->by_want.key;
+	return model->sched->now_ns - model->want_since_ns;
 }
 
 static bool has_waited_long(const struct pc_sched_model *model)
@@ -176,11 +177,23 @@ static bool grow(struct pc_sched_model *model)
 
 /* ---- the line ---- */
 
+enum urgency { COLD, GROWS, BELOW_FLOOR };
+
+static enum urgency urgency_of(const struct pc_sched_model *model)
+{
+	if (is_cold(model) && (model->queue.first || model->load_asked))
+		return COLD;
+	return model->queue.first ? GROWS : BELOW_FLOOR;
+}
+
+/* At the end of those who are as urgent. */
 static void join_line(struct pc_sched_model *model)
 {
 	struct pc_sched *sched = model->sched;
 
-	pc__set_insert(&sched->wanting, &model->by_want, sched->now_ns, ++sched->last_sequence);
+	model->want_since_ns = sched->now_ns;
+	pc__set_place(&sched->wanting, &model->by_want, true, urgency_of(model),
+		      ++sched->last_sequence);
 	sched->room_changed = true;
 }
 
@@ -195,7 +208,7 @@ void pc__review_need(struct pc_sched_model *model)
 {
 	bool needs = pc__needs_worker(model), stands = pc__linked(&model->by_want);
 
-	if (needs && !stands)
+	if (needs && (!stands || model->by_want.key != urgency_of(model)))
 		join_line(model);
 	else if (!needs && stands)
 		leave_line(model);
@@ -358,8 +371,7 @@ static void make_room(struct pc_sched_model *model)
 	else if (!is_cold(model) || !may_evict(model) || !has_waited_long(model))
 		return;
 	else if (in_line_ns(model) / 2 > sched->settings.max_wait_ns)
-		pc__set_place(&sched->wanting, &model->by_want, true, sched->now_ns,
-			      ++sched->last_sequence); /* to the end */
+		join_line(model); /* anew */
 	else
 		sched->devices[roomiest].promised_bytes += model->need_bytes;
 }
@@ -409,6 +421,8 @@ void pc__settle_room(struct pc_sched *sched)
 			make_room(model);
 	}
 	sched->room_changed = false;
-	sched->recheck_ns = sched->wanting.first ? pc_time_add(sched->now_ns, RECHECK_NS)
-						 : PC_TIME_NEVER;
+	/* Nobody waits for a floor: maintenance looks at those. */
+	sched->recheck_ns = sched->wanting.first && sched->wanting.first->key != BELOW_FLOOR
+				    ? pc_time_add(sched->now_ns, RECHECK_NS)
+				    : PC_TIME_NEVER;
 }

@@ -257,6 +257,7 @@ static void maintain(struct pc_sched *sched)
 		if (worker->model->workers.first == &worker->by_model)
 			cool_down(worker->model);
 	}
+	sched->room_changed = true; /* look again at whoever wants a worker */
 }
 
 /* The end of a shutdown's patience. */

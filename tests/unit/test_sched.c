@@ -479,6 +479,58 @@ static void no_more_is_evicted_than_is_needed(void **state)
 	cancel(3);
 }
 
+static void room_made_for_one_is_not_taken_by_another(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", 3 * GIB);
+
+	(void)state;
+	spec.max_workers = 2;
+
+	struct pc_sched_model *a = add(&spec), *b = add_simple("b", 3 * GIB);
+	struct pc_sched_model *c = add_simple("c", 4 * GIB);
+
+	submit(0, a);
+	submit(1, b);
+	ready(1);
+	ready(2);
+	release(1);
+	pass(6 * SEC);
+	submit(2, a); /* wants a second worker, and came before c */
+	body.log[0] = '\0';
+	submit(3, c);
+	expect("stop 2 evicted\n");
+	gone(2);
+	expect("spawn 3 'c' on 0\n");
+	cancel(3);
+	release(0);
+	release(2);
+}
+
+static void the_small_overtake_the_large_for_a_while_only(void **state)
+{
+	struct pc_sched_model *busy = add_simple("busy", 5 * GIB);
+	struct pc_sched_model *large = add_simple("large", 4 * GIB);
+	struct pc_sched_model *small = add_simple("small", GIB), *tiny = add_simple("tiny", GIB);
+
+	(void)state;
+	submit(0, busy);
+	ready(1);
+	submit_with(1, large, PC_PRIORITY_INTERACTIVE, 100 * SEC, 0);
+	submit_with(2, small, PC_PRIORITY_INTERACTIVE, 100 * SEC, 0);
+	expect("spawn 1 'busy' on 0\ngrant t0 1\nspawn 2 'small' on 0\n");
+	pass(10 * SEC);
+	submit_with(3, tiny, PC_PRIORITY_INTERACTIVE, 100 * SEC, 0);
+	expect(""); /* what is free is kept for the large one */
+	pass(11 * SEC);
+	expect("spawn 3 'tiny' on 0\n"); /* which did not help */
+	release(0);
+	expect("stop 1 evicted\n");
+	gone(1);
+	expect("spawn 4 'large' on 0\n");
+	for (int i = 1; i <= 3; i++)
+		cancel(i);
+}
+
 /* ---- rule 6: the queue ---- */
 
 static void the_earliest_deadline_goes_first_and_interactive_before_batch(void **state)
@@ -1251,6 +1303,8 @@ int main(void)
 		scenario(a_young_worker_is_spared_until_somebody_waited_long),
 		scenario(a_leased_or_pinned_worker_is_never_evicted),
 		scenario(no_more_is_evicted_than_is_needed),
+		scenario(room_made_for_one_is_not_taken_by_another),
+		scenario(the_small_overtake_the_large_for_a_while_only),
 		scenario(the_earliest_deadline_goes_first_and_interactive_before_batch),
 		scenario(an_aged_batch_request_goes_before_a_new_interactive_one),
 		scenario(a_full_queue_refuses_and_says_when_to_come_back),
