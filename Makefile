@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+# The front door. Meson and ninja do the work; this file names what a person wants.
+#
+#   make run              set up, build, start the daemon, send it one request, stay until Ctrl-C
+#   make run ONCE=1       the same, and stop after the answer
+#   make run MODEL=F      with your own GGUF file instead of the demo model
+#   make check            every test
+#   make asan | tsan      the same tests under AddressSanitizer+UBSan | ThreadSanitizer
+#   make bench            the benchmarks, with their peers
+#   make install          DESTDIR and PREFIX are honoured
+#   make fmt | lint       format the sources | look for mistakes in them
+
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+MESON_FLAGS ?=
+
+.PHONY: all setup build run check asan tsan bench soak install fmt lint clean
+all: build
+
+setup:
+	@tools/setup
+
+$(BUILD)/build.ninja: | setup
+	meson setup $(BUILD) --prefix=$(PREFIX) $(MESON_FLAGS)
+
+build: setup $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j $(JOBS) --quiet
+
+run: build
+	@tools/run --build $(BUILD) $(if $(ONCE),--once) $(if $(MODEL),--model '$(MODEL)')
+
+check: build
+	@tools/check $(BUILD)
+
+asan:
+	@$(MAKE) --no-print-directory check BUILD=build-asan \
+		MESON_FLAGS='-Db_sanitize=address,undefined -Db_lundef=false --optimization=1'
+
+tsan:
+	@$(MAKE) --no-print-directory check BUILD=build-tsan \
+		MESON_FLAGS='-Db_sanitize=thread -Db_lundef=false --optimization=1'
+
+bench:
+	@tools/setup bench
+	@$(MAKE) --no-print-directory build BUILD=build-bench MESON_FLAGS='--buildtype=release'
+	@tools/bench build-bench
+
+install: build
+	DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild
+
+fmt:
+	@tools/setup lint
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+lint: build
+	@tools/setup lint
+	@tools/lint $(BUILD)
+
+clean:
+	rm -rf build build-asan build-tsan build-bench

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* clerk.c - the thread that waits for the disk so that no loop has to. See clerk.h. */
+#include "daemon/clerk.h"
+
+#include <poolcore/catalog.h>
+#include <poolcore/log.h>
+
+#include <pthread.h>
+
+struct job_list {
+	struct clerk_job *head;
+	struct clerk_job *tail;
+};
+
+struct clerk {
+	struct pc_registry *registry;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t given;
+	struct job_list waiting;  /* [lock] */
+	struct job_list finished; /* [lock] */
+	bool closing;		  /* [lock] */
+	uv_async_t wake;
+};
+
+static void push(struct job_list *list, struct clerk_job *job)
+{
+	job->next = NULL;
+	if (list->tail)
+		list->tail->next = job;
+	else
+		list->head = job;
+	list->tail = job;
+}
+
+static struct clerk_job *pop(struct job_list *list)
+{
+	struct clerk_job *job = list->head;
+
+	if (job) {
+		list->head = job->next;
+		if (!list->head)
+			list->tail = NULL;
+	}
+	return job;
+}
+
+static void work(struct clerk *clerk, struct clerk_job *job)
+{
+	switch (job->task) {
+	case CLERK_PREPARE:
+		job->result = pc_model_entry_check_file(job->entry, &job->error);
+		if (!job->result)
+			job->result = pc_registry_register(clerk->registry, &job->worker,
+							   &job->error);
+		break;
+	case CLERK_UPDATE:
+		job->result = pc_registry_update(clerk->registry, &job->worker, &job->error);
+		break;
+	case CLERK_UNREGISTER:
+		job->result = pc_registry_unregister(clerk->registry, job->worker.worker_id,
+						     &job->error);
+		break;
+	}
+	if (job->result && !job->done)
+		pc_log_error(PC_LOG_ERROR, "registry", &job->error);
+}
+
+static void *clerk_main(void *ctx)
+{
+	struct clerk *clerk = ctx;
+
+	pthread_mutex_lock(&clerk->lock);
+	for (;;) {
+		struct clerk_job *job = pop(&clerk->waiting);
+
+		if (job) {
+			pthread_mutex_unlock(&clerk->lock);
+			work(clerk, job);
+			pthread_mutex_lock(&clerk->lock);
+			push(&clerk->finished, job);
+			if (!clerk->closing)
+				uv_async_send(&clerk->wake);
+		} else if (clerk->closing) {
+			break;
+		} else {
+			pthread_cond_wait(&clerk->given, &clerk->lock);
+		}
+	}
+	pthread_mutex_unlock(&clerk->lock);
+	return NULL;
+}
+
+static void deliver(uv_async_t *wake)
+{
+	struct clerk *clerk = wake->data;
+
+	for (;;) {
+		pthread_mutex_lock(&clerk->lock);
+
+		struct clerk_job *job = pop(&clerk->finished);
+
+		pthread_mutex_unlock(&clerk->lock);
+		if (!job)
+			return;
+		if (job->done)
+			job->done(job);
+		pc_free(job);
+	}
+}
+
+int clerk_create(uv_loop_t *loop, struct pc_registry *registry, struct clerk **ret_clerk,
+		 struct pc_error *err)
+{
+	struct clerk *clerk = pc_calloc(1, sizeof(*clerk));
+
+	if (!clerk)
+		return pc_error_oom(err);
+	clerk->registry = registry;
+	pthread_mutex_init(&clerk->lock, NULL);
+	pthread_cond_init(&clerk->given, NULL);
+	if (uv_async_init(loop, &clerk->wake, deliver)) {
+		pc_free(clerk);
+		return pc_error_oom(err);
+	}
+	clerk->wake.data = clerk;
+
+	int rc = pthread_create(&clerk->thread, NULL, clerk_main, clerk);
+
+	if (rc) {
+		/* The handle is embedded, and the loop would touch it when it closes: leave it, the
+		 * program ends. */
+		return pc_error_sys(err, PC_E_OUT_OF_MEMORY, rc,
+				    "cannot start the registry's thread");
+	}
+	*ret_clerk = clerk;
+	return 0;
+}
+
+void clerk_give(struct clerk *clerk, struct clerk_job *job)
+{
+	pthread_mutex_lock(&clerk->lock);
+	push(&clerk->waiting, job);
+	pthread_cond_signal(&clerk->given);
+	pthread_mutex_unlock(&clerk->lock);
+}
+
+static void free_clerk(uv_handle_t *handle)
+{
+	struct clerk *clerk = handle->data;
+
+	for (struct clerk_job *job; (job = pop(&clerk->finished));)
+		pc_free(job);
+	pthread_cond_destroy(&clerk->given);
+	pthread_mutex_destroy(&clerk->lock);
+	pc_free(clerk);
+}
+
+void clerk_destroy(struct clerk *clerk)
+{
+	if (!clerk)
+		return;
+	pthread_mutex_lock(&clerk->lock);
+	clerk->closing = true;
+	pthread_cond_signal(&clerk->given);
+	pthread_mutex_unlock(&clerk->lock);
+	pthread_join(clerk->thread, NULL);
+	uv_close((uv_handle_t *)&clerk->wake, free_clerk);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * clerk.h - one thread for what may block on the disk: registry writes and looking at model files.
+ * Jobs run in the order in which they were given, so that a worker's record is never written
+ * backwards in time.
+ */
+#ifndef DAEMON_CLERK_H
+#define DAEMON_CLERK_H
+
+#include <poolcore/error.h>
+#include <poolcore/registry.h>
+
+#include <uv.h>
+
+struct clerk;
+struct pc_model_entry;
+
+enum clerk_task {
+	CLERK_PREPARE,	  /* check the model's file, then register the worker */
+	CLERK_UPDATE,	  /* write the worker's record */
+	CLERK_UNREGISTER, /* delete it */
+};
+
+struct clerk_job {
+	enum clerk_task task;
+	struct pc_worker_info worker;
+	const struct pc_model_entry *entry; /* for CLERK_PREPARE */
+	/* On the loop's thread, once the job is done; NULL: a failure is logged. Frees nothing. */
+	void (*done)(struct clerk_job *job);
+	void *ctx;
+
+	int result;
+	struct pc_error error;
+	struct clerk_job *next;
+};
+
+/* The completions are delivered on `loop`. Errors: OUT_OF_MEMORY. */
+int clerk_create(uv_loop_t *loop, struct pc_registry *registry, struct clerk **ret_clerk,
+		 struct pc_error *err);
+/* Takes a job from pc_calloc; it is freed after `done`. Loop thread. */
+void clerk_give(struct clerk *clerk, struct clerk_job *job);
+/* Finishes every job that was given, delivers nothing any more, and ends the thread. */
+void clerk_destroy(struct clerk *clerk);
+
+#endif

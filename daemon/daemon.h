@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * daemon.h - the rooms of pool-managerd and what they share.
+ *
+ *	main.c        options, configuration, start and end
+ *	loop.c        one event loop per core: its server, its upstream connections, its inbox
+ *	body.c        the daemon as a body of the brain: the lock, the actions, the models
+ *	supervisor.c  worker processes, on loop 0
+ *	routes.c      the table of routes and what every request passes first
+ *	gateway.c     /v1: find the model, lease, forward, stream back, release
+ *	control.c     /v2, /health, /metrics
+ *	render.c      what the control API shows, as JSON
+ *
+ * Threads: loop 0 runs on the main thread and owns the processes; the others only serve HTTP. What
+ *all of them share is the body, behind one short lock.
+ */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include <poolcore/catalog.h>
+#include <poolcore/config.h>
+#include <poolcore/error.h>
+
+struct body;
+struct loop;
+struct pc_gpu_inventory;
+struct pc_ledger;
+struct pc_registry;
+struct supervisor;
+
+/* [const after start], except where a member says otherwise */
+struct daemon {
+	const struct pc_config *config;
+	const struct pc_catalog *catalog;
+	struct pc_ledger *ledger;
+	struct pc_registry *registry;
+	struct pc_gpu_inventory *gpus; /* read at start; refreshed by nobody else yet */
+	struct body *body;
+	struct supervisor *supervisor;
+
+	struct loop *loops;
+	size_t loop_count;
+
+	char instance[8];    /* random, part of every worker id: an id is never used twice */
+	char *runtime_dir;   /* sockets of workers */
+	char *token;	     /* what clients must present, or NULL */
+	char ready_url[192]; /* where workers report that they are loaded */
+	char address[128];   /* the first address in force, for people */
+	bool loopback_only;  /* then the Host header must name this machine */
+	/* Called on loop 0 whenever something may have come to its end; NULL until a shutdown
+	 * begins. */
+	void (*on_quiet)(struct daemon *daemon);
+	uint64_t started_ns;
+	int64_t started_wall_ms;
+};
+
+#endif

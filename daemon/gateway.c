@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gateway.c - an OpenAI request through the daemon. Runs on the request's loop.
+ *
+ *	body complete --> find the model --> submit --> waiting ------------------------> rejected:
+ *error ^          | lost, once |          v granted
+ *	                                        +----- forwarding --> streaming --> end: release
+ *
+ * A slot is leased only when the whole body is here, so that a slow upload never holds one. The
+ *worker's answer is passed on piece by piece; when the client reads slower than the worker writes,
+ *the worker is read no further (on_drained).
+ *
+ * When a worker is lost: before any byte of an answer has come, the request goes back to the queue,
+ *once, and again whenever it is certain that nothing reached the worker. After that the client has
+ *seen part of an answer: an event stream ends with an error event, any other body is broken off so
+ *that the client can tell.
+ *
+ * A client that leaves ends its request wherever it is: gateway_closed.
+ */
+#include <poolcore/catalog.h>
+#include <poolcore/log.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/daemon.h"
+#include "daemon/loop.h"
+#include "daemon/request.h"
+#include "daemon/routes.h"
+#include "http/api_error.h"
+
+/* A request that meets only workers that are gone gives up after this many leases. */
+#define ATTEMPTS_MAX 5
+
+static void fail(struct request *request, const struct pc_error *err)
+{
+	pc_log(PC_LOG_WARN, "gateway",
+	       PC_FIELDS({ "model", request->model ? request->model->entry->id : "" },
+			 { "path", request->route->pattern }, { "code", pc_error_name(err->code) },
+			 { "correlation_id", http_correlation_id(request->exchange) }),
+	       "request failed: %s", err->message);
+	api_respond_error(request->exchange, err);
+}
+
+/* ---- the answer ---- */
+
+static bool is_event_stream(const struct http_header *headers, size_t count)
+{
+	static const char type[] = "text/event-stream";
+
+	for (size_t i = 0; i < count; i++) {
+		struct http_slice value = headers[i].value;
+
+		if (!http_slice_is_nocase(headers[i].name, "content-type") ||
+		    value.length < sizeof(type) - 1)
+			continue;
+		value.length = sizeof(type) - 1;
+		return http_slice_is_nocase(value, type);
+	}
+	return false;
+}
+
+static int64_t content_length_of(const struct http_header *headers, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int64_t length = 0;
+
+		if (!http_slice_is_nocase(headers[i].name, "content-length"))
+			continue;
+		/* The client has parsed it before us: digits only, and it fits. */
+		for (size_t d = 0; d < headers[i].value.length; d++)
+			length = length * 10 + (headers[i].value.data[d] - '0');
+		return length;
+	}
+	return -1;
+}
+
+static void on_call_head(void *ctx, struct http_call *call, int status,
+			 const struct http_header *headers, size_t count)
+{
+	struct request *request = ctx;
+
+	(void)call;
+	request->event_stream = is_event_stream(headers, count);
+	http_respond_start_from(request->exchange, status, headers, count,
+				content_length_of(headers, count));
+}
+
+static void on_call_body(void *ctx, struct http_call *call, const char *data, size_t length)
+{
+	struct request *request = ctx;
+
+	if (!http_write(request->exchange, data, length))
+		http_call_pause(call);
+}
+
+static void end_lease(struct request *request, enum pc_outcome outcome)
+{
+	request->call = NULL;
+	body_release(request->daemon, &request->lease, outcome);
+}
+
+static void on_call_end(void *ctx, struct http_call *call)
+{
+	struct request *request = ctx;
+	struct loop *loop = request->loop;
+
+	(void)call;
+	end_lease(request, PC_OUTCOME_OK);
+	http_respond_end(request->exchange); /* the request may be gone after this */
+	loop_deliver(loop);
+}
+
+/* ---- when a worker is lost ---- */
+
+/* A last event in OpenAI's form, so that a client that only sees events learns of it too. */
+static void end_stream_with_error(struct request *request, const struct pc_error *err)
+{
+	char body[API_ERROR_BODY_MAX];
+	size_t length = api_error_body(err, http_correlation_id(request->exchange), NULL, body,
+				       sizeof(body));
+
+	/* The blank line first: the stream may have broken off inside an event. */
+	http_write(request->exchange, "\n\ndata: ", 8);
+	http_write(request->exchange, body, length);
+	http_write(request->exchange, "\n\n", 2);
+	http_respond_end(request->exchange);
+}
+
+static void submit(struct request *request)
+{
+	request->attempts++;
+	body_submit(request->daemon, &request->lease, request->model);
+}
+
+static bool may_retry(struct request *request, enum http_stage stage)
+{
+	if (stage == HTTP_STAGE_RESPONSE || request->attempts >= ATTEMPTS_MAX)
+		return false;
+	if (stage == HTTP_STAGE_CONNECT)
+		return true;
+	if (request->retried)
+		return false;
+	request->retried = true;
+	return true;
+}
+
+/* Nobody listens where a ready worker should: it is broken, whatever its process does. */
+static bool nobody_listens(enum http_stage stage, const struct pc_error *err)
+{
+	return stage == HTTP_STAGE_CONNECT &&
+	       (err->sys_errno == ECONNREFUSED || err->sys_errno == ENOENT);
+}
+
+static void on_call_error(void *ctx, struct http_call *call, enum http_stage stage,
+			  const struct pc_error *err)
+{
+	struct request *request = ctx;
+	struct loop *loop = request->loop;
+	struct pc_error cause = PC_ERROR_INIT;
+
+	(void)call;
+	pc_error_set(&cause, PC_E_WORKER_FAILED, "the worker of '%s' broke off: %s",
+		     request->model->entry->id, err->message);
+	cause.sys_errno = err->sys_errno;
+	if (nobody_listens(stage, err))
+		body_worker_failed(request->daemon, request->lease.worker_id, &cause);
+	end_lease(request, PC_OUTCOME_LOST);
+
+	if (!http_response_started(request->exchange) && may_retry(request, stage)) {
+		pc_log(PC_LOG_WARN, "gateway",
+		       PC_FIELDS({ "model", request->model->entry->id },
+				 { "correlation_id", http_correlation_id(request->exchange) }),
+		       "%s; queueing the request again", cause.message);
+		submit(request);
+	} else if (!http_response_started(request->exchange)) {
+		fail(request, &cause);
+	} else {
+		pc_log_error(PC_LOG_WARN, "gateway", &cause);
+		if (request->event_stream)
+			end_stream_with_error(request, &cause);
+		else
+			http_abort(request->exchange);
+	}
+	loop_deliver(loop);
+}
+
+static const struct http_call_handlers call_handlers = {
+	.on_head = on_call_head,
+	.on_body = on_call_body,
+	.on_end = on_call_end,
+	.on_error = on_call_error,
+};
+
+/* ---- forwarding ---- */
+
+/* The pool's own credentials and ids are not the worker's business. */
+static bool stays_here(const struct daemon *daemon, struct http_slice name)
+{
+	if (http_slice_is_nocase(name, "x-correlation-id"))
+		return true;
+	return daemon->token && (http_slice_is_nocase(name, "authorization") ||
+				 http_slice_is_nocase(name, "x-api-key"));
+}
+
+static struct http_slice path_and_query(const struct http_exchange *exchange)
+{
+	struct http_slice path = http_path(exchange), query = http_query(exchange);
+
+	/* They stand side by side in the received head, with the '?' between them. */
+	if (query.length > 0)
+		path.length = (size_t)(query.data + query.length - path.data);
+	return path;
+}
+
+static int forward(struct request *request, struct pc_error *err)
+{
+	struct http_header passed[HTTP_HEADERS_MAX];
+	const struct http_header *headers;
+	size_t count = http_headers(request->exchange, &headers), passed_count = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!stays_here(request->daemon, headers[i].name))
+			passed[passed_count++] = headers[i];
+	}
+
+	const struct http_field fields[] = {
+		{ "X-Correlation-Id", http_correlation_id(request->exchange) },
+		{ NULL, NULL },
+	};
+	const struct http_call_request call = {
+		.target = &request->lease.target,
+		.method = "POST",
+		.path = path_and_query(request->exchange),
+		.headers = passed,
+		.header_count = passed_count,
+		.fields = fields,
+		.body = request->body,
+		.body_length = request->body_length,
+	};
+
+	return http_call_start(request->loop->client, &call, &call_handlers, request,
+			       &request->call, err);
+}
+
+static void on_outcome(struct lease *lease)
+{
+	struct request *request = (struct request *)((char *)lease -
+						     offsetof(struct request, lease));
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (lease->state == LEASE_REJECTED) {
+		lease->state = LEASE_NONE;
+		fail(request, &lease->error);
+		return;
+	}
+	if (forward(request, &err)) {
+		end_lease(request, PC_OUTCOME_ERROR);
+		fail(request, &err);
+	}
+}
+
+/* ---- the request ---- */
+
+static int find_model(struct request *request, struct pc_error *err)
+{
+	const struct json_scanner *scanner = &request->scanner;
+	const struct pc_model_entry *entry;
+	int rc;
+
+	if (!scanner->has_model || !scanner->model_is_string) {
+		pc_error_set(err, PC_E_INVALID_REQUEST,
+			     scanner->has_model
+				     ? "'model' must be a string; GET /v1/models lists the models"
+				     : "the body has no 'model'; GET /v1/models lists the models");
+		pc_error_detail(err, "param", "model");
+		return PC_E_INVALID_REQUEST;
+	}
+	rc = pc_catalog_get(request->daemon->catalog, scanner->model, &entry, err);
+	if (rc) {
+		pc_error_detail(err, "param", "model");
+		return rc;
+	}
+	request->model = body_model(request->daemon, entry);
+	return 0;
+}
+
+void gateway_handle(struct request *request, const char *argument)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct loop *loop = request->loop;
+
+	(void)argument;
+	if (find_model(request, &err)) {
+		fail(request, &err);
+		return;
+	}
+	request->lease.loop = loop;
+	request->lease.on_outcome = on_outcome;
+	submit(request);
+	loop_deliver(loop);
+}
+
+void gateway_drained(struct request *request)
+{
+	if (request->call)
+		http_call_resume(request->call);
+}
+
+void gateway_closed(struct request *request)
+{
+	struct loop *loop = request->loop;
+
+	if (request->call) {
+		http_call_abort(request->call);
+		end_lease(request, PC_OUTCOME_CANCELLED);
+	} else if (request->lease.state != LEASE_NONE) {
+		body_withdraw(request->daemon, &request->lease);
+	} else {
+		return;
+	}
+	pc_log(PC_LOG_INFO, "gateway",
+	       PC_FIELDS({ "model", request->model->entry->id },
+			 { "code", pc_error_name(PC_E_CANCELLED) },
+			 { "correlation_id", http_correlation_id(request->exchange) }),
+	       "the client left before its answer was complete");
+	loop_deliver(loop);
+}

@@ -1,0 +1,648 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c - pool-managerd: reads its options and configuration, puts the rooms together, runs, and
+ * takes them apart.
+ *
+ * Shutdown (SIGTERM, SIGINT): nothing new is accepted, what runs may go on for
+ * pool.shutdown_timeout_secs, workers are stopped, and the program ends when the last one is gone.
+ * A second signal kills the workers at once.
+ */
+#include <poolcore/catalog.h>
+#include <poolcore/clock.h>
+#include <poolcore/config.h>
+#include <poolcore/gpu.h>
+#include <poolcore/lifecycle.h>
+#include <poolcore/log.h>
+#include <poolcore/memory.h>
+#include <poolcore/registry.h>
+#include <poolcore/version.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/body.h"
+#include "daemon/daemon.h"
+#include "daemon/loop.h"
+#include "daemon/supervisor.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+#define OVERRIDES_MAX 64
+#define LISTEN_MAX 16
+#define TOKEN_MAX 4096
+
+/* ---- options ---- */
+
+struct options {
+	const char *config;
+	bool check;
+	bool show_help;
+	bool show_version;
+	struct pc_setting_override overrides[OVERRIDES_MAX];
+	size_t override_count;
+	char *keys[OVERRIDES_MAX]; /* what --set allocated */
+};
+
+struct option_row {
+	const char *name;
+	char letter;
+	const char *argument; /* NULL: none */
+	const char *key;      /* the setting it overrides, or NULL */
+	const char *help;
+};
+
+/* clang-format off */
+static const struct option_row option_table[] = {
+	{ "config",     'c', "FILE",      NULL,             "read the settings from FILE" },
+	{ "check",      'k', NULL,        NULL,             "check the configuration and the catalog, then exit" },
+	{ "listen",     'l', "ADDRESS",   "http.listen",    "serve on ADDRESS: 127.0.0.1:9200, unix:/path" },
+	{ "state-dir",  'd', "DIR",       "pool.state_dir", "keep registry and sockets in DIR" },
+	{ "log-level",  'L', "LEVEL",     "log.level",      "debug, info, warn or error" },
+	{ "log-format", 'F', "FORMAT",    "log.format",     "human or json" },
+	{ "set",        's', "KEY=VALUE", NULL,             "override any setting: --set pool.request_timeout_secs=60" },
+	{ "help",       'h', NULL,        NULL,             "print this help" },
+	{ "version",    'V', NULL,        NULL,             "print the version" },
+};
+/* clang-format on */
+
+static void print_help(FILE *out)
+{
+	fputs("Usage: pool-managerd [--config FILE] [OPTION]...\n"
+	      "Keeps AI models warm behind an OpenAI-compatible gateway.\n\n",
+	      out);
+	for (size_t i = 0; i < PC_ARRAY_LEN(option_table); i++) {
+		const struct option_row *row = &option_table[i];
+		char left[40];
+
+		snprintf(left, sizeof(left), "--%s%s%s", row->name, row->argument ? " " : "",
+			 row->argument ? row->argument : "");
+		fprintf(out, "  -%c, %-22s  %s\n", row->letter, left, row->help);
+	}
+	fputs("\nExit status: 0 after a clean stop, 1 when it could not run, 2 for a wrong option\n"
+	      "or configuration. Signals: SIGTERM and SIGINT drain and stop; a second one kills.\n",
+	      out);
+}
+
+static int usage(const char *sentence, const char *what)
+{
+	fprintf(stderr, "pool-managerd: %s%s\nTry 'pool-managerd --help'.\n", sentence, what);
+	return EXIT_USAGE;
+}
+
+static int add_override(struct options *options, const char *key, const char *value)
+{
+	if (options->override_count == OVERRIDES_MAX)
+		return usage("too many options", "");
+	options->overrides[options->override_count++] = (struct pc_setting_override){
+		.key = key,
+		.value = value,
+		.source = PC_SOURCE_FLAG,
+	};
+	return 0;
+}
+
+static int add_set(struct options *options, const char *argument)
+{
+	const char *equals = strchr(argument, '=');
+	size_t at = options->override_count;
+
+	if (!equals || equals == argument)
+		return usage("--set takes KEY=VALUE, not ", argument);
+	if (at == OVERRIDES_MAX)
+		return usage("too many options", "");
+	options->keys[at] = pc_strndup(argument, (size_t)(equals - argument));
+	if (!options->keys[at])
+		return usage("out of memory", "");
+	return add_override(options, options->keys[at], equals + 1);
+}
+
+static int apply_option(struct options *options, const struct option_row *row)
+{
+	if (row->key)
+		return add_override(options, row->key, optarg);
+	switch (row->letter) {
+	case 'c':
+		options->config = optarg;
+		break;
+	case 'k':
+		options->check = true;
+		break;
+	case 's':
+		return add_set(options, optarg);
+	case 'h':
+		options->show_help = true;
+		break;
+	case 'V':
+		options->show_version = true;
+		break;
+	}
+	return 0;
+}
+
+static int parse_options(int argc, char **argv, struct options *options)
+{
+	struct option longs[PC_ARRAY_LEN(option_table) + 1] = { 0 };
+	char shorts[2 * PC_ARRAY_LEN(option_table) + 2] = "";
+	size_t at = 0;
+	int letter, rc = 0;
+
+	for (size_t i = 0; i < PC_ARRAY_LEN(option_table); i++) {
+		const struct option_row *row = &option_table[i];
+
+		longs[i] = (struct option){ row->name,
+					    row->argument ? required_argument : no_argument, NULL,
+					    row->letter };
+		shorts[at++] = row->letter;
+		if (row->argument)
+			shorts[at++] = ':';
+	}
+	while (!rc && (letter = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		if (letter == '?')
+			return usage("see above", "");
+		for (size_t i = 0; i < PC_ARRAY_LEN(option_table); i++) {
+			if (option_table[i].letter == letter)
+				rc = apply_option(options, &option_table[i]);
+		}
+	}
+	if (!rc && optind < argc)
+		rc = usage("unexpected argument ", argv[optind]);
+	return rc;
+}
+
+/* ---- devices ---- */
+
+static uint64_t budget_of(const struct pc_config *config, const char *device, uint64_t total_bytes)
+{
+	for (size_t i = 0; i < config->memory_budget_count; i++) {
+		if (strcmp(config->memory_budgets[i].device, device) == 0)
+			return config->memory_budgets[i].bytes;
+	}
+	return (uint64_t)((unsigned __int128)total_bytes * config->memory_budget_percent / 100);
+}
+
+static int add_device(struct daemon *daemon, const char *device, uint64_t total_bytes,
+		      struct pc_error *err)
+{
+	uint64_t budget = budget_of(daemon->config, device, total_bytes);
+
+	if (budget > total_bytes) {
+		pc_error_set(err, PC_E_INVALID_CONFIG,
+			     "memory.%s: %" PRIu64 " bytes are more than the device's %" PRIu64,
+			     device, budget, total_bytes);
+		pc_error_detail(err, "key", "memory.%s", device);
+		return PC_E_INVALID_CONFIG;
+	}
+	return pc_ledger_add_device(daemon->ledger, device, total_bytes, budget, err) < 0
+		       ? PC_E_INVALID_CONFIG
+		       : 0;
+}
+
+static int open_devices(struct daemon *daemon, struct pc_error *err)
+{
+	struct pc_memory_facts facts;
+	const struct pc_gpu *gpus;
+	int rc = pc_memory_facts_read("", &facts, err);
+
+	if (!rc)
+		rc = pc_gpu_inventory_open(NULL, &daemon->gpus, err);
+	if (!rc)
+		rc = pc_ledger_create(&daemon->ledger, err);
+	if (!rc)
+		rc = add_device(daemon, "cpu", facts.total_bytes, err);
+	if (rc)
+		return rc;
+
+	size_t count = pc_gpu_inventory_list(daemon->gpus, &gpus);
+
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = add_device(daemon, gpus[i].device, gpus[i].vram_total_bytes, err);
+	for (size_t i = 0; i < daemon->config->memory_budget_count; i++) {
+		const char *device = daemon->config->memory_budgets[i].device;
+
+		if (pc_ledger_find(daemon->ledger, device) < 0)
+			pc_log(PC_LOG_WARN, "memory", PC_FIELDS({ "device", device }),
+			       "a budget is set for a device that is not there (%s)",
+			       pc_gpu_inventory_note(daemon->gpus));
+	}
+	return rc;
+}
+
+static void log_devices(const struct daemon *daemon)
+{
+	for (unsigned i = 0; i < pc_ledger_device_count(daemon->ledger); i++) {
+		struct pc_device_account account;
+		char budget[32], total[32];
+
+		pc_ledger_account(daemon->ledger, i, &account);
+		snprintf(budget, sizeof(budget), "%" PRIu64, account.budget_bytes >> 20);
+		snprintf(total, sizeof(total), "%" PRIu64, account.total_bytes >> 20);
+		pc_log(PC_LOG_INFO, "memory",
+		       PC_FIELDS({ "device", account.name }, { "budget_mb", budget },
+				 { "total_mb", total }),
+		       "device");
+	}
+	pc_log(PC_LOG_INFO, "gpu", PC_NO_FIELDS, "%s", pc_gpu_inventory_note(daemon->gpus));
+}
+
+/* ---- the state directory ---- */
+
+static int make_directories(const char *path, mode_t mode, struct pc_error *err)
+{
+	pc_auto(pc_free) char *copy = pc_strdup(path);
+
+	if (!copy)
+		return pc_error_oom(err);
+	for (char *at = copy + 1;; at++) {
+		char here = *at;
+
+		if (here != '/' && here != '\0')
+			continue;
+		*at = '\0';
+		if (mkdir(copy, mode) && errno != EEXIST)
+			return pc_error_sys(err, PC_E_IO, errno, "cannot make the directory %s",
+					    copy);
+		*at = here;
+		if (here == '\0')
+			return 0;
+	}
+}
+
+/* Held for the life of the daemon, so that two never share a registry. */
+static int lock_state(const char *state_dir, int *ret_fd, struct pc_error *err)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/lock", state_dir);
+
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return pc_error_sys(err, PC_E_IO, errno, "cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		int rc = errno == EWOULDBLOCK
+				 ? pc_error_set(err, PC_E_ALREADY_EXISTS,
+						"another pool-managerd uses %s; give this one a "
+						"pool.state_dir of its own",
+						state_dir)
+				 : pc_error_sys(err, PC_E_IO, errno, "cannot lock %s", path);
+
+		close(fd);
+		return rc;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/* A socket's path is at most 107 bytes (unix(7)); a worker's name takes up to 40 of them. */
+static int open_runtime_dir(struct daemon *daemon, struct pc_error *err)
+{
+	const char *state_dir = daemon->config->pool_state_dir;
+	size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 40;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/run", state_dir);
+	if (strlen(path) < room) {
+		daemon->runtime_dir = pc_strdup(path);
+		return daemon->runtime_dir ? make_directories(path, 0700, err) : pc_error_oom(err);
+	}
+	snprintf(path, sizeof(path), "/tmp/pool-managerd-XXXXXX");
+	if (!mkdtemp(path))
+		return pc_error_sys(err, PC_E_IO, errno,
+				    "cannot make a directory for sockets in /tmp");
+	daemon->runtime_dir = pc_strdup(path);
+	return daemon->runtime_dir ? 0 : pc_error_oom(err);
+}
+
+static int open_state(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
+{
+	const char *state_dir = daemon->config->pool_state_dir;
+	char token[33], path[PATH_MAX];
+	int rc = make_directories(state_dir, 0700, err);
+
+	if (!rc)
+		rc = lock_state(state_dir, ret_lock_fd, err);
+	if (!rc)
+		rc = open_runtime_dir(daemon, err);
+	if (!rc)
+		rc = pc_token_make(token, err);
+	if (rc)
+		return rc;
+	snprintf(daemon->instance, sizeof(daemon->instance), "%.6s", token);
+	snprintf(path, sizeof(path), "%s/registry.db", state_dir);
+	return pc_registry_open_sqlite(path, &daemon->registry, err);
+}
+
+static int read_token(struct daemon *daemon, struct pc_error *err)
+{
+	const char *path = daemon->config->http_token_file;
+	char text[TOKEN_MAX];
+
+	if (!path[0])
+		return 0;
+
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return pc_error_sys(err, PC_E_INVALID_CONFIG, errno, "http.token_file: %s", path);
+
+	size_t length = fread(text, 1, sizeof(text) - 1, file);
+
+	fclose(file);
+	text[length] = '\0';
+	text[strcspn(text, "\r\n")] = '\0';
+	if (strlen(text) < 16)
+		return pc_error_set(err, PC_E_INVALID_CONFIG,
+				    "http.token_file: the first line of %s must be a token of at "
+				    "least 16 characters",
+				    path);
+	daemon->token = pc_strdup(text);
+	return daemon->token ? 0 : pc_error_oom(err);
+}
+
+/* ---- listening ---- */
+
+struct listeners {
+	int fds[LISTEN_MAX];
+	size_t count;
+};
+
+static bool is_loopback(const char *address)
+{
+	return strncmp(address, "unix:", 5) == 0 || strncmp(address, "127.", 4) == 0 ||
+	       strncmp(address, "[::1]:", 6) == 0 || strncmp(address, "localhost:", 10) == 0;
+}
+
+/* Where workers report: the first loopback address, over TCP where there is one. */
+static void choose_ready_url(struct daemon *daemon, const char *address)
+{
+	static const char path[] = "/v2/internal/workers/ready";
+	bool unix_socket = strncmp(address, "unix:", 5) == 0;
+
+	if (!is_loopback(address) || strncmp(daemon->ready_url, "http:", 5) == 0)
+		return;
+	if (unix_socket && daemon->ready_url[0])
+		return;
+	snprintf(daemon->ready_url, sizeof(daemon->ready_url),
+		 unix_socket ? "%s:%s" : "http://%s%s", address, path);
+}
+
+static int open_listeners(struct daemon *daemon, struct listeners *listeners, struct pc_error *err)
+{
+	const struct pc_string_list *addresses = &daemon->config->http_listen;
+
+	daemon->loopback_only = true;
+	for (size_t i = 0; i < addresses->count; i++) {
+		char address[128];
+		int rc;
+
+		if (listeners->count == LISTEN_MAX)
+			return pc_error_set(err, PC_E_INVALID_CONFIG,
+					    "http.listen: at most %d addresses", LISTEN_MAX);
+		rc = http_listen_open(addresses->items[i], &listeners->fds[listeners->count],
+				      address, err);
+		if (rc)
+			return rc;
+		listeners->count++;
+		if (i == 0)
+			snprintf(daemon->address, sizeof(daemon->address), "%s", address);
+		daemon->loopback_only &= is_loopback(address);
+		choose_ready_url(daemon, address);
+		pc_log(PC_LOG_INFO, "http", PC_FIELDS({ "address", address }), "listening");
+	}
+	return 0;
+}
+
+static void close_listeners(const struct daemon *daemon, struct listeners *listeners)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		const char *address = daemon->config->http_listen.items[i];
+
+		close(listeners->fds[i]);
+		if (strncmp(address, "unix:", 5) == 0)
+			unlink(address + 5);
+	}
+	listeners->count = 0;
+}
+
+static int open_loops(struct daemon *daemon, const struct listeners *listeners,
+		      struct pc_error *err)
+{
+	size_t count = daemon->config->http_loops;
+	int rc = 0;
+
+	if (count == 0) {
+		long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+		count = cores > 0 ? (size_t)cores : 1;
+	}
+	daemon->loops = pc_calloc(count, sizeof(*daemon->loops));
+	if (!daemon->loops)
+		return pc_error_oom(err);
+	daemon->loop_count = count;
+	for (unsigned i = 0; i < count && !rc; i++)
+		rc = loop_init(&daemon->loops[i], daemon, i, listeners->fds, listeners->count, err);
+	return rc;
+}
+
+/* ---- signals and the end ---- */
+
+struct shutdown {
+	uv_signal_t signals[2];
+	struct daemon *daemon;
+};
+
+static struct shutdown shutdown_state; /* loop 0 */
+
+static void finish_when_quiet(struct daemon *daemon)
+{
+	if (!body_is_drained(daemon) || !supervisor_is_idle(daemon->supervisor))
+		return;
+	daemon->on_quiet = NULL;
+	supervisor_destroy(daemon->supervisor);
+	daemon->supervisor = NULL;
+	body_close_loops(daemon);
+	for (size_t i = 0; i < PC_ARRAY_LEN(shutdown_state.signals); i++)
+		uv_close((uv_handle_t *)&shutdown_state.signals[i], NULL);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct daemon *daemon = handle->data;
+	const char *name = sigabbrev_np(number);
+	uint64_t timeout_ns = daemon->config->pool_shutdown_timeout_secs * PC_NS_PER_SEC;
+
+	if (daemon->on_quiet) {
+		pc_log(PC_LOG_WARN, "daemon", PC_FIELDS({ "signal", name }),
+		       "second signal; killing the workers");
+		body_drain(daemon, pc_clock_now_ns());
+		supervisor_kill_all(daemon->supervisor);
+		return;
+	}
+	pc_log(PC_LOG_INFO, "daemon", PC_FIELDS({ "signal", name }), "shutting down");
+	daemon->on_quiet = finish_when_quiet;
+	body_drain_loops(daemon);
+	body_drain(daemon, pc_time_add(pc_clock_now_ns(), timeout_ns));
+}
+
+static void watch_signals(struct daemon *daemon)
+{
+	static const int numbers[] = { SIGTERM, SIGINT };
+
+	for (size_t i = 0; i < PC_ARRAY_LEN(numbers); i++) {
+		uv_signal_init(&daemon->loops[0].uv, &shutdown_state.signals[i]);
+		shutdown_state.signals[i].data = daemon;
+		uv_signal_start(&shutdown_state.signals[i], on_signal, numbers[i]);
+	}
+}
+
+/* ---- running ---- */
+
+/* Every connection is a descriptor, and so are every worker's pipe and pidfd. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int open_daemon(struct daemon *daemon, struct listeners *listeners, int *ret_lock_fd,
+		       struct pc_error *err)
+{
+	int rc = read_token(daemon, err);
+
+	if (!rc)
+		rc = open_state(daemon, ret_lock_fd, err);
+	if (!rc)
+		rc = supervisor_clear_orphans(daemon, err);
+	if (!rc)
+		rc = open_listeners(daemon, listeners, err);
+	if (!rc)
+		rc = open_loops(daemon, listeners, err);
+	if (!rc)
+		rc = body_create(daemon, &daemon->body, err);
+	if (!rc)
+		rc = supervisor_create(daemon, &daemon->supervisor, err);
+	return rc;
+}
+
+static void free_daemon(struct daemon *daemon)
+{
+	body_destroy(daemon->body);
+	pc_registry_close(daemon->registry);
+	pc_ledger_destroy(daemon->ledger);
+	pc_gpu_inventory_close(daemon->gpus);
+	pc_free(daemon->loops);
+	pc_free(daemon->runtime_dir);
+	pc_free(daemon->token);
+}
+
+static int run(struct daemon *daemon, struct pc_error *err)
+{
+	struct listeners listeners = { .count = 0 };
+	int lock_fd = -1;
+	int rc;
+
+	raise_descriptor_limit();
+	signal(SIGPIPE, SIG_IGN);
+	daemon->started_ns = pc_clock_now_ns();
+	daemon->started_wall_ms = pc_clock_wall_ms();
+	log_devices(daemon);
+	rc = open_daemon(daemon, &listeners, &lock_fd, err);
+	for (size_t i = 1; i < daemon->loop_count && !rc; i++)
+		rc = loop_start(&daemon->loops[i], err);
+	if (!rc) {
+		char models[24];
+
+		watch_signals(daemon);
+		snprintf(models, sizeof(models), "%zu", pc_catalog_count(daemon->catalog));
+		pc_log(PC_LOG_INFO, "daemon",
+		       PC_FIELDS({ "version", PC_VERSION }, { "pool_id", daemon->config->pool_id },
+				 { "models", models }, { "address", daemon->address }),
+		       "serving");
+		uv_run(&daemon->loops[0].uv, UV_RUN_DEFAULT);
+		for (size_t i = daemon->loop_count; i-- > 0;)
+			loop_fini(&daemon->loops[i]);
+		rmdir(daemon->runtime_dir); /* empty by now; not so is its own business */
+		pc_log(PC_LOG_INFO, "daemon", PC_NO_FIELDS, "stopped");
+	}
+	close_listeners(daemon, &listeners);
+	if (lock_fd >= 0)
+		close(lock_fd);
+	return rc;
+}
+
+static int check(const struct daemon *daemon, const struct options *options)
+{
+	printf("%s: ok, %zu models, %zu backends\n",
+	       options->config ? options->config : "built-in configuration",
+	       pc_catalog_count(daemon->catalog), daemon->config->backend_count);
+	return EXIT_OK;
+}
+
+static int report(const struct pc_error *err)
+{
+	fprintf(stderr, "pool-managerd: %s\n", err->message);
+	return err->code == PC_E_INVALID_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+}
+
+static int start(const struct options *options)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc_config *config = NULL;
+	struct pc_catalog *catalog = NULL;
+	struct daemon daemon = { .config = NULL };
+	int status;
+
+	if (pc_config_load(options->config, options->overrides, options->override_count, &config,
+			   &err))
+		return report(&err);
+	pc_log_set(strcmp(config->log_format, "json") == 0 ? pc_log_sink_json : pc_log_sink_human,
+		   stderr, (enum pc_log_level)pc_log_level_from_name(config->log_level));
+	if (pc_catalog_load(config, &catalog, &err)) {
+		status = report(&err);
+		goto out;
+	}
+	daemon.config = config;
+	daemon.catalog = catalog;
+	if (open_devices(&daemon, &err))
+		status = report(&err);
+	else if (options->check)
+		status = check(&daemon, options);
+	else
+		status = run(&daemon, &err) ? report(&err) : EXIT_OK;
+	free_daemon(&daemon);
+out:
+	pc_catalog_free(catalog);
+	pc_config_free(config);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .config = NULL };
+	int status = parse_options(argc, argv, &options);
+
+	if (status == 0 && options.show_help)
+		print_help(stdout);
+	else if (status == 0 && options.show_version)
+		printf("pool-managerd %s\n", pc_version());
+	else if (status == 0)
+		status = start(&options);
+	for (size_t i = 0; i < OVERRIDES_MAX; i++)
+		pc_free(options.keys[i]);
+	return status;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * render.h - what the control API shows, as jansson values. Each returns a new reference, NULL when
+ * out of memory. Any loop's thread; each takes its snapshot under the body's lock.
+ */
+#ifndef DAEMON_RENDER_H
+#define DAEMON_RENDER_H
+
+#include <jansson.h>
+
+struct daemon;
+struct pc_model_entry;
+
+json_t *render_health(struct daemon *daemon);
+json_t *render_state(struct daemon *daemon);
+json_t *render_gpus(struct daemon *daemon);
+json_t *render_models(struct daemon *daemon);
+json_t *render_workers(struct daemon *daemon);
+/* NULL also when there is no such worker. */
+json_t *render_worker(struct daemon *daemon, const char *worker_id);
+json_t *render_v1_models(struct daemon *daemon);
+json_t *render_v1_model(struct daemon *daemon, const struct pc_model_entry *entry);
+/* Prometheus' text format 0.0.4; freed with pc_free. */
+char *render_metrics(struct daemon *daemon);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * request.h - one request inside the daemon, from its head to its close. Belongs to its loop's
+ * thread.
+ */
+#ifndef DAEMON_REQUEST_H
+#define DAEMON_REQUEST_H
+
+#include "daemon/body.h"
+#include "http/http.h"
+#include "http/json_member.h"
+
+struct daemon;
+struct loop;
+struct route;
+
+struct request {
+	struct loop *loop;
+	struct daemon *daemon;
+	struct http_exchange *exchange;
+	const struct route *route;
+	char argument[256];
+
+	char *body; /* grows while it comes in; the server bounds it */
+	size_t body_length;
+	size_t body_capacity;
+
+	/* the gateway's */
+	struct json_scanner scanner;
+	struct model *model;
+	struct lease lease;
+	struct http_call *call;
+	unsigned attempts; /* leases so far */
+	bool event_stream; /* the answer is text/event-stream */
+	bool retried;	   /* once after a worker was lost */
+};
+
+struct request *request_of(struct http_exchange *exchange);
+
+/* The gateway's part in a request's life. */
+void gateway_handle(struct request *request, const char *argument);
+/* The client can take more. */
+void gateway_drained(struct request *request);
+/* The exchange closes; whatever is under way for it is cancelled. */
+void gateway_closed(struct request *request);
+
+/* The control plane's routes. */
+void control_root(struct request *request, const char *argument);
+void control_health(struct request *request, const char *argument);
+void control_metrics(struct request *request, const char *argument);
+void control_state(struct request *request, const char *argument);
+void control_gpus(struct request *request, const char *argument);
+void control_models(struct request *request, const char *argument);
+void control_v1_models(struct request *request, const char *argument);
+void control_v1_model(struct request *request, const char *argument);
+void control_workers(struct request *request, const char *argument);
+void control_worker(struct request *request, const char *argument);
+void control_worker_logs(struct request *request, const char *argument);
+void control_worker_start(struct request *request, const char *argument);
+void control_worker_stop(struct request *request, const char *argument);
+void control_worker_ready(struct request *request, const char *argument);
+
+#endif

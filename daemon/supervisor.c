@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * supervisor.c - worker processes. Loop 0's thread.
+ *
+ *	order        state        left by
+ *	spawn   -->  PREPARING    prepared(): file checked, record written      --> launch()
+ *	             STARTING     become_ready(): probe or callback said so     --> SERVING
+ *	             SERVING
+ *	stop    -->  STOPPING     SIGTERM, after the grace SIGKILL
+ *	             (any)        ended(): the pidfd is readable                --> gone
+ *
+ * Every state is left in the end: PREPARING waits for the disk only, STARTING is bounded by the
+ *brain's start timeout (it orders a stop), STOPPING by the grace. A process is gone when it was
+ *reaped, its group was killed, and what it wrote last was read.
+ *
+ * What this file does not do: decide. Whether to spawn, stop or give up is the brain's; the reasons
+ *are logged here, where they are carried out.
+ *
+ * XXX A daemon that is killed between spawn and the write of the pid leaves a worker that the next
+ *one does not find.
+ */
+#include "daemon/supervisor.h"
+
+#include <poolcore/clock.h>
+#include <poolcore/lifecycle.h>
+#include <poolcore/log.h>
+#include <poolcore/registry.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/body.h"
+#include "daemon/clerk.h"
+#include "daemon/daemon.h"
+#include "daemon/logbook.h"
+#include "daemon/loop.h"
+
+/* Between two readiness probes: short at first, because small models load in a blink. Guesses;
+ * change freely. */
+#define PROBE_FIRST_MS 20
+#define PROBE_MAX_MS 250
+/* A worker that does not answer its probe is asked again. */
+#define PROBE_TIMEOUT_MS 2000
+/* How long workers of a dead daemon may take to leave before they are killed. */
+#define ORPHAN_GRACE_MS 5000
+
+enum process_state { PREPARING, STARTING, SERVING, STOPPING };
+
+struct process {
+	struct supervisor *supervisor;
+	struct worker *worker;
+	struct process *next;
+	enum process_state state;
+	struct pc_process os;
+	uint16_t wanted_port;
+	uint64_t launched_ns;
+
+	bool stop_ordered;
+	enum pc_stop_reason stop_reason;
+	bool killed; /* the grace was over, or force */
+
+	uv_poll_t exit_watch;
+	uv_poll_t log_watch;
+	uv_timer_t timer; /* the next probe, or the grace's end */
+	unsigned handles; /* not closed yet */
+	uint64_t probe_delay_ms;
+	struct http_call *probe;
+};
+
+struct supervisor {
+	struct daemon *daemon;
+	struct clerk *clerk;
+	struct process *processes;
+};
+
+static uv_loop_t *loop_of(struct supervisor *supervisor)
+{
+	return &supervisor->daemon->loops[0].uv;
+}
+
+static const char *name_of(const struct process *process)
+{
+	return process->worker->info.worker_id;
+}
+
+static const char *model_of(const struct process *process)
+{
+	return process->worker->info.model_id;
+}
+
+/* ---- the registry ---- */
+
+static void note_state(struct worker *worker, void *ctx)
+{
+	worker->info.status = *(enum pc_worker_status *)ctx;
+}
+
+/* Publishes a new status and has the clerk write it down. A record that cannot be written is logged
+ * there. */
+static void record_status(struct process *process, enum pc_worker_status status)
+{
+	struct supervisor *supervisor = process->supervisor;
+	struct clerk_job *job = pc_calloc(1, sizeof(*job));
+	struct pc_worker_info info;
+
+	body_worker_publish(supervisor->daemon, process->worker, note_state, &status, &info);
+	if (!job) {
+		pc_log(PC_LOG_ERROR, "registry", PC_FIELDS({ "worker", name_of(process) }),
+		       "no memory to record a status; the registry lags behind");
+		return;
+	}
+	job->task = CLERK_UPDATE;
+	job->worker = info;
+	clerk_give(supervisor->clerk, job);
+}
+
+static void record_gone(struct process *process)
+{
+	struct clerk_job *job = pc_calloc(1, sizeof(*job));
+
+	if (!job)
+		return; /* the next daemon finds that the process is gone */
+	job->task = CLERK_UNREGISTER;
+	memcpy(job->worker.worker_id, name_of(process), sizeof(job->worker.worker_id));
+	clerk_give(process->supervisor->clerk, job);
+}
+
+/* ---- the end of a process ---- */
+
+static void free_process(struct process *process)
+{
+	struct supervisor *supervisor = process->supervisor;
+
+	for (struct process **at = &supervisor->processes; *at; at = &(*at)->next) {
+		if (*at == process) {
+			*at = process->next;
+			break;
+		}
+	}
+	pc_free(process);
+	/* The end of the program may be waiting for the last one to go. */
+	uv_async_send(&supervisor->daemon->loops[0].wake);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct process *process = handle->data;
+
+	if (--process->handles > 0)
+		return;
+	pc_process_close(&process->os);
+	free_process(process);
+}
+
+static void close_handle(void *handle)
+{
+	if (!uv_is_closing(handle))
+		uv_close(handle, on_handle_closed);
+}
+
+static void close_handles(struct process *process)
+{
+	if (process->probe) {
+		http_call_abort(process->probe);
+		process->probe = NULL;
+	}
+	close_handle(&process->exit_watch);
+	close_handle(&process->log_watch);
+	close_handle(&process->timer);
+}
+
+static void exit_sentence(const struct pc_worker_exit *exit, char *out, size_t size)
+{
+	if (!exit->known)
+		snprintf(out, size, "ended");
+	else if (exit->signal)
+		snprintf(out, size, "was killed by SIG%s", sigabbrev_np(exit->signal));
+	else
+		snprintf(out, size, "exited with status %d", exit->code);
+}
+
+/* Why it is gone, for the requests that waited for it and for the log. */
+static void death_cause(struct process *process, const struct pc_worker_exit *exit,
+			struct pc_error *cause)
+{
+	char how[64], last[PC_ERROR_MESSAGE_MAX / 2];
+
+	exit_sentence(exit, how, sizeof(how));
+	logbook_last(process->worker->log, last, sizeof(last));
+	if (process->stop_ordered) {
+		pc_error_set(cause, PC_E_WORKER_FAILED, "worker %s of '%s' was stopped (%s)",
+			     name_of(process), model_of(process),
+			     stop_reason_text(process->stop_reason));
+	} else if (process->state == STARTING) {
+		pc_error_set(cause, PC_E_SPAWN_FAILED,
+			     "worker %s of '%s' %s before it was ready%s%s", name_of(process),
+			     model_of(process), how, last[0] ? ": " : "", last);
+	} else {
+		pc_error_set(cause, PC_E_WORKER_FAILED, "worker %s of '%s' %s%s%s",
+			     name_of(process), model_of(process), how, last[0] ? ": " : "", last);
+	}
+	pc_error_detail(cause, "worker_id", "%s", name_of(process));
+	pc_error_detail(cause, "exit", "%s", how);
+}
+
+static void note_exit(struct worker *worker, void *ctx)
+{
+	worker->info.last_exit = *(const struct pc_worker_exit *)ctx;
+}
+
+/* Announces that a worker with or without a process is no more. */
+static void announce_gone(struct process *process, const struct pc_error *cause)
+{
+	struct daemon *daemon = process->supervisor->daemon;
+	bool wanted = process->stop_ordered;
+
+	pc_log(wanted ? PC_LOG_INFO : PC_LOG_WARN, "worker",
+	       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
+			 { "code", wanted ? "OK" : pc_error_name(cause->code) }),
+	       "%s", cause->message);
+	record_gone(process);
+	if (process->worker->target.socket[0])
+		unlink(process->worker->target.socket);
+	body_worker_gone(daemon, process->worker, wanted ? NULL : cause);
+}
+
+static void read_log(struct process *process);
+
+static void on_exit_readable(uv_poll_t *watch, int status, int events)
+{
+	struct process *process = watch->data;
+	struct pc_worker_exit exit = { .known = false };
+	struct pc_error cause = PC_ERROR_INIT;
+	struct pc_worker_info info;
+
+	(void)status;
+	(void)events;
+	/* What it left running in its group holds memory and sockets too. The zombie keeps the
+	 * group's number ours. */
+	pc_process_signal(&process->os, SIGKILL, NULL);
+	if (!pc_process_reap(&process->os, &exit))
+		return;
+	exit.wall_ms = pc_clock_wall_ms();
+	read_log(process);
+	logbook_finish(process->worker->log, NULL, NULL);
+	death_cause(process, &exit, &cause);
+	snprintf(exit.reason, sizeof(exit.reason), "%.*s", (int)sizeof(exit.reason) - 1,
+		 cause.message);
+	body_worker_publish(process->supervisor->daemon, process->worker, note_exit, &exit, &info);
+	announce_gone(process, &cause);
+	close_handles(process);
+}
+
+/* ---- stopping ---- */
+
+static void kill_now(struct process *process, const char *why)
+{
+	if (process->killed)
+		return;
+	process->killed = true;
+	pc_log(PC_LOG_WARN, "worker",
+	       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
+			 { "reason", why }),
+	       "killing");
+	pc_process_signal(&process->os, SIGKILL, NULL);
+}
+
+static void on_grace_over(uv_timer_t *timer)
+{
+	kill_now(timer->data, "the stop's grace is over");
+}
+
+static void stop(struct process *process, enum pc_stop_reason why, bool force)
+{
+	bool first = !process->stop_ordered;
+
+	process->stop_ordered = true;
+	if (first)
+		process->stop_reason = why;
+	if (process->state == PREPARING)
+		return; /* prepared() sees it */
+	if (process->state != STOPPING) {
+		process->state = STOPPING;
+		if (process->probe) {
+			http_call_abort(process->probe);
+			process->probe = NULL;
+		}
+		pc_log(PC_LOG_INFO, "worker",
+		       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
+				 { "reason", stop_reason_text(why) }),
+		       "stopping");
+		record_status(process, PC_WORKER_STOPPING);
+		pc_process_signal(&process->os, SIGTERM, NULL);
+		/* A stopped process cannot act on SIGTERM. */
+		pc_process_signal(&process->os, SIGCONT, NULL);
+		uv_timer_start(&process->timer, on_grace_over,
+			       process->worker->model->backend->stop_grace_secs * 1000, 0);
+	}
+	if (force)
+		kill_now(process, stop_reason_text(process->stop_reason));
+}
+
+/* ---- readiness ---- */
+
+static void become_ready(struct process *process, uint64_t reported_bytes)
+{
+	struct daemon *daemon = process->supervisor->daemon;
+	uint64_t measured = pc_process_memory(process->os.pid);
+	char load_ms[24];
+
+	if (process->state != STARTING)
+		return; /* late or repeated */
+	process->state = SERVING;
+	uv_timer_stop(&process->timer);
+	if (reported_bytes > measured)
+		measured = reported_bytes;
+	snprintf(load_ms, sizeof(load_ms), "%llu",
+		 (unsigned long long)((pc_clock_now_ns() - process->launched_ns) / PC_NS_PER_MS));
+	pc_log(PC_LOG_INFO, "worker",
+	       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
+			 { "load_ms", load_ms }),
+	       "ready");
+	record_status(process, PC_WORKER_READY);
+	body_worker_ready(daemon, process->worker, measured);
+}
+
+static void schedule_probe(struct process *process);
+
+static void on_probe_head(void *ctx, struct http_call *call, int status,
+			  const struct http_header *headers, size_t count)
+{
+	struct process *process = ctx;
+
+	(void)headers;
+	(void)count;
+	http_call_abort(call);
+	process->probe = NULL;
+	if (status == 200)
+		become_ready(process, 0);
+	else
+		schedule_probe(process);
+}
+
+static void on_probe_body(void *ctx, struct http_call *call, const char *data, size_t length)
+{
+	(void)ctx;
+	(void)call;
+	(void)data;
+	(void)length;
+}
+
+static void on_probe_end(void *ctx, struct http_call *call)
+{
+	(void)ctx;
+	(void)call;
+}
+
+static void on_probe_error(void *ctx, struct http_call *call, enum http_stage stage,
+			   const struct pc_error *err)
+{
+	struct process *process = ctx;
+
+	(void)call;
+	(void)stage;
+	(void)err;
+	process->probe = NULL;
+	schedule_probe(process);
+}
+
+static const struct http_call_handlers probe_handlers = {
+	.on_head = on_probe_head,
+	.on_body = on_probe_body,
+	.on_end = on_probe_end,
+	.on_error = on_probe_error,
+};
+
+static void on_probe_due(uv_timer_t *timer)
+{
+	struct process *process = timer->data;
+	const char *path = process->worker->model->backend->readiness_path;
+	const struct http_call_request request = {
+		.target = &process->worker->target,
+		.method = "GET",
+		.path = { path, strlen(path) },
+		.timeout_ms = PROBE_TIMEOUT_MS,
+	};
+
+	if (http_call_start(process->supervisor->daemon->loops[0].client, &request, &probe_handlers,
+			    process, &process->probe, NULL))
+		schedule_probe(process);
+}
+
+static void schedule_probe(struct process *process)
+{
+	if (process->state != STARTING)
+		return;
+	uv_timer_start(&process->timer, on_probe_due, process->probe_delay_ms, 0);
+	process->probe_delay_ms *= 2;
+	if (process->probe_delay_ms > PROBE_MAX_MS)
+		process->probe_delay_ms = PROBE_MAX_MS;
+}
+
+/* ---- logs ---- */
+
+static void log_worker_line(void *ctx, const char *text)
+{
+	struct process *process = ctx;
+
+	pc_log(PC_LOG_DEBUG, "worker.log", PC_FIELDS({ "worker", name_of(process) }), "%s", text);
+}
+
+/* Reads what is there, at most 256 KiB at a time so that a chatty worker does not hold up the loop.
+ */
+static void read_log(struct process *process)
+{
+	char buffer[8192];
+
+	for (int i = 0; i < 32 && process->os.log_fd >= 0; i++) {
+		ssize_t got = read(process->os.log_fd, buffer, sizeof(buffer));
+
+		if (got > 0) {
+			logbook_write(process->worker->log, buffer, (size_t)got, log_worker_line,
+				      process);
+			continue;
+		}
+		if (got == 0)
+			uv_poll_stop(&process->log_watch); /* all its writers are gone */
+		if (got < 0 && errno == EINTR)
+			continue;
+		return;
+	}
+}
+
+static void on_log_readable(uv_poll_t *watch, int status, int events)
+{
+	(void)status;
+	(void)events;
+	read_log(watch->data);
+}
+
+/* ---- launching ---- */
+
+/* The worker could not be started: there is no process, so it is gone at once. */
+static void give_up(struct process *process, const struct pc_error *cause)
+{
+	announce_gone(process, cause);
+	free_process(process);
+}
+
+struct launch_plan {
+	struct http_target target;
+	char token[33];
+	struct pc_string_list argv;
+	struct pc_string_list env;
+	char *program;
+};
+
+static void plan_fini(struct launch_plan *plan)
+{
+	pc_string_list_free(&plan->argv);
+	pc_string_list_free(&plan->env);
+	pc_free(plan->program);
+}
+
+static int plan_address(struct process *process, struct launch_plan *plan, struct pc_error *err)
+{
+	const struct pc_backend_config *backend = process->worker->model->backend;
+
+	if (pc_command_uses(backend, "socket")) {
+		int length = snprintf(plan->target.socket, sizeof(plan->target.socket),
+				      "%s/%s.sock", process->supervisor->daemon->runtime_dir,
+				      name_of(process));
+
+		if (length < 0 || (size_t)length >= sizeof(plan->target.socket)) {
+			return pc_error_set(
+				err, PC_E_SPAWN_FAILED,
+				"the path of the worker's socket is longer than %zu bytes; "
+				"use a shorter pool.state_dir",
+				sizeof(plan->target.socket) - 1);
+		}
+		return 0;
+	}
+	if (!process->wanted_port)
+		return pc_port_pick(&plan->target.port, err);
+	plan->target.port = process->wanted_port;
+	return pc_port_check(plan->target.port, err);
+}
+
+static int plan_launch(struct process *process, struct launch_plan *plan, struct pc_error *err)
+{
+	const struct model *model = process->worker->model;
+	int rc = plan_address(process, plan, err);
+
+	if (!rc)
+		rc = pc_token_make(plan->token, err);
+	if (rc)
+		return rc;
+
+	const struct pc_launch_values values = {
+		.model_path = model->entry->path,
+		.model_id = model->entry->id,
+		.worker_id = name_of(process),
+		.port = plan->target.port,
+		.socket = plan->target.socket[0] ? plan->target.socket : NULL,
+		.gpu_id = process->worker->info.gpu_id,
+		.slots = model->entry->slots,
+		.context_tokens = model->entry->context_tokens,
+		.capability = pc_capability_name(model->entry->capability),
+		.spawn_token = plan->token,
+		.ready_url = process->supervisor->daemon->ready_url,
+	};
+
+	rc = pc_command_build(model->backend, &values, &plan->argv, &plan->env, err);
+	if (!rc)
+		rc = pc_program_find(plan->argv.items[0], &plan->program, err);
+	return rc;
+}
+
+struct launch_note {
+	const struct launch_plan *plan;
+	const struct pc_process *os;
+};
+
+static void note_launch(struct worker *worker, void *ctx)
+{
+	const struct launch_note *note = ctx;
+	struct pc_worker_info *info = &worker->info;
+
+	worker->target = note->plan->target;
+	info->port = note->plan->target.port;
+	snprintf(info->socket, sizeof(info->socket), "%s", note->plan->target.socket);
+	snprintf(info->spawn_token, sizeof(info->spawn_token), "%s", note->plan->token);
+	snprintf(info->boot_id, sizeof(info->boot_id), "%s", pc_boot_id());
+	if (note->os) {
+		info->pid = note->os->pid;
+		info->start_ticks = note->os->start_ticks;
+	}
+}
+
+/*
+ * The token and the address must stand in the record before the process exists: it may report that
+ * it is ready before posix_spawn has even returned to us.
+ */
+static int launch(struct process *process, struct pc_error *err)
+{
+	struct daemon *daemon = process->supervisor->daemon;
+	struct launch_plan plan = { .program = NULL };
+	struct launch_note note = { .plan = &plan };
+	struct pc_worker_info info;
+	int rc = plan_launch(process, &plan, err);
+
+	if (!rc) {
+		body_worker_publish(daemon, process->worker, note_launch, &note, &info);
+		process->launched_ns = pc_clock_now_ns();
+		rc = pc_process_spawn(plan.program, plan.argv.items, plan.env.items, &process->os,
+				      err);
+	}
+	if (!rc) {
+		char pid[16];
+
+		note.os = &process->os;
+		body_worker_publish(daemon, process->worker, note_launch, &note, &info);
+		snprintf(pid, sizeof(pid), "%d", (int)process->os.pid);
+		pc_log(PC_LOG_INFO, "worker",
+		       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
+				 { "backend", info.backend }, { "device", info.device },
+				 { "pid", pid }),
+		       "spawned");
+	}
+	plan_fini(&plan);
+	return rc;
+}
+
+static void watch(struct process *process)
+{
+	uv_loop_t *loop = loop_of(process->supervisor);
+
+	/* None of these can fail on descriptors that poll; uv_poll_init only refuses regular files.
+	 */
+	uv_poll_init(loop, &process->exit_watch, process->os.pidfd);
+	uv_poll_init(loop, &process->log_watch, process->os.log_fd);
+	uv_timer_init(loop, &process->timer);
+	process->exit_watch.data = process->log_watch.data = process->timer.data = process;
+	process->handles = 3;
+	uv_poll_start(&process->exit_watch, UV_READABLE, on_exit_readable);
+	uv_poll_start(&process->log_watch, UV_READABLE, on_log_readable);
+}
+
+static void prepared(struct clerk_job *job)
+{
+	struct process *process = job->ctx;
+
+	if (!job->result && process->stop_ordered) {
+		pc_error_set(&job->error, PC_E_CANCELLED, "worker %s of '%s' was stopped (%s)",
+			     name_of(process), model_of(process),
+			     stop_reason_text(process->stop_reason));
+		job->result = PC_E_CANCELLED;
+	}
+	if (!job->result)
+		job->result = launch(process, &job->error);
+	if (job->result) {
+		give_up(process, &job->error);
+		return;
+	}
+	process->state = STARTING;
+	watch(process);
+	record_status(process, PC_WORKER_SPAWNING);
+	if (process->worker->model->backend->readiness == PC_READINESS_HTTP) {
+		process->probe_delay_ms = PROBE_FIRST_MS;
+		schedule_probe(process);
+	}
+}
+
+static void begin(struct supervisor *supervisor, struct worker *worker, uint16_t port)
+{
+	struct process *process = pc_calloc(1, sizeof(*process));
+	struct clerk_job *job = pc_calloc(1, sizeof(*job));
+
+	if (!process || !job) {
+		struct pc_error cause = PC_ERROR_INIT;
+
+		pc_free(process);
+		pc_free(job);
+		pc_error_oom(&cause);
+		body_worker_gone(supervisor->daemon, worker, &cause);
+		return;
+	}
+	process->supervisor = supervisor;
+	process->worker = worker;
+	process->wanted_port = port;
+	process->os = (struct pc_process){ .pidfd = -1, .log_fd = -1 };
+	process->next = supervisor->processes;
+	supervisor->processes = process;
+	worker->process = process;
+
+	job->task = CLERK_PREPARE;
+	job->worker = worker->info;
+	job->worker.status = PC_WORKER_SPAWNING;
+	job->entry = worker->model->entry;
+	job->done = prepared;
+	job->ctx = process;
+	clerk_give(supervisor->clerk, job);
+}
+
+void supervisor_run_orders(struct supervisor *supervisor)
+{
+	struct worker_orders orders;
+	struct worker *worker;
+
+	while ((worker = body_next_order(supervisor->daemon, &orders))) {
+		if (orders.spawn)
+			begin(supervisor, worker, orders.port);
+		if (worker->process && orders.ready)
+			become_ready(worker->process, orders.ready_bytes);
+		if (worker->process && orders.stop)
+			stop(worker->process, orders.reason, orders.force);
+	}
+}
+
+bool supervisor_is_idle(const struct supervisor *supervisor)
+{
+	return !supervisor->processes;
+}
+
+void supervisor_kill_all(struct supervisor *supervisor)
+{
+	for (struct process *process = supervisor->processes; process; process = process->next) {
+		if (process->state != PREPARING)
+			kill_now(process, "shutdown was asked for twice");
+	}
+}
+
+/* ---- what an earlier daemon left ---- */
+
+struct orphan {
+	struct pc_process os;
+	const struct pc_worker_info *info;
+};
+
+/* Waits for all of them until the deadline; true when none is left. */
+static bool wait_for_orphans(struct orphan *orphans, size_t count, uint64_t deadline_ns)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct pollfd watch = { .fd = orphans[i].os.pidfd, .events = POLLIN };
+		uint64_t now = pc_clock_now_ns();
+		int left_ms = now < deadline_ns ? (int)((deadline_ns - now) / PC_NS_PER_MS) + 1 : 0;
+
+		while (poll(&watch, 1, left_ms) < 0 && errno == EINTR)
+			;
+		if (!(watch.revents & POLLIN))
+			return false;
+	}
+	return true;
+}
+
+static void end_orphans(struct orphan *orphans, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		pc_log(PC_LOG_WARN, "worker",
+		       PC_FIELDS({ "worker", orphans[i].info->worker_id },
+				 { "model", orphans[i].info->model_id }),
+		       "an earlier daemon left it running; stopping it");
+		pc_process_signal(&orphans[i].os, SIGTERM, NULL);
+		pc_process_signal(&orphans[i].os, SIGCONT, NULL);
+	}
+	if (!wait_for_orphans(orphans, count, pc_clock_now_ns() + ORPHAN_GRACE_MS * PC_NS_PER_MS)) {
+		for (size_t i = 0; i < count; i++)
+			pc_process_signal(&orphans[i].os, SIGKILL, NULL);
+		wait_for_orphans(orphans, count,
+				 pc_clock_now_ns() + ORPHAN_GRACE_MS * PC_NS_PER_MS);
+	}
+	for (size_t i = 0; i < count; i++)
+		pc_process_close(&orphans[i].os);
+}
+
+int supervisor_clear_orphans(struct daemon *daemon, struct pc_error *err)
+{
+	pc_auto(pc_free) struct pc_worker_info *workers = NULL;
+	pc_auto(pc_free) struct orphan *orphans = NULL;
+	size_t count, found = 0;
+	int rc = pc_registry_list(daemon->registry, &workers, &count, err);
+
+	if (rc)
+		return rc;
+	orphans = pc_calloc(count, sizeof(*orphans));
+	if (!orphans)
+		return pc_error_oom(err);
+	for (size_t i = 0; i < count; i++) {
+		if (workers[i].pid > 0 &&
+		    pc_process_open(workers[i].pid, workers[i].start_ticks, workers[i].boot_id,
+				    &orphans[found].os, NULL) == 0)
+			orphans[found++].info = &workers[i];
+	}
+	end_orphans(orphans, found);
+	for (size_t i = 0; i < count && !rc; i++) {
+		if (workers[i].socket[0])
+			unlink(workers[i].socket);
+		rc = pc_registry_unregister(daemon->registry, workers[i].worker_id, err);
+	}
+	return rc;
+}
+
+/* ---- creation ---- */
+
+int supervisor_create(struct daemon *daemon, struct supervisor **ret_supervisor,
+		      struct pc_error *err)
+{
+	struct supervisor *supervisor = pc_calloc(1, sizeof(*supervisor));
+	int rc;
+
+	if (!supervisor)
+		return pc_error_oom(err);
+	supervisor->daemon = daemon;
+	rc = clerk_create(loop_of(supervisor), daemon->registry, &supervisor->clerk, err);
+	if (rc) {
+		pc_free(supervisor);
+		return rc;
+	}
+	*ret_supervisor = supervisor;
+	return 0;
+}
+
+void supervisor_destroy(struct supervisor *supervisor)
+{
+	if (!supervisor)
+		return;
+	clerk_destroy(supervisor->clerk);
+	pc_free(supervisor);
+}
