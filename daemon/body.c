@@ -545,7 +545,12 @@ struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_
 void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes)
 {
 	struct body *body = daemon->body;
+	struct pc_device_account account;
 
+	/* The number may come from the worker itself; more than there is cannot be true. */
+	pc_ledger_account(daemon->ledger, worker->order.device, &account);
+	if (measured_bytes > account.total_bytes)
+		measured_bytes = account.total_bytes;
 	lock(body);
 	worker->info.measured_bytes = measured_bytes;
 	body->next_tick_ns = pc_sched_worker_ready(body->sched, pc_clock_now_ns(), worker->id,
@@ -648,7 +653,8 @@ int body_start_worker(struct daemon *daemon, struct model *model, uint16_t port,
 	lock(body);
 	rc = pc_sched_load(body->sched, pc_clock_now_ns(), model->sched, &id, err);
 	body->next_tick_ns = pc_sched_next_deadline(body->sched);
-	if (!rc) {
+	ret_id[0] = '\0';
+	if (!rc && id) {
 		struct worker *worker = find_worker_locked(body, id);
 
 		if (!worker) {

@@ -125,7 +125,10 @@ uint64_t body_next_tick(struct daemon *daemon);
 
 /* ---- the operator ---- */
 
-/* port 0: choose. Errors: those of pc_sched_load, NO_WORKERS. ret_id has PC_WORKER_ID_MAX bytes. */
+/*
+ * port 0: choose. ret_id has PC_WORKER_ID_MAX bytes; it is empty when room is being made first and
+ * the worker follows. Errors: those of pc_sched_load, NO_WORKERS.
+ */
 int body_start_worker(struct daemon *daemon, struct model *model, uint16_t port, char *ret_id,
 		      struct pc_error *err);
 /* Errors: WORKER_NOT_FOUND. */

@@ -310,8 +310,11 @@ void control_worker_start(struct request *request, const char *argument)
 		rc = start_worker(request, fields, worker_id, &err);
 	if (rc)
 		respond_error(request, &err);
-	else
+	else if (worker_id[0])
 		respond_json(request, 202, render_worker(request->daemon, worker_id));
+	else
+		respond_json(request, 202,
+			     json_pack("{s:n, s:s}", "worker_id", "status", "making room"));
 	json_decref(body);
 }
 

@@ -278,7 +278,7 @@ static void format_tenths(char *out, size_t size, double value, const char *unit
 		snprintf(out, size, "%.1f %s", tenths / 10, unit);
 }
 
-const char *pc__format_size(uint64_t bytes, char out[32])
+const char *pc_format_size(uint64_t bytes, char out[32])
 {
 	static const char *const names[] = { "KiB", "MiB", "GiB", "TiB", "PiB" };
 	double value = (double)bytes;
@@ -295,7 +295,7 @@ const char *pc__format_size(uint64_t bytes, char out[32])
 	return out;
 }
 
-const char *pc__format_duration(uint64_t ns, char out[32])
+const char *pc_format_duration(uint64_t ns, char out[32])
 {
 	double ms = (double)ns / 1e6;
 

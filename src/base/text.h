@@ -7,6 +7,7 @@
 #define BASE_TEXT_H
 
 #include <poolcore/error.h>
+#include <poolcore/text.h>
 
 #include <stdarg.h>
 #include <string.h>
@@ -56,12 +57,6 @@ int pc__parse_size(const char *text, uint64_t *ret_bytes);
 /* Durations: "5m", "90s", "250ms", "1h", "2d", bare seconds; a leading '-' is allowed. -1 when it
  * is none. */
 int pc__parse_duration(const char *text, int64_t *ret_ms);
-
-/* "1.5 GiB", "300 MiB", "17 bytes" into `out`; returns out. For sentences; JSON carries the bytes.
- */
-const char *pc__format_size(uint64_t bytes, char out[32]);
-/* "250 ms", "5 s", "1.5 s", "2 min" into `out`; returns out. */
-const char *pc__format_duration(uint64_t ns, char out[32]);
 
 /*
  * Damerau-Levenshtein distance (optimal string alignment), for "did you mean"; strings longer than

@@ -73,7 +73,7 @@ static void name_holders(const struct pc_sched *sched, unsigned device, char *ou
 		length += (size_t)snprintf(out + length, size - length, "%s'%s' (%u worker%s, %s)",
 					   i ? ", " : "", top[i].model->spec.key, top[i].workers,
 					   top[i].workers == 1 ? "" : "s",
-					   pc__format_size(top[i].bytes, amount));
+					   pc_format_size(top[i].bytes, amount));
 	}
 	if (holders > HOLDERS_SHOWN && length < size)
 		snprintf(out + length, size - length, " and %u more", holders - HOLDERS_SHOWN);
@@ -104,9 +104,9 @@ static void describe(const struct pc_sched_model *model, const struct memory_fac
 	char needed[32], unreserved[32], budget[32];
 
 	snprintf(out, size, "%s on %s: %s of %s budget free%s%s",
-		 pc__format_size(model->need_bytes, needed), facts->account.name,
-		 pc__format_size(facts->free_bytes, unreserved),
-		 pc__format_size(facts->account.budget_bytes, budget),
+		 pc_format_size(model->need_bytes, needed), facts->account.name,
+		 pc_format_size(facts->free_bytes, unreserved),
+		 pc_format_size(facts->account.budget_bytes, budget),
 		 facts->holders[0] ? "; held by " : "", facts->holders);
 }
 
@@ -160,7 +160,7 @@ static void describe_loading(const struct pc_sched_model *model, char *out, size
 	if (!worker)
 		return;
 	snprintf(out, size, "worker %llu has been loading for %s", (unsigned long long)worker->id,
-		 pc__format_duration(model->sched->now_ns - worker->spawned_ns, age));
+		 pc_format_duration(model->sched->now_ns - worker->spawned_ns, age));
 }
 
 void pc__explain_timeout(const struct pc_ticket *ticket, struct pc_error *err)
@@ -172,7 +172,7 @@ void pc__explain_timeout(const struct pc_ticket *ticket, struct pc_error *err)
 	const char *key = model->spec.key;
 	char waited[32], loading[96];
 
-	pc__format_duration(waited_ns, waited);
+	pc_format_duration(waited_ns, waited);
 	describe_loading(model, loading, sizeof(loading));
 	if (ready > 0) {
 		pc_error_set(err, PC_E_TIMEOUT,
@@ -246,7 +246,7 @@ void pc__explain_backoff(const struct pc_sched_model *model, struct pc_error *er
 	pc_error_set(err, PC_E_MODEL_BACKOFF,
 		     "model '%s' failed %u time%s in a row and is tried again in %s; last: %s",
 		     model->spec.key, model->failures_in_row,
-		     model->failures_in_row == 1 ? "" : "s", pc__format_duration(left_ns, left),
+		     model->failures_in_row == 1 ? "" : "s", pc_format_duration(left_ns, left),
 		     model->failure->message);
 	pc_error_detail(err, "model", "%s", model->spec.key);
 	pc_error_detail(err, "failures_in_row", "%u", model->failures_in_row);
@@ -271,7 +271,7 @@ void pc__explain_overdue(const struct pc_sched_worker *worker, struct pc_error *
 
 	pc_error_set(err, PC_E_SPAWN_FAILED, "worker %llu was not ready within %s",
 		     (unsigned long long)worker->id,
-		     pc__format_duration(worker->model->spec.start_timeout_ns, limit));
+		     pc_format_duration(worker->model->spec.start_timeout_ns, limit));
 	pc_error_detail(err, "worker_id", "%llu", (unsigned long long)worker->id);
 }
 

@@ -133,11 +133,11 @@ static void durations_carry_into_the_next_unit(void **state)
 	char out[32];
 
 	(void)state;
-	assert_string_equal(pc__format_duration(999949, out), "999.9 us");
-	assert_string_equal(pc__format_duration(999950, out), "1 ms");
-	assert_string_equal(pc__format_duration(999999, out), "1 ms");
-	assert_string_equal(pc__format_duration(999950000, out), "1 s");
-	assert_string_equal(pc__format_duration(UINT64_MAX, out), "307445734.6 min");
+	assert_string_equal(pc_format_duration(999949, out), "999.9 us");
+	assert_string_equal(pc_format_duration(999950, out), "1 ms");
+	assert_string_equal(pc_format_duration(999999, out), "1 ms");
+	assert_string_equal(pc_format_duration(999950000, out), "1 s");
+	assert_string_equal(pc_format_duration(UINT64_MAX, out), "307445734.6 min");
 }
 
 static void sizes_at_the_ends_of_the_range(void **state)
