@@ -47,15 +47,6 @@ static void assert_chat_serves(struct rig *rig, const char *model)
 	assert_served(answer);
 }
 
-static void assert_refused(struct rig *rig, const char *model, int status, const char *code)
-{
-	json_t *answer = NULL;
-
-	assert_int_equal(chat(rig, model, &answer), status);
-	assert_string_equal(error_code(answer), code);
-	json_decref(answer);
-}
-
 /* ---- lazily loaded, served, stopped ---- */
 
 static void nothing_loads_before_a_request(void **state)
