@@ -267,7 +267,7 @@ static void sizes_for_people(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < PC_ARRAY_LEN(cases); i++)
-		assert_string_equal(pc__format_size(cases[i].bytes, out), cases[i].text);
+		assert_string_equal(pc_format_size(cases[i].bytes, out), cases[i].text);
 }
 
 static void durations_for_people(void **state)
@@ -290,7 +290,7 @@ static void durations_for_people(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < PC_ARRAY_LEN(cases); i++)
-		assert_string_equal(pc__format_duration(cases[i].ns, out), cases[i].text);
+		assert_string_equal(pc_format_duration(cases[i].ns, out), cases[i].text);
 }
 
 /* ---- edit distance ---- */
