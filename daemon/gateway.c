@@ -91,6 +91,10 @@ static void on_call_body(void *ctx, struct http_call *call, const char *data, si
 {
 	struct request *request = ctx;
 
+	if (length > 0) {
+		request->last_bytes[0] = length > 1 ? data[length - 2] : request->last_bytes[1];
+		request->last_bytes[1] = data[length - 1];
+	}
 	if (!http_write(request->exchange, data, length))
 		http_call_pause(call);
 }
@@ -121,8 +125,10 @@ static void end_stream_with_error(struct request *request, const struct pc_error
 	size_t length = api_error_body(err, http_correlation_id(request->exchange), NULL, body,
 				       sizeof(body));
 
-	/* The blank line first: the stream may have broken off inside an event. */
-	http_write(request->exchange, "\n\ndata: ", 8);
+	/* The stream may have broken off inside an event; a blank line ends that one. */
+	if (memcmp(request->last_bytes, "\n\n", 2) != 0)
+		http_write(request->exchange, "\n\n", 2);
+	http_write(request->exchange, "data: ", 6);
 	http_write(request->exchange, body, length);
 	http_write(request->exchange, "\n\n", 2);
 	http_respond_end(request->exchange);

@@ -89,7 +89,7 @@ static void on_wake(uv_async_t *wake)
 	struct daemon *daemon = loop->daemon;
 	bool drain, close;
 
-	if (loop->index == 0) {
+	if (loop->index == 0 && daemon->supervisor) { /* it goes before the loop does */
 		supervisor_run_orders(daemon->supervisor);
 		arm_tick(loop, body_next_tick(daemon));
 	}

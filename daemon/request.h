@@ -32,6 +32,7 @@ struct request {
 	struct http_call *call;
 	unsigned attempts; /* leases so far */
 	bool event_stream; /* the answer is text/event-stream */
+	char last_bytes[2]; /* of what was passed on: is the stream between two events? */
 	bool retried;	   /* once after a worker was lost */
 };
 

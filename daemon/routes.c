@@ -15,6 +15,7 @@
 #include "daemon/request.h"
 #include "http/api_error.h"
 
+/* The first row that fits wins: "{}" at the end of a pattern also takes what is after a slash. */
 /* clang-format off */
 static const struct route table[] = {
 	{ "GET",  "/",                          control_root,         ROUTE_OPEN, "this list" },
@@ -24,8 +25,8 @@ static const struct route table[] = {
 	{ "GET",  "/v2/gpus",                   control_gpus,         0, "the GPUs and why there are none" },
 	{ "GET",  "/v2/models",                 control_models,       0, "the catalog with each model's state" },
 	{ "GET",  "/v2/workers",                control_workers,      0, "the workers that exist" },
-	{ "GET",  "/v2/workers/{}",             control_worker,       0, "one worker, also a departed one" },
 	{ "GET",  "/v2/workers/{}/logs",        control_worker_logs,  0, "its last lines; ?lines=N" },
+	{ "GET",  "/v2/workers/{}",             control_worker,       0, "one worker, also a departed one" },
 	{ "POST", "/v2/workers/start",          control_worker_start, ROUTE_BODY, "start a worker: {\"model\", \"port\"?}" },
 	{ "POST", "/v2/workers/stop",           control_worker_stop,  ROUTE_BODY, "stop a worker: {\"worker_id\", \"force\"?}" },
 	{ "POST", "/v2/internal/workers/ready", control_worker_ready, ROUTE_BODY | ROUTE_OPEN, "a worker reports that it is loaded" },
@@ -220,7 +221,6 @@ static int find_route(struct http_exchange *exchange, const struct route **ret_r
 	const char *allowed = "";
 
 	for (size_t i = 0; i < PC_ARRAY_LEN(table); i++) {
-		/* POST-only names like /v2/workers/start must not read as a worker's id. */
 		if (!match(table[i].pattern, path, argument, size))
 			continue;
 		if (http_slice_is(method, table[i].method) ||
