@@ -36,7 +36,7 @@ __attribute__((unused)) static int generate(struct pc_engine_instance *instance,
 	return pc_error_set(err, PC_E_UNSUPPORTED, "a stub says nothing");
 }
 
-static const struct pc_engine engine = {
+__attribute__((unused)) static const struct pc_engine engine = {
 #ifdef STUB_WRONG_ABI
 	.abi = PC_ENGINE_ABI + 1,
 #else
