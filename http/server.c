@@ -290,7 +290,7 @@ void http__server_random_id(struct http_server *server, char out[65])
 			uv_random(NULL, NULL, server->random, sizeof(server->random), 0, NULL);
 		server->random_left = sizeof(server->random);
 	}
-	for (int i = 0; i < 16; i++) {
+	for (size_t i = 0; i < 16; i++) {
 		unsigned char byte = server->random[--server->random_left];
 
 		out[2 * i] = digits[byte >> 4];

@@ -180,7 +180,7 @@ static void push_word(struct corpus *corpus, const char *text)
 		struct word *word = &corpus->words[corpus->word_count++];
 
 		memset(word, 0, sizeof(*word));
-		strcpy(word->text, text);
+		snprintf(word->text, sizeof(word->text), "%s", text);
 		*slot = (uint32_t)corpus->word_count;
 	}
 	corpus->words[*slot - 1].count++;
@@ -533,25 +533,28 @@ static void put_key_array(const char *key, uint32_t type, size_t count)
 	put_number(count, 8);
 }
 
-static void token_text(const struct model *model, size_t token, char text[WORD_MAX_BYTES + 4])
+#define TOKEN_TEXT_SIZE (WORD_MAX_BYTES + 4) /* a word, what stands for its blank, and the NUL */
+
+static void token_text(const struct model *model, size_t token, char text[TOKEN_TEXT_SIZE])
 {
 	static const char *const fixed[] = { "<unk>", "<s>", "</s>" };
+	const size_t size = TOKEN_TEXT_SIZE;
 
 	if (token < TOKEN_OWN_MARKS)
-		strcpy(text, fixed[token]);
+		snprintf(text, size, "%s", fixed[token]);
 	else if (token < TOKEN_READ_MARKS)
-		sprintf(text, "<0x%02X>", (unsigned)marks[token - TOKEN_OWN_MARKS]);
+		snprintf(text, size, "<0x%02X>", (unsigned)marks[token - TOKEN_OWN_MARKS]);
 	else if (token < TOKEN_COMMAS)
-		sprintf(text, "%c", marks[token - TOKEN_READ_MARKS]);
+		snprintf(text, size, "%c", marks[token - TOKEN_READ_MARKS]);
 	else if (token < TOKEN_WORDS)
-		sprintf(text, "%c", commas[token - TOKEN_COMMAS]);
+		snprintf(text, size, "%c", commas[token - TOKEN_COMMAS]);
 	else /* U+2581 stands for the blank in front of a word */
-		sprintf(text, "\xe2\x96\x81%s", model->words[token - TOKEN_WORDS]->text);
+		snprintf(text, size, "\xe2\x96\x81%s", model->words[token - TOKEN_WORDS]->text);
 }
 
 static void put_tokenizer(const struct model *model)
 {
-	char text[WORD_MAX_BYTES + 4];
+	char text[TOKEN_TEXT_SIZE];
 
 	put_key_string("tokenizer.ggml.model", "t5");
 	put_key_array("tokenizer.ggml.tokens", GGUF_STRING, model->vocab);

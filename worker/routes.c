@@ -408,11 +408,11 @@ static const struct route table[] = {
 static int refuse_path(struct http_slice path, struct pc_error *err)
 {
 	char known[256] = "";
+	size_t length = 0;
 
-	for (size_t i = 0; i < PC_ARRAY_LEN(table); i++) {
-		strcat(known, i ? ", " : "");
-		strcat(known, table[i].path);
-	}
+	for (size_t i = 0; i < PC_ARRAY_LEN(table) && length < sizeof(known); i++)
+		length += (size_t)snprintf(known + length, sizeof(known) - length, "%s%s",
+					   i ? ", " : "", table[i].path);
 	return pc_error_set(err, PC_E_NOT_FOUND, "nothing is at '%.*s'; there is %s",
 			    (int)(path.length < 128 ? path.length : 128), path.data, known);
 }

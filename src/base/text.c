@@ -118,7 +118,7 @@ static bool buf_reserve(struct pc__buf *buf, size_t more)
 	if (__builtin_add_overflow(buf->length, more, &need) || need == SIZE_MAX)
 		goto fail;
 	need++; /* the terminating NUL */
-	if (need <= buf->capacity)
+	if (buf->data && need <= buf->capacity)
 		return true;
 	while (capacity < need)
 		capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;

@@ -57,7 +57,8 @@ static int add_table(struct toml_scan *scan, struct pc__toml_value *parent,
 
 	if (rc)
 		return rc;
-	table->table.origin = origin;
+	/* The analyzer cannot see that the refusals in new_value are not 0. */
+	table->table.origin = origin; /* NOLINT(clang-analyzer-core.NullDereference) */
 	rc = add_entry(scan, parent, key, table);
 	if (rc)
 		return rc;

@@ -166,7 +166,7 @@ static uint32_t *slot_of(const struct toml_table *t, const char *key, size_t len
 
 static int index_build(struct pc__toml_doc *doc, struct toml_table *t)
 {
-	size_t count = t->slot_count ? t->slot_count * 2 : LINEAR_ENTRIES * 4;
+	size_t count = t->slot_count ? t->slot_count * 2 : (size_t)LINEAR_ENTRIES * 4;
 	uint32_t *slots = pc__toml_alloc(doc, count * sizeof(*slots));
 
 	if (!slots)

@@ -60,9 +60,12 @@ static bool home_folder(char *home)
 			return false;
 		text = found->pw_dir;
 	}
-	if (text[0] != '/' || strlen(text) >= PATH_MAX)
+
+	size_t length = strlen(text);
+
+	if (text[0] != '/' || length >= PATH_MAX)
 		return false;
-	strcpy(home, text);
+	memcpy(home, text, length + 1);
 	return true;
 }
 

@@ -197,7 +197,7 @@ int pc_process_spawn(const char *program, char *const argv[], char *const env[],
 		     struct pc_process *ret_process, struct pc_error *err)
 {
 	struct pc_process process = { .pid = 0, .pidfd = -1, .log_fd = -1 };
-	int ends[2];
+	int ends[2] = { -1, -1 };
 
 	if (!program || !argv || !argv[0] || !env || !ret_process)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,

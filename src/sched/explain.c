@@ -4,6 +4,7 @@
  *
  * It only reads. The sentences are for people; the same facts stand in the details for machines.
  */
+#include <assert.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -223,6 +224,9 @@ void pc__explain_queue_full(const struct pc_sched_model *model, struct pc_error 
 {
 	uint32_t waiting = pc__waiting(model), live = pc__live_workers(model);
 	uint64_t slots = (uint64_t)(live ? live : 1) * model->spec.slots;
+
+	assert(slots > 0 && waiting > 0); /* a spec without slots or queue is refused */
+
 	/* When half of the queue has been served at the pace of late; a minute at most. */
 	uint64_t after_ns = model->lease_mean_ns / slots < UINT64_MAX / waiting
 				    ? model->lease_mean_ns / slots * waiting / 2

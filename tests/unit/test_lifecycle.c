@@ -248,8 +248,8 @@ static void signals_are_default(void **state)
 	signal(SIGHUP, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	read_output(process.log_fd, text, sizeof(text), false);
-	/* glibc's posix_spawn leaves its two internal signals, 32 and 33, ignored; nobody sends them
-	 * to a process. */
+	/* glibc's posix_spawn leaves its two internal signals, 32 and 33, ignored; nobody sends
+	 * them to a process. */
 	unsigned long long mask = 1, ignored = 1;
 
 	assert_int_equal(sscanf(text, "SigBlk:\t%llx\nSigIgn:\t%llx\n", &mask, &ignored), 2);
