@@ -104,7 +104,8 @@ int http__decoder_start_response(struct http__decoder *decoder, const struct htt
 {
 	decoder->on_body = body_fn;
 	decoder->ctx = ctx;
-	decoder->no_body = no_body;
+	/* RFC 9112 6.3: whatever their headers say; llhttp would wait for a 304's length. */
+	decoder->no_body = no_body || head->status == 204 || head->status == 304;
 	return start(decoder, HTTP_RESPONSE, head, text, length, err);
 }
 
