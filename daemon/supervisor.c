@@ -61,7 +61,8 @@ struct process {
 
 	bool stop_ordered;
 	enum pc_stop_reason stop_reason;
-	bool killed; /* the grace was over, or force */
+	bool killed;     /* the grace was over, or force */
+	bool registered; /* the registry holds its record */
 
 	uv_poll_t exit_watch;
 	uv_poll_t log_watch;
@@ -120,10 +121,10 @@ static void record_status(struct process *process, enum pc_worker_status status)
 
 static void record_gone(struct process *process)
 {
-	struct clerk_job *job = pc_calloc(1, sizeof(*job));
+	struct clerk_job *job = process->registered ? pc_calloc(1, sizeof(*job)) : NULL;
 
 	if (!job)
-		return; /* the next daemon finds that the process is gone */
+		return; /* out of memory: the next daemon finds that the process is gone */
 	job->task = CLERK_UNREGISTER;
 	memcpy(job->worker.worker_id, name_of(process), sizeof(job->worker.worker_id));
 	clerk_give(process->supervisor->clerk, job);
@@ -594,6 +595,7 @@ static void prepared(struct clerk_job *job)
 {
 	struct process *process = job->ctx;
 
+	process->registered = !job->result;
 	if (!job->result && process->stop_ordered) {
 		pc_error_set(&job->error, PC_E_CANCELLED, "worker %s of '%s' was stopped (%s)",
 			     name_of(process), model_of(process),
