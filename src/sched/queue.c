@@ -46,9 +46,26 @@ void pc__withdraw(struct pc_ticket *ticket)
 	ticket->brain.state = TICKET_OVER;
 	pc__set_remove(&model->queue, &ticket->brain.queue_place);
 	pc__set_remove(&model->sched->deadlines, &ticket->brain.deadline_place);
-	/* Whoever stands in line behind this model may have its room. */
-	if (!model->queue.first && pc__linked(&model->by_want))
-		model->sched->room_changed = true;
+}
+
+/* ---- rejecting ---- */
+
+void pc__reject(struct pc_sched *sched, struct pc_ticket *ticket, const struct pc_error *err)
+{
+	assert(ticket->brain.state == TICKET_OVER); /* I2 */
+	sched->counters.rejected++;
+	sched->driver.reject(sched->driver_ctx, ticket, err);
+}
+
+static void time_out(struct pc_ticket *ticket)
+{
+	struct pc_sched *sched = ticket->model->sched;
+	struct pc_error err = PC_ERROR_INIT;
+
+	pc__explain_timeout(ticket, &err);
+	pc__withdraw(ticket);
+	sched->counters.timeouts++;
+	pc__reject(sched, ticket, &err);
 }
 
 /* ---- granting ---- */
@@ -113,12 +130,7 @@ void pc__dispatch(struct pc_sched_model *model)
 							    brain.queue_place);
 
 		if (ticket->brain.deadline_ns <= model->sched->now_ns) {
-			struct pc_error err = PC_ERROR_INIT;
-
-			pc__explain_timeout(ticket, &err);
-			pc__withdraw(ticket);
-			model->sched->counters.timeouts++;
-			pc__reject(model->sched, ticket, &err);
+			time_out(ticket);
 			continue;
 		}
 		pc__withdraw(ticket);
@@ -210,13 +222,6 @@ void pc__return_lease(struct pc_ticket *ticket, enum pc_outcome outcome)
 	}
 }
 
-void pc__reject(struct pc_sched *sched, struct pc_ticket *ticket, const struct pc_error *err)
-{
-	assert(ticket->brain.state == TICKET_OVER); /* I2 */
-	sched->counters.rejected++;
-	sched->driver.reject(sched->driver_ctx, ticket, err);
-}
-
 void pc__reject_waiting(struct pc_sched_model *model, const struct pc_error *err)
 {
 	while (model->queue.first) {
@@ -226,6 +231,7 @@ void pc__reject_waiting(struct pc_sched_model *model, const struct pc_error *err
 		pc__withdraw(ticket);
 		pc__reject(model->sched, ticket, err);
 	}
+	pc__review_need(model);
 }
 
 void pc__expire_tickets(struct pc_sched *sched)
@@ -233,11 +239,9 @@ void pc__expire_tickets(struct pc_sched *sched)
 	while (sched->deadlines.first && sched->deadlines.first->key <= sched->now_ns) {
 		struct pc_ticket *ticket = pc__container_of(sched->deadlines.first,
 							    struct pc_ticket, brain.deadline_place);
-		struct pc_error err = PC_ERROR_INIT;
+		struct pc_sched_model *model = ticket->model;
 
-		pc__explain_timeout(ticket, &err);
-		pc__withdraw(ticket);
-		sched->counters.timeouts++;
-		pc__reject(sched, ticket, &err);
+		time_out(ticket);
+		pc__review_need(model);
 	}
 }

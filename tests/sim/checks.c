@@ -183,13 +183,8 @@ static bool somebody_waited_long(const struct world *world)
 {
 	uint64_t max_wait_ns = world->script->settings.max_wait_ns;
 
-	for (unsigned i = 0; i < TICKETS_MAX; i++) {
-		if (world->tickets[i].state == T_WAITING &&
-		    world->now_ns - world->tickets[i].submitted_ns >= max_wait_ns)
-			return true;
-	}
 	for (unsigned m = 0; m < world->script->model_count; m++) {
-		uint64_t since_ns = world->models[m].want_since_ns;
+		uint64_t since_ns = world->models[m].asked_since_ns;
 
 		if (since_ns != PC_TIME_NEVER && world->now_ns - since_ns >= max_wait_ns)
 			return true;
@@ -530,12 +525,12 @@ static void check_workers(struct world *world)
 	}
 }
 
-/* Whether the model should be spawned now, if there were room. */
-static bool lacks_a_worker(const struct world *world, unsigned m)
+/* Whether the model should be spawned now, if there were room and no back-off. */
+static bool needs_a_worker(const struct world *world, unsigned m)
 {
 	const struct fake_model *model = &world->models[m];
 
-	if (world->now_ns < model->maybe_spawn_after_ns || !may_have_more(world, m))
+	if (!may_have_more(world, m))
 		return false;
 	if (live(model) == 0 && model->waiting > 0)
 		return true;
@@ -544,6 +539,18 @@ static bool lacks_a_worker(const struct world *world, unsigned m)
 	return (live(model) == 0 && model->load_asked) ||
 	       (model->waiting > 0 && model->loading == 0) ||
 	       (model->kept && live(model) < spec_of(world, m)->min_workers);
+}
+
+/* The back-off's jitter is the brain's secret: it may be over from one time on, it is from another.
+ */
+static bool may_lack_a_worker(const struct world *world, unsigned m)
+{
+	return world->now_ns >= world->models[m].no_spawn_before_ns && needs_a_worker(world, m);
+}
+
+static bool lacks_a_worker(const struct world *world, unsigned m)
+{
+	return world->now_ns >= world->models[m].maybe_spawn_after_ns && needs_a_worker(world, m);
 }
 
 static bool fits_now(const struct world *world, unsigned m)
@@ -610,6 +617,11 @@ static void check_progress(struct world *world)
 
 		/* The operator is not kept waiting for what can never be. */
 		model->load_asked &= live(model) > 0 || fits_somewhere(world, m);
+		if (model->waiting == 0 && !model->load_asked)
+			model->asked_since_ns = PC_TIME_NEVER;
+		else if (model->asked_since_ns == PC_TIME_NEVER)
+			model->asked_since_ns = world->now_ns;
+		wanting += may_lack_a_worker(world, m);
 		if (!lacks_a_worker(world, m)) {
 			model->want_since_ns = PC_TIME_NEVER;
 			model->room_since_ns = PC_TIME_NEVER;
@@ -621,11 +633,10 @@ static void check_progress(struct world *world)
 			model->room_since_ns = PC_TIME_NEVER;
 		else if (model->room_since_ns == PC_TIME_NEVER)
 			model->room_since_ns = world->now_ns;
-		wanting++;
 		last = m;
 		world->coverage->memory_waits += model->waiting > 0;
 	}
-	if (wanting != 1)
+	if (wanting != 1 || !lacks_a_worker(world, last))
 		return;
 
 	const struct fake_model *model = &world->models[last];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* shrink.c - makes a failing script short: takes out ever smaller runs of lines, and models. */
+/* shrink.c - makes a failing script short: takes out ever smaller runs of its lines. */
 #include <string.h>
 
 #include "sim.h"

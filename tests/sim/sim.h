@@ -113,7 +113,6 @@ struct fake_ticket {
 	unsigned worker; /* slot in workers */
 	uint64_t number; /* of submission */
 	uint64_t submitted_ns, deadline_ns, lease_ns;
-	bool served_in_submit;
 	/* Cancels or releases then. */
 	uint64_t next_ns;
 };
@@ -126,8 +125,9 @@ struct fake_model {
 	uint32_t failures_in_row;
 	uint64_t no_spawn_before_ns, maybe_spawn_after_ns;
 	bool load_asked, kept;
-	uint64_t want_since_ns; /* PC_TIME_NEVER: lacks nothing */
-	uint64_t room_since_ns; /* PC_TIME_NEVER: nobody could be evicted for it */
+	uint64_t asked_since_ns; /* PC_TIME_NEVER: nobody waits for it */
+	uint64_t want_since_ns;	 /* PC_TIME_NEVER: lacks nothing */
+	uint64_t room_since_ns;	 /* PC_TIME_NEVER: nobody could be evicted for it */
 };
 
 struct trace_entry {
@@ -141,13 +141,14 @@ struct trace_entry {
 	X(cold_starts) \
 	X(growths) \
 	X(extra_warm) \
-	X(floors) X(grants_at_once) X(grants_from_queue) X(affinity_hits) X(timeouts) \
-		X(queue_full) X(never_fits) X(backoff_rejections) X(load_failures) X(overdue) \
-			X(deaths) X(deaths_with_leases) X(cancels) X(memory_waits) X(evictions) \
-				X(pressure_stops) X(cooldowns) X(aged_batch_first) \
-					X(drained_tickets) X(cut_off_tickets) X(forced_stops) \
-						X(limit_changes) X(true_ups) X(loads) X(stops) \
-							X(drained_workers) X(shutdown_refusals)
+	X(floors) \
+	X(grants_at_once) \
+	X(grants_from_queue) X(affinity_hits) X(timeouts) X(queue_full) X(never_fits) \
+		X(backoff_rejections) X(load_failures) X(overdue) X(deaths) X(deaths_with_leases) \
+			X(cancels) X(memory_waits) X(evictions) X(pressure_stops) X(cooldowns) \
+				X(aged_batch_first) X(drained_tickets) X(cut_off_tickets) \
+					X(forced_stops) X(limit_changes) X(true_ups) X(loads) \
+						X(stops) X(drained_workers) X(shutdown_refusals)
 
 struct coverage {
 #define X(name) uint64_t name;

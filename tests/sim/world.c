@@ -392,6 +392,7 @@ static void set_the_stage(struct world *world)
 		spec.key = script->keys[m];
 		spec.owner = (void *)(uintptr_t)m;
 		world->models[m].need_bytes = spec.memory_bytes;
+		world->models[m].asked_since_ns = PC_TIME_NEVER;
 		world->models[m].want_since_ns = PC_TIME_NEVER;
 		world->models[m].room_since_ns = PC_TIME_NEVER;
 		sim_check(world,
@@ -404,7 +405,7 @@ static void set_the_stage(struct world *world)
 /* Long enough for every cooldown, one worker per interval. */
 static uint64_t quiet_ns(const struct world *world)
 {
-	return 120 * SEC + world->script->settings.maintenance_interval_ns * 24;
+	return 120 * SEC + world->script->settings.maintenance_interval_ns * WORKERS_MAX;
 }
 
 static void all_that_happens(struct world *world)
