@@ -85,8 +85,9 @@ struct http_handlers {
 	void (*on_drained)(void *ctx, struct http_exchange *exchange);
 	/*
 	 * The last call for an exchange, exactly once: the response is sent or buffered whole
-	 * (`complete`), or the client left or was cut off before. The exchange is gone after it
-	 * returns.
+	 * (`complete`), or the client left or was cut off before. A client that closes its sending
+	 * side counts as gone. Never called from inside http_respond and its kin, but when the
+	 * handler that called them has returned. The exchange is gone after it returns.
 	 */
 	void (*on_close)(void *ctx, struct http_exchange *exchange, bool complete);
 	/*
@@ -200,7 +201,8 @@ struct http_call_request {
 	const struct http_header *headers; /* of the proxied request; hop-by-hop, Host,
 					      Content-Length, Expect are dropped */
 	size_t header_count;
-	const struct http_field *fields; /* further ones; may be NULL */
+	const struct http_field *fields; /* further ones, which replace headers of the same name;
+					    may be NULL */
 	const char *body;		 /* kept valid by the caller until the call is over */
 	size_t body_length;
 	uint64_t timeout_ms; /* until the response's head has come; 0: none */
@@ -218,7 +220,10 @@ int http_client_create(uv_loop_t *loop, size_t max_idle, uint64_t idle_ms,
 int http_call_start(struct http_client *client, const struct http_call_request *request,
 		    const struct http_call_handlers *handlers, void *ctx,
 		    struct http_call **ret_call, struct pc_error *err);
-/* Backpressure: stops and restarts reading the response. */
+/*
+ * Backpressure: stops and restarts reading the response. What the last read has brought (at most
+ * 64 KiB) is still delivered; a paused call does not notice that the server has gone.
+ */
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 /* Closes the connection, which cancels the request upstream. No handler is called any more. */

@@ -544,6 +544,14 @@ enum json_scan_state json_scanner_feed(struct json_scanner *scanner, const char 
 			continue;
 		}
 
+		/* Long numbers and lists of them: an embedding request's tokens. */
+		if (scanner->own.mode == NUMBER_INTEGER || scanner->own.mode == NUMBER_FRACTION) {
+			while (i < length && data[i] >= '0' && data[i] <= '9')
+				i++;
+			if (i == length)
+				break;
+		}
+
 		enum step result = step(scanner, (unsigned char)data[i]);
 
 		if (result == STEP_BAD) {

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -81,12 +82,15 @@ static inline void peer_forget(struct peer *peer)
 static struct peer *peer_adopt(int fd)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
+	int one = 1;
 
 	assert_non_null(peer);
 	peer->fd = fd;
 	peer->in = calloc(1, PEER_MAX);
 	assert_non_null(peer->in);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	/* Two sends in a row must not wait for an acknowledgement. Unix sockets do not know it. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	uv_poll_init(&loop, &peer->poll, fd);
 	peer->poll.data = peer;
 	peer_read(peer, true);
