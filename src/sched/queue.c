@@ -9,7 +9,8 @@
  * ticket that is due first goes first, ties in order of arrival. From this follow all promises of
  * rule 6 (invariant I5):
  *  - inside a class nobody is passed by one that came later and has no earlier deadline;
- *  - interactive goes before batch, until the batch ticket has waited batch_ageing longer;
+ *  - interactive goes before batch, until the batch ticket has waited batch_ageing longer
+ *    (with a batch_ageing below request_timeout, an urgent batch ticket may go sooner);
  *  - nobody is passed for ever, because what is due later than a ticket cannot pass it, and all
  *    that comes request_timeout (and batch_ageing) after it is.
  */
