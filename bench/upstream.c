@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * upstream.c - the worker behind the gateway's benchmark: answers at once, always the same. One thread, one loop.
+ * upstream.c - the worker behind the gateway's benchmark: answers at once, always the same. One
+ * thread, one loop.
  *
  *   upstream --port N
  */

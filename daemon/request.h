@@ -30,10 +30,10 @@ struct request {
 	struct model *model;
 	struct lease lease;
 	struct http_call *call;
-	unsigned attempts; /* leases so far */
-	bool event_stream; /* the answer is text/event-stream */
+	unsigned attempts;  /* leases so far */
+	bool event_stream;  /* the answer is text/event-stream */
 	char last_bytes[2]; /* of what was passed on: is the stream between two events? */
-	bool retried;	   /* once after a worker was lost */
+	bool retried;	    /* once after a worker was lost */
 };
 
 struct request *request_of(struct http_exchange *exchange);

@@ -61,7 +61,7 @@ struct process {
 
 	bool stop_ordered;
 	enum pc_stop_reason stop_reason;
-	bool killed;     /* the grace was over, or force */
+	bool killed;	 /* the grace was over, or force */
 	bool registered; /* the registry holds its record */
 
 	uv_poll_t exit_watch;

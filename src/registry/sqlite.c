@@ -190,7 +190,7 @@ static int get_locked(struct sqlite_registry *sqlite, const char *worker_id,
 		      struct pc_worker_info *ret_worker, struct pc_error *err)
 {
 	sqlite3_stmt *statement = sqlite->statements[GET];
-	struct pc_worker_info worker;
+	struct pc_worker_info worker = { .pid = 0 };
 	int rc = sqlite3_bind_text(statement, 1, worker_id, -1, SQLITE_STATIC);
 
 	if (!rc)

@@ -288,7 +288,7 @@ static bool is_cut_short(sqlite3 *db, const char *path)
 static enum verdict judge(sqlite3 *db, const char *path, char *reason, size_t reason_size,
 			  struct pc_error *err)
 {
-	struct header header;
+	struct header header = { .version = 0 };
 	sqlite3_int64 ignored;
 	char answer[256] = "";
 	int rc = query(db, "PRAGMA application_id", &header.application_id, NULL, 0);

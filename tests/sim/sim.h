@@ -141,10 +141,11 @@ struct trace_entry {
 #define COVERAGE_LIST(X) \
 	X(cold_starts) X(growths) X(extra_warm) X(floors) X(grants_at_once) \
 	X(grants_from_queue) X(affinity_hits) X(timeouts) X(queue_full) X(never_fits) \
-	X(backoff_rejections) X(load_failures) X(overdue) X(deaths) X(deaths_with_leases) \
-	X(cancels) X(memory_waits) X(evictions) X(pressure_stops) X(cooldowns) \
-	X(aged_batch_first) X(drained_tickets) X(cut_off_tickets) X(forced_stops) \
-	X(limit_changes) X(true_ups) X(loads) X(stops) X(drained_workers) X(shutdown_refusals)
+	X(backoff_rejections) X(load_failures) X(overdue) X(deaths) \
+	X(deaths_with_leases) X(cancels) X(memory_waits) X(evictions) \
+	X(pressure_stops) X(cooldowns) X(aged_batch_first) X(drained_tickets) \
+	X(cut_off_tickets) X(forced_stops) X(limit_changes) X(true_ups) X(loads) \
+	X(stops) X(drained_workers) X(shutdown_refusals)
 /* clang-format on */
 
 struct coverage {
