@@ -80,7 +80,10 @@ static double median_us(uint64_t (*once)(void), size_t rounds)
 	for (size_t i = 0; i < rounds; i++)
 		taken[i] = once();
 	qsort(taken, rounds, sizeof(taken[0]), by_value);
-	return (double)taken[rounds / 2] / 1e3;
+
+	size_t middle = rounds / 2;
+
+	return (double)taken[middle] / 1e3;
 }
 
 int main(int argc, char **argv)
