@@ -46,6 +46,8 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
 
+	if (!loop->daemon->supervisor)
+		return; /* it goes before the loop does, and then nothing is left to decide */
 	arm_tick(loop, body_tick(loop->daemon));
 	supervisor_run_orders(loop->daemon->supervisor);
 	loop_deliver(loop);
