@@ -137,6 +137,7 @@ static void end_stream_with_error(struct request *request, const struct pc_error
 static void submit(struct request *request)
 {
 	request->attempts++;
+	request->queued = true;
 	body_submit(request->daemon, &request->lease, request->model);
 }
 
@@ -256,6 +257,7 @@ static void on_outcome(struct lease *lease)
 						     offsetof(struct request, lease));
 	struct pc_error err = PC_ERROR_INIT;
 
+	request->queued = false;
 	if (lease->state == LEASE_REJECTED) {
 		lease->state = LEASE_NONE;
 		fail(request, &lease->error);
@@ -321,7 +323,7 @@ void gateway_closed(struct request *request)
 	if (request->call) {
 		http_call_abort(request->call);
 		end_lease(request, PC_OUTCOME_CANCELLED);
-	} else if (request->lease.state != LEASE_NONE) {
+	} else if (request->queued) { /* the lease's state is the body's until then */
 		body_withdraw(request->daemon, &request->lease);
 	} else {
 		return;

@@ -29,6 +29,7 @@ struct request {
 	struct json_scanner scanner;
 	struct model *model;
 	struct lease lease;
+	bool queued; /* submitted, and its outcome has not been delivered */
 	struct http_call *call;
 	unsigned attempts;  /* leases so far */
 	bool event_stream;  /* the answer is text/event-stream */
