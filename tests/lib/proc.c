@@ -28,6 +28,8 @@
 #define DEADLINE_MS 60000
 /* Of a failed test's log, the end is what matters. */
 #define PRINTED_LINES 40
+/* Of a sanitizer's report, the beginning. */
+#define COMPLAINT_LINES 100
 
 struct proc {
 	pid_t pid;
@@ -75,6 +77,8 @@ int test_remaining_ms(int64_t deadline_ms)
 
 static void add_line(struct proc *proc, const char *text, size_t length)
 {
+	if (getenv("TEST_LOG"))
+		fprintf(stderr, "    %d| %.*s\n", (int)proc->pid, (int)length, text);
 	pthread_mutex_lock(&proc->lock);
 	proc->lines = realloc(proc->lines, (proc->line_count + 1) * sizeof(*proc->lines));
 	proc->lines[proc->line_count++] = strndup(text, length);
@@ -101,12 +105,18 @@ static void *read_log(void *arg)
 	return NULL;
 }
 
+static void print_lines_locked(struct proc *proc, size_t from, size_t end)
+{
+	for (size_t i = from; i < end && i < proc->line_count; i++)
+		fprintf(stderr, "    %d| %s\n", (int)proc->pid, proc->lines[i]);
+}
+
 static void print_log(struct proc *proc)
 {
 	pthread_mutex_lock(&proc->lock);
-	for (size_t i = proc->line_count < PRINTED_LINES ? 0 : proc->line_count - PRINTED_LINES;
-	     i < proc->line_count; i++)
-		fprintf(stderr, "    %d| %s\n", (int)proc->pid, proc->lines[i]);
+	print_lines_locked(proc,
+			   proc->line_count < PRINTED_LINES ? 0 : proc->line_count - PRINTED_LINES,
+			   proc->line_count);
 	pthread_mutex_unlock(&proc->lock);
 }
 
@@ -276,10 +286,20 @@ int proc_wait(struct proc *proc)
 	return proc->status;
 }
 
-/* What the sanitizers print; a race does not end a program, and nobody may look at its status. */
-static bool sanitizer_complained(struct proc *proc)
+/*
+ * Prints what a sanitizer has said; false when none has. A race does not end a program, and nobody
+ * may look at its status. The log has ended.
+ */
+static bool print_complaint(struct proc *proc)
 {
-	return proc_has_line(proc, "Sanitizer: ") || proc_has_line(proc, "runtime error: ");
+	for (size_t i = 0; i < proc->line_count; i++) {
+		if (!strstr(proc->lines[i], "Sanitizer: ") &&
+		    !strstr(proc->lines[i], "runtime error: "))
+			continue;
+		print_lines_locked(proc, i, i + COMPLAINT_LINES);
+		return true;
+	}
+	return false;
 }
 
 void proc_free(struct proc *proc)
@@ -297,10 +317,7 @@ void proc_free(struct proc *proc)
 		waitpid(proc->pid, NULL, 0);
 	}
 	pthread_join(proc->reader, NULL);
-	if (sanitizer_complained(proc)) {
-		complained = true;
-		print_log(proc);
-	}
+	complained |= print_complaint(proc);
 	for (size_t i = 0; i < proc->line_count; i++)
 		free(proc->lines[i]);
 	free(proc->lines);

@@ -4,8 +4,8 @@
  *
  * Nothing here sleeps: every wait is for an event, with a deadline (TEST_DEADLINE_MS in the
  * environment, 60 s otherwise) that only a hang reaches. A call that cannot do its work fails the
- * running cmocka test and prints the program's log, so that scenarios read straight down. Call
- * these functions from the test's thread.
+ * running cmocka test and prints the program's log, so that scenarios read straight down. TEST_LOG
+ * in the environment prints all of it as it comes. Call these functions from the test's thread.
  */
 #ifndef TESTS_LIB_PROC_H
 #define TESTS_LIB_PROC_H
