@@ -25,59 +25,53 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/daemon.h"
+#include <poolcore/lifecycle.h>
+
+#include "daemon/body_inner.h"
 #include "daemon/logbook.h"
 #include "daemon/loop.h"
 
-/* How many departed workers are remembered, for their logs and last exits. */
-#define DEPARTED_MAX 32
-/* Spawn actions that could not be recorded for want of memory, told to the brain after the event.
- */
-#define STILLBORN_MAX 16
-
-struct body {
-	uv_mutex_t lock;
-	struct daemon *daemon;
-	struct pc_sched *sched;		   /* [lock] */
-	uint64_t next_tick_ns;		   /* [lock] what the brain asked for last */
-	uint64_t armed_tick_ns;		   /* [lock] what loop 0's timer is set to */
-	struct worker *workers;		   /* [lock] newest first, departed ones too */
-	struct worker *orders;		   /* [lock] first in, first out */
-	struct worker *last_order;	   /* [lock] */
-	uint64_t stillborn[STILLBORN_MAX]; /* [lock] */
-	size_t stillborn_count;		   /* [lock] */
-	struct model *models;		   /* [const after create] in the catalog's order */
-	struct model **by_entry;	   /* [const after create] sorted, for body_model */
-	size_t model_count;
-};
-
 /* ---- the lock, and what happens when it is dropped ---- */
-
-static void lock(struct body *body)
-{
-	uv_mutex_lock(&body->lock);
-}
 
 static void wake_locked(struct loop *loop)
 {
 	loop->wake_wanted = true;
 }
 
-/* Tells the brain about workers that died before they had a record. */
+/* One worker of the brain's that has no record here. */
+struct stillborn {
+	const struct roster *roster;
+	uint64_t id;
+};
+
+static void find_stillborn(void *ctx, const struct pc_sched_worker_view *view)
+{
+	struct stillborn *stillborn = ctx;
+
+	if (!stillborn->id && !roster_find(stillborn->roster, view->worker_id))
+		stillborn->id = view->worker_id;
+}
+
+/* Tells the brain about workers for whose record there was no memory: they are gone before they
+ * were. */
 static void bury_stillborn_locked(struct body *body)
 {
-	while (body->stillborn_count > 0) {
-		uint64_t id = body->stillborn[--body->stillborn_count];
+	while (body->stillbirth) {
+		struct stillborn stillborn = { .roster = &body->roster };
 		struct pc_error cause = PC_ERROR_INIT;
 
+		pc_sched_each_worker(body->sched, find_stillborn, &stillborn);
+		body->stillbirth = stillborn.id != 0;
+		if (!stillborn.id)
+			return;
 		pc_error_oom(&cause);
-		body->next_tick_ns = pc_sched_worker_gone(body->sched, pc_clock_now_ns(), id,
-							  &cause);
+		body->next_tick_ns = pc_sched_worker_gone(body->sched, pc_clock_now_ns(),
+							  stillborn.id, &cause);
 	}
 }
 
 /*
- * Drops the lock and wakes the loops that have news, except the caller's own, which delivers when
+ * Drops the lock after an event and wakes the loops that have news; the caller's own delivers when
  * its event is over and is spared the system call. uv_async_send may be called from any thread.
  */
 static void unlock_from(struct body *body, const struct loop *self)
@@ -87,6 +81,10 @@ static void unlock_from(struct body *body, const struct loop *self)
 	bury_stillborn_locked(body);
 	if (body->next_tick_ns < body->armed_tick_ns)
 		wake_locked(&daemon->loops[0]);
+	if (body->draining && !body->told_drained && pc_sched_is_drained(body->sched)) {
+		body->told_drained = true;
+		wake_locked(&daemon->loops[0]);
+	}
 	for (size_t i = 0; i < daemon->loop_count; i++) {
 		struct loop *loop = &daemon->loops[i];
 
@@ -100,30 +98,6 @@ static void unlock_from(struct body *body, const struct loop *self)
 static void unlock(struct body *body)
 {
 	unlock_from(body, NULL);
-}
-
-static struct worker *find_worker_locked(struct body *body, uint64_t id)
-{
-	for (struct worker *worker = body->workers; worker; worker = worker->next) {
-		if (worker->id == id)
-			return worker;
-	}
-	return NULL;
-}
-
-static struct worker *find_worker_named_locked(struct body *body, const char *worker_id)
-{
-	for (struct worker *worker = body->workers; worker; worker = worker->next) {
-		if (strcmp(worker->info.worker_id, worker_id) == 0)
-			return worker;
-	}
-	return NULL;
-}
-
-static void free_worker(struct worker *worker)
-{
-	logbook_unref(worker->log);
-	pc_free(worker);
 }
 
 /* ---- the brain's actions; all of them run under the lock and only note things down ---- */
@@ -152,12 +126,13 @@ static struct worker *make_worker(struct body *body, const struct pc_spawn_order
 		return NULL;
 	worker->log = logbook_create();
 	if (!worker->log) {
-		free_worker(worker);
+		worker_free(worker);
 		return NULL;
 	}
 	worker->id = order->worker_id;
 	worker->model = model;
-	worker->order = *order;
+	worker->slots = order->slots;
+	worker->device = order->device;
 
 	struct pc_worker_info *info = &worker->info;
 
@@ -182,13 +157,10 @@ static void action_spawn(void *ctx, const struct pc_spawn_order *order)
 	struct worker *worker = make_worker(body, order);
 
 	if (!worker) {
-		/* Past the array's end the brain's own start timeout finds out. */
-		if (body->stillborn_count < STILLBORN_MAX)
-			body->stillborn[body->stillborn_count++] = order->worker_id;
+		body->stillbirth = true;
 		return;
 	}
-	worker->next = body->workers;
-	body->workers = worker;
+	roster_add(&body->roster, worker);
 	worker->orders.spawn = true;
 	order_locked(body, worker);
 }
@@ -196,13 +168,10 @@ static void action_spawn(void *ctx, const struct pc_spawn_order *order)
 static void action_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
 {
 	struct body *body = ctx;
-	struct worker *worker = find_worker_locked(body, worker_id);
+	struct worker *worker = roster_find(&body->roster, worker_id);
 
-	if (!worker || worker->departed) {
-		if (body->stillborn_count < STILLBORN_MAX)
-			body->stillborn[body->stillborn_count++] = worker_id;
-		return;
-	}
+	if (!worker)
+		return; /* a stillborn one, to be told after the event */
 	if (!worker->orders.stop)
 		worker->orders.reason = why;
 	worker->orders.stop = true;
@@ -228,7 +197,7 @@ static void action_grant(void *ctx, struct pc_ticket *ticket, uint64_t worker_id
 {
 	struct body *body = ctx;
 	struct lease *lease = (struct lease *)ticket;
-	struct worker *worker = find_worker_locked(body, worker_id);
+	struct worker *worker = roster_find(&body->roster, worker_id);
 
 	assert(worker); /* only ready workers get grants (I3), and those have a record */
 	lease->state = LEASE_GRANTED;
@@ -294,8 +263,10 @@ static int add_model(struct daemon *daemon, struct body *body, struct model *mod
 	model->entry = entry;
 	model->backend = pc_config_backend(config, entry->backend);
 	assert(model->backend); /* the catalog checked it */
-	model->device_mask = device_mask_of(daemon, model);
-	if (!model->device_mask) {
+
+	uint32_t device_mask = device_mask_of(daemon, model);
+
+	if (!device_mask) {
 		pc_log(PC_LOG_WARN, "model",
 		       PC_FIELDS({ "model", entry->id }, { "device", entry->device }),
 		       "the model's device is not there; its requests are refused");
@@ -305,7 +276,7 @@ static int add_model(struct daemon *daemon, struct body *body, struct model *mod
 	const struct pc_model_spec spec = {
 		.key = entry->id,
 		.owner = model,
-		.device_mask = model->device_mask,
+		.device_mask = device_mask,
 		.memory_bytes = entry->memory_bytes,
 		.slots = entry->slots,
 		.min_workers = entry->min_workers,
@@ -385,10 +356,7 @@ void body_destroy(struct body *body)
 	if (!body)
 		return;
 	pc_sched_destroy(body->sched);
-	for (struct worker *worker = body->workers, *next; worker; worker = next) {
-		next = worker->next;
-		free_worker(worker);
-	}
+	roster_fini(&body->roster);
 	uv_mutex_destroy(&body->lock);
 	pc_free(body->by_entry);
 	pc_free(body->models);
@@ -427,7 +395,7 @@ void body_submit(struct daemon *daemon, struct lease *lease, struct model *model
 	lease->ticket.model = model->sched;
 	lease->state = LEASE_WAITING;
 	pc_error_clear(&lease->error);
-	lock(body);
+	body_lock(body);
 	if (model->sched) {
 		body->next_tick_ns = pc_sched_submit(body->sched, pc_clock_now_ns(),
 						     &lease->ticket);
@@ -444,7 +412,7 @@ void body_release(struct daemon *daemon, struct lease *lease, enum pc_outcome ou
 	struct body *body = daemon->body;
 
 	assert(lease->state == LEASE_GRANTED);
-	lock(body);
+	body_lock(body);
 	lease->state = LEASE_NONE;
 	body->next_tick_ns = pc_sched_release(body->sched, pc_clock_now_ns(), &lease->ticket,
 					      outcome);
@@ -474,7 +442,7 @@ void body_withdraw(struct daemon *daemon, struct lease *lease)
 	struct body *body = daemon->body;
 	uint64_t now = pc_clock_now_ns();
 
-	lock(body);
+	body_lock(body);
 	switch (lease->state) {
 	case LEASE_WAITING:
 		body->next_tick_ns = pc_sched_cancel(body->sched, now, &lease->ticket);
@@ -494,6 +462,26 @@ void body_withdraw(struct daemon *daemon, struct lease *lease)
 	unlock_from(body, lease->loop);
 }
 
+void body_worker_lost(struct daemon *daemon, const struct lease *lease, bool nobody_listens,
+		      const struct pc_error *cause)
+{
+	struct body *body = daemon->body;
+	pid_t pid;
+
+	body_lock(body);
+
+	const struct worker *worker = roster_find(&body->roster, lease->worker_id);
+
+	pid = worker ? worker->info.pid : 0;
+	body_unlock_quietly(body);
+	if (pid == 0 || !(nobody_listens || pc_process_is_ending(pid)))
+		return;
+	body_lock(body);
+	body->next_tick_ns = pc_sched_worker_failed(body->sched, pc_clock_now_ns(),
+						    lease->worker_id, cause);
+	unlock_from(body, lease->loop);
+}
+
 /* Belongs to loop.h, and stands here because the inbox is under the body's lock. */
 void loop_deliver(struct loop *loop)
 {
@@ -503,7 +491,7 @@ void loop_deliver(struct loop *loop)
 		return; /* an outcome's handler caused this; the loop below goes on */
 	loop->delivering = true;
 	for (;;) {
-		lock(body);
+		body_lock(body);
 
 		struct lease *lease = loop->inbox_head;
 
@@ -512,7 +500,7 @@ void loop_deliver(struct loop *loop)
 			if (!loop->inbox_head)
 				loop->inbox_tail = NULL;
 		}
-		unlock(body);
+		body_unlock_quietly(body);
 		if (!lease)
 			break;
 		lease->on_outcome(lease);
@@ -526,7 +514,7 @@ struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_
 {
 	struct body *body = daemon->body;
 
-	lock(body);
+	body_lock(body);
 
 	struct worker *worker = body->orders;
 
@@ -538,8 +526,69 @@ struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_
 		*ret_orders = worker->orders;
 		worker->orders = (struct worker_orders){ .spawn = false };
 	}
-	unlock(body);
+	body_unlock_quietly(body);
 	return worker;
+}
+
+static void forget_orders_locked(struct body *body, struct worker *worker)
+{
+	struct worker *before = NULL;
+
+	for (struct worker *at = body->orders; at; before = at, at = at->next_order) {
+		if (at != worker)
+			continue;
+		if (before)
+			before->next_order = worker->next_order;
+		else
+			body->orders = worker->next_order;
+		if (body->last_order == worker)
+			body->last_order = before;
+		break;
+	}
+	worker->has_orders = false;
+}
+
+void body_worker_copy(struct daemon *daemon, struct worker *worker, struct pc_worker_info *ret_info)
+{
+	body_lock(daemon->body);
+	*ret_info = worker->info;
+	body_unlock_quietly(daemon->body);
+}
+
+void body_worker_addressed(struct daemon *daemon, struct worker *worker,
+			   const struct http_target *target, const char *token)
+{
+	struct pc_worker_info *info = &worker->info;
+
+	body_lock(daemon->body);
+	worker->target = *target;
+	info->port = target->port;
+	snprintf(info->socket, sizeof(info->socket), "%s", target->socket);
+	snprintf(info->spawn_token, sizeof(info->spawn_token), "%s", token);
+	snprintf(info->boot_id, sizeof(info->boot_id), "%s", pc_boot_id());
+	body_unlock_quietly(daemon->body);
+}
+
+void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t pid,
+			  uint64_t start_ticks, struct pc_worker_info *ret_info)
+{
+	body_lock(daemon->body);
+	worker->info.pid = pid;
+	worker->info.start_ticks = start_ticks;
+	worker->info.updated_wall_ms = pc_clock_wall_ms();
+	*ret_info = worker->info;
+	body_unlock_quietly(daemon->body);
+}
+
+void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status,
+			struct pc_worker_info *ret_info)
+{
+	body_lock(daemon->body);
+	if (pc_worker_status_may_become(worker->info.status, status))
+		worker->info.status = status;
+	worker->info.updated_wall_ms = pc_clock_wall_ms();
+	*ret_info = worker->info;
+	body_unlock_quietly(daemon->body);
 }
 
 void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes)
@@ -548,69 +597,37 @@ void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t me
 	struct pc_device_account account;
 
 	/* The number may come from the worker itself; more than there is cannot be true. */
-	pc_ledger_account(daemon->ledger, worker->order.device, &account);
+	pc_ledger_account(daemon->ledger, worker->device, &account);
 	if (measured_bytes > account.total_bytes)
 		measured_bytes = account.total_bytes;
-	lock(body);
+	body_lock(body);
 	worker->info.measured_bytes = measured_bytes;
+	/*
+	 * What a worker holds when it has just loaded is a lower bound: mapped weights are not all
+	 * there yet, and buffers for requests come with the requests. So a reservation grows to the
+	 * measurement and never shrinks to it.
+	 */
+	if (measured_bytes < worker->info.reserved_bytes)
+		measured_bytes = 0;
 	body->next_tick_ns = pc_sched_worker_ready(body->sched, pc_clock_now_ns(), worker->id,
 						   measured_bytes);
 	unlock(body);
 }
 
-void body_worker_failed(struct daemon *daemon, uint64_t worker_id, const struct pc_error *cause)
+void body_worker_gone(struct daemon *daemon, struct worker *worker,
+		      const struct pc_worker_exit *exit, const struct pc_error *cause)
 {
 	struct body *body = daemon->body;
+	uint64_t id = worker->id;
 
-	lock(body);
-	body->next_tick_ns = pc_sched_worker_failed(body->sched, pc_clock_now_ns(), worker_id,
-						    cause);
-	unlock(body);
-}
-
-/* Frees the oldest departed workers beyond DEPARTED_MAX, but not the one that the caller still
- * looks at. */
-static void prune_departed_locked(struct body *body, const struct worker *kept)
-{
-	size_t departed = 0;
-
-	for (struct worker **at = &body->workers; *at;) {
-		struct worker *worker = *at;
-
-		if (!worker->departed || worker->has_orders || worker == kept ||
-		    ++departed <= DEPARTED_MAX) {
-			at = &worker->next;
-			continue;
-		}
-		*at = worker->next;
-		free_worker(worker);
-	}
-}
-
-void body_worker_gone(struct daemon *daemon, struct worker *worker, const struct pc_error *cause)
-{
-	struct body *body = daemon->body;
-
-	lock(body);
-	worker->departed = true;
-	worker->process = NULL;
+	body_lock(body);
 	worker->info.status = PC_WORKER_STOPPED;
-	body->next_tick_ns = pc_sched_worker_gone(body->sched, pc_clock_now_ns(), worker->id,
-						  cause);
-	prune_departed_locked(body, worker);
-	unlock(body);
-}
-
-void body_worker_publish(struct daemon *daemon, struct worker *worker,
-			 void (*change)(struct worker *worker, void *ctx), void *ctx,
-			 struct pc_worker_info *ret_info)
-{
-	struct body *body = daemon->body;
-
-	lock(body);
-	change(worker, ctx);
 	worker->info.updated_wall_ms = pc_clock_wall_ms();
-	*ret_info = worker->info;
+	if (exit)
+		worker->info.last_exit = *exit;
+	forget_orders_locked(body, worker);
+	roster_depart(&body->roster, worker);
+	body->next_tick_ns = pc_sched_worker_gone(body->sched, pc_clock_now_ns(), id, cause);
 	unlock(body);
 }
 
@@ -618,7 +635,7 @@ uint64_t body_tick(struct daemon *daemon)
 {
 	struct body *body = daemon->body;
 
-	lock(body);
+	body_lock(body);
 
 	uint64_t next = body->armed_tick_ns = body->next_tick_ns = pc_sched_tick(body->sched,
 										 pc_clock_now_ns());
@@ -631,40 +648,53 @@ uint64_t body_next_tick(struct daemon *daemon)
 {
 	struct body *body = daemon->body;
 
-	lock(body);
+	body_lock(body);
 
 	uint64_t next = body->armed_tick_ns = body->next_tick_ns;
 
-	unlock(body);
+	body_unlock_quietly(body);
 	return next;
 }
 
 /* ---- the operator ---- */
 
+static int start_worker_locked(struct body *body, struct model *model, uint16_t port, char *ret_id,
+			       struct pc_error *err)
+{
+	uint64_t id;
+	int rc = pc_sched_load(body->sched, pc_clock_now_ns(), model->sched, &id, err);
+	struct worker *worker = rc || !id ? NULL : roster_find(&body->roster, id);
+
+	body->next_tick_ns = pc_sched_next_deadline(body->sched);
+	ret_id[0] = '\0';
+	if (rc)
+		return rc;
+	if (!worker)
+		return id ? pc_error_oom(err) : 0;
+	memcpy(ret_id, worker->info.worker_id, sizeof(worker->info.worker_id));
+	if (!port)
+		return 0;
+	if (!worker->orders.spawn) {
+		pc_error_set(err, PC_E_ALREADY_EXISTS,
+			     "worker %s of '%s' is there already, on a port of its own", ret_id,
+			     model->entry->id);
+		pc_error_detail(err, "worker_id", "%s", ret_id);
+		return PC_E_ALREADY_EXISTS;
+	}
+	worker->port = port;
+	return 0;
+}
+
 int body_start_worker(struct daemon *daemon, struct model *model, uint16_t port, char *ret_id,
 		      struct pc_error *err)
 {
 	struct body *body = daemon->body;
-	uint64_t id;
 	int rc;
 
 	if (!model->sched)
 		return refuse_absent_device(model, err);
-	lock(body);
-	rc = pc_sched_load(body->sched, pc_clock_now_ns(), model->sched, &id, err);
-	body->next_tick_ns = pc_sched_next_deadline(body->sched);
-	ret_id[0] = '\0';
-	if (!rc && id) {
-		struct worker *worker = find_worker_locked(body, id);
-
-		if (!worker) {
-			rc = pc_error_oom(err);
-		} else {
-			if (worker->orders.spawn)
-				worker->orders.port = port;
-			memcpy(ret_id, worker->info.worker_id, sizeof(worker->info.worker_id));
-		}
-	}
+	body_lock(body);
+	rc = start_worker_locked(body, model, port, ret_id, err);
 	unlock(body);
 	return rc;
 }
@@ -681,9 +711,9 @@ int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force, s
 	struct body *body = daemon->body;
 	int rc;
 
-	lock(body);
+	body_lock(body);
 
-	struct worker *worker = find_worker_named_locked(body, worker_id);
+	struct worker *worker = roster_find_named(&body->roster, worker_id);
 
 	if (!worker || worker->departed) {
 		rc = no_such_worker(worker_id, err);
@@ -712,9 +742,9 @@ int body_report_ready(struct daemon *daemon, const char *worker_id, const char *
 	struct body *body = daemon->body;
 	int rc = 0;
 
-	lock(body);
+	body_lock(body);
 
-	struct worker *worker = find_worker_named_locked(body, worker_id);
+	struct worker *worker = roster_find_named(&body->roster, worker_id);
 
 	if (!worker || worker->departed) {
 		rc = no_such_worker(worker_id, err);
@@ -730,11 +760,14 @@ int body_report_ready(struct daemon *daemon, const char *worker_id, const char *
 	return rc;
 }
 
+/* ---- the end ---- */
+
 void body_drain(struct daemon *daemon, uint64_t deadline_ns)
 {
 	struct body *body = daemon->body;
 
-	lock(body);
+	body_lock(body);
+	body->draining = true;
 	body->next_tick_ns = pc_sched_drain(body->sched, pc_clock_now_ns(), deadline_ns);
 	unlock(body);
 }
@@ -743,114 +776,52 @@ bool body_is_drained(struct daemon *daemon)
 {
 	struct body *body = daemon->body;
 
-	lock(body);
+	body_lock(body);
 
-	bool drained = pc_sched_is_drained(body->sched);
+	bool drained = body->draining && pc_sched_is_drained(body->sched);
 
-	unlock(body);
+	body_unlock_quietly(body);
 	return drained;
 }
 
-void body_drain_loops(struct daemon *daemon)
+void body_wish_loops(struct daemon *daemon, enum loop_wish wish)
 {
-	lock(daemon->body);
+	body_lock(daemon->body);
 	for (size_t i = 0; i < daemon->loop_count; i++) {
-		daemon->loops[i].drain_wanted = true;
+		daemon->loops[i].wish = wish;
 		wake_locked(&daemon->loops[i]);
 	}
 	unlock(daemon->body);
 }
 
-void body_close_loops(struct daemon *daemon)
+enum loop_wish body_loop_wish(struct daemon *daemon, struct loop *loop)
 {
-	lock(daemon->body);
-	for (size_t i = 0; i < daemon->loop_count; i++) {
-		daemon->loops[i].close_wanted = true;
-		wake_locked(&daemon->loops[i]);
-	}
+	body_lock(daemon->body);
+
+	enum loop_wish wish = loop->wish;
+
+	loop->deaf |= wish == LOOP_CLOSE;
+	body_unlock_quietly(daemon->body);
+	return wish;
+}
+
+void body_loop_empty(struct daemon *daemon, struct loop *loop)
+{
+	body_lock(daemon->body);
+	loop->empty = true;
+	wake_locked(&daemon->loops[0]);
 	unlock(daemon->body);
 }
 
-void body_loop_wishes(struct daemon *daemon, struct loop *loop, bool *ret_drain, bool *ret_close)
+bool body_loops_are_empty(struct daemon *daemon)
 {
-	lock(daemon->body);
-	*ret_drain = loop->drain_wanted;
-	*ret_close = loop->close_wanted;
-	loop->deaf |= loop->close_wanted;
-	loop->drain_wanted = loop->close_wanted = false;
-	unlock(daemon->body);
-}
+	bool empty = true;
 
-/* ---- views ---- */
-
-void body_each_worker(struct daemon *daemon, bool departed_too,
-		      void (*visit)(void *ctx, const struct worker_view *view), void *ctx)
-{
-	struct body *body = daemon->body;
-
-	lock(body);
-	for (struct worker *worker = body->workers; worker; worker = worker->next) {
-		struct worker_view view = { .worker = worker };
-
-		if (worker->departed && !departed_too)
-			continue;
-		view.known_to_brain = pc_sched_get_worker(body->sched, worker->id, &view.sched);
-		visit(ctx, &view);
-	}
-	unlock(body);
-}
-
-void body_each_model(struct daemon *daemon,
-		     void (*visit)(void *ctx, const struct model *model,
-				   const struct pc_sched_model_view *view),
-		     void *ctx)
-{
-	struct body *body = daemon->body;
-
-	lock(body);
-	for (size_t i = 0; i < body->model_count; i++) {
-		struct pc_sched_model_view view = { .key = body->models[i].entry->id };
-
-		if (body->models[i].sched)
-			pc_sched_get_model(body->models[i].sched, &view);
-		visit(ctx, &body->models[i], &view);
-	}
-	unlock(body);
-}
-
-bool body_get_model_view(struct daemon *daemon, const struct model *model,
-			 struct pc_sched_model_view *ret_view)
-{
-	struct body *body = daemon->body;
-
-	if (!model->sched)
-		return false;
-	lock(body);
-	pc_sched_get_model(model->sched, ret_view);
-	unlock(body);
-	return true;
-}
-
-void body_counters(struct daemon *daemon, struct pc_sched_counters *ret_counters)
-{
-	struct body *body = daemon->body;
-
-	lock(body);
-	pc_sched_get_counters(body->sched, ret_counters);
-	unlock(body);
-}
-
-struct logbook *body_worker_log(struct daemon *daemon, const char *worker_id)
-{
-	struct body *body = daemon->body;
-
-	lock(body);
-
-	struct worker *worker = find_worker_named_locked(body, worker_id);
-	struct logbook *log = worker ? logbook_ref(worker->log) : NULL;
-
-	unlock(body);
-	return log;
+	body_lock(daemon->body);
+	for (size_t i = 0; i < daemon->loop_count; i++)
+		empty &= daemon->loops[i].empty;
+	body_unlock_quietly(daemon->body);
+	return empty;
 }
 
 const char *stop_reason_text(enum pc_stop_reason why)

@@ -23,8 +23,7 @@ struct pc_model_entry;
 struct model {
 	const struct pc_model_entry *entry;
 	const struct pc_backend_config *backend;
-	struct pc_sched_model *sched;
-	uint32_t device_mask; /* 0: its device is not there; requests are refused */
+	struct pc_sched_model *sched; /* NULL: its device is not there; requests are refused */
 };
 
 /* ---- requests ---- */
@@ -56,22 +55,27 @@ struct lease {
 	struct lease *next;
 };
 
-/* Queues the request. The outcome is delivered by loop_deliver, which the caller runs next. Loop
- * thread. */
+/* Queues the request. The outcome is delivered by loop_deliver, which the caller runs next. */
 void body_submit(struct daemon *daemon, struct lease *lease, struct model *model);
 /* Ends a granted lease. Loop thread. */
 void body_release(struct daemon *daemon, struct lease *lease, enum pc_outcome outcome);
 /* The client left while the request waited, or its outcome was on its way. Nothing is delivered any
  * more. */
 void body_withdraw(struct daemon *daemon, struct lease *lease);
+/*
+ * The worker of this granted lease broke off. When nobody listens any more or its process has begun
+ * to end, the brain is told now and grants it nothing more; the supervisor will hear of its death
+ * later.
+ */
+void body_worker_lost(struct daemon *daemon, const struct lease *lease, bool nobody_listens,
+		      const struct pc_error *cause);
 
 /* ---- workers ---- */
 
 /* What the supervisor is to do about a worker; it takes all of it at once. */
 struct worker_orders {
 	bool spawn;
-	uint16_t port; /* for spawn; 0: choose */
-	bool ready;    /* it reported that it is loaded; its token was right */
+	bool ready; /* it reported that it is loaded; its token was right */
 	uint64_t ready_bytes;
 	bool stop;
 	bool force;
@@ -83,23 +87,20 @@ struct worker_orders {
  * are kept so that their logs can be read).
  */
 struct worker {
-	uint64_t id; /* the brain's */
-	struct model *model;
-	struct pc_spawn_order order;
-	struct worker *next; /* [lock] newest first */
+	uint64_t id;	     /* the brain's */
+	struct model *model; /* [const] */
+	uint32_t slots;	     /* [const] */
+	unsigned device;     /* [const] */
+	uint16_t port;	     /* [const] the one that was asked for; 0: any */
+	struct logbook *log; /* [const] has a lock of its own */
 
-	/* [lock] what the control API shows */
-	struct pc_worker_info info;
-	struct http_target target;
-	bool departed;
-
-	struct logbook *log; /* its own lock */
-
+	struct worker *next;	     /* [lock] its bucket, or the departed ones */
+	struct pc_worker_info info;  /* [lock] what the control API shows; its names never change */
+	struct http_target target;   /* [lock] */
+	bool departed;		     /* [lock] */
 	struct worker_orders orders; /* [lock] */
 	struct worker *next_order;   /* [lock] */
 	bool has_orders;	     /* [lock] */
-
-	void *process; /* the supervisor's own, loop 0 only */
 };
 
 /* Errors: OUT_OF_MEMORY, and what pc_sched_add_model refuses. */
@@ -110,14 +111,25 @@ struct model *body_model(struct daemon *daemon, const struct pc_model_entry *ent
 
 /* The supervisor takes the next order; NULL when there is none. Loop 0. */
 struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_orders);
-/* Events of workers, from loop 0. The cause may be NULL. */
+
+/* The events of a worker's life, from loop 0. Those with ret_info return a copy for the registry.
+ */
+
+void body_worker_copy(struct daemon *daemon, struct worker *worker,
+		      struct pc_worker_info *ret_info);
+/* Where it will listen and what it will prove itself with; before its process exists. */
+void body_worker_addressed(struct daemon *daemon, struct worker *worker,
+			   const struct http_target *target, const char *token);
+void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t pid,
+			  uint64_t start_ticks, struct pc_worker_info *ret_info);
+/* A status that may not follow the present one is not taken (see pc_worker_status_may_become). */
+void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status,
+			struct pc_worker_info *ret_info);
 void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes);
-void body_worker_failed(struct daemon *daemon, uint64_t worker_id, const struct pc_error *cause);
-void body_worker_gone(struct daemon *daemon, struct worker *worker, const struct pc_error *cause);
-/* Changes the public record under the lock and returns a copy of it for the registry. */
-void body_worker_publish(struct daemon *daemon, struct worker *worker,
-			 void (*change)(struct worker *worker, void *ctx), void *ctx,
-			 struct pc_worker_info *ret_info);
+/* `exit` may be NULL (there was no process), and so may the cause (it was stopped). */
+void body_worker_gone(struct daemon *daemon, struct worker *worker,
+		      const struct pc_worker_exit *exit, const struct pc_error *cause);
+
 /* Time has passed. Returns when the next tick is due. Loop 0. */
 uint64_t body_tick(struct daemon *daemon);
 /* When the brain wants its next tick. Loop 0. */
@@ -137,33 +149,62 @@ int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force,
 /* A worker says that it is ready. Errors: WORKER_NOT_FOUND, UNAUTHORIZED (wrong token). */
 int body_report_ready(struct daemon *daemon, const char *worker_id, const char *token,
 		      uint64_t measured_bytes, struct pc_error *err);
-void body_drain(struct daemon *daemon, uint64_t deadline_ns);
-bool body_is_drained(struct daemon *daemon);
-/* Tells every loop to stop serving: first politely, then for good. */
-void body_drain_loops(struct daemon *daemon);
-void body_close_loops(struct daemon *daemon);
-/* What was wished of a loop since it last asked. Loop thread. */
-void body_loop_wishes(struct daemon *daemon, struct loop *loop, bool *ret_drain, bool *ret_close);
 
-/* ---- views; `visit` runs under the lock and must only copy ---- */
+/* ---- the end ---- */
 
-struct worker_view {
-	const struct worker *worker; /* info, model */
-	struct pc_sched_worker_view sched;
-	bool known_to_brain;
+/* What a loop is to do. They only ever go forward. */
+enum loop_wish {
+	LOOP_SERVE,
+	LOOP_DRAIN, /* take no new connections, finish what runs */
+	LOOP_CLOSE, /* cut off what is left */
 };
 
-void body_each_worker(struct daemon *daemon, bool departed_too,
-		      void (*visit)(void *ctx, const struct worker_view *view), void *ctx);
-void body_each_model(struct daemon *daemon,
-		     void (*visit)(void *ctx, const struct model *model,
-				   const struct pc_sched_model_view *view),
-		     void *ctx);
-bool body_get_model_view(struct daemon *daemon, const struct model *model,
-			 struct pc_sched_model_view *ret_view);
+/* No new requests; what waits and runs may go on until the deadline. Can be called again to shorten
+ * it. */
+void body_drain(struct daemon *daemon, uint64_t deadline_ns);
+/* True when the brain has nothing left: no ticket, no worker. Loop 0 is woken when that comes true.
+ */
+bool body_is_drained(struct daemon *daemon);
+void body_wish_loops(struct daemon *daemon, enum loop_wish wish);
+/* What is wished of this loop. A loop that was told to close is woken no more. Loop thread. */
+enum loop_wish body_loop_wish(struct daemon *daemon, struct loop *loop);
+/* A drained loop has sent its last byte. */
+void body_loop_empty(struct daemon *daemon, struct loop *loop);
+bool body_loops_are_empty(struct daemon *daemon);
+
+/* ---- snapshots: copies, taken under the lock and read without it ---- */
+
+struct worker_snapshot {
+	struct pc_worker_info info;
+	enum pc_worker_status status; /* as the brain has it, for a living worker */
+	uint32_t slots;
+	uint32_t leases;
+	uint64_t served;
+	uint64_t reserved_bytes;
+	uint64_t idle_ns; /* since its last lease or its readiness; 0 while it works */
+	bool draining;
+};
+
+struct model_snapshot {
+	const struct model *model;
+	struct pc_sched_model_view view;
+};
+
+/* By worker id. *ret_list is freed with pc_free. Errors: OUT_OF_MEMORY. */
+int body_snapshot_workers(struct daemon *daemon, struct worker_snapshot **ret_list,
+			  size_t *ret_count, struct pc_error *err);
+/* One worker, also a departed one. Errors: WORKER_NOT_FOUND. */
+int body_snapshot_worker(struct daemon *daemon, const char *worker_id,
+			 struct worker_snapshot *ret_snapshot, struct pc_error *err);
+/* In the catalog's order. */
+int body_snapshot_models(struct daemon *daemon, struct model_snapshot **ret_list, size_t *ret_count,
+			 struct pc_error *err);
+void body_snapshot_model(struct daemon *daemon, const struct model *model,
+			 struct model_snapshot *ret_snapshot);
 void body_counters(struct daemon *daemon, struct pc_sched_counters *ret_counters);
-/* The log of a worker, living or departed, with a reference for the caller; NULL when unknown. */
-struct logbook *body_worker_log(struct daemon *daemon, const char *worker_id);
+/* The log of a worker, living or departed, with a reference for the caller. WORKER_NOT_FOUND. */
+int body_worker_log(struct daemon *daemon, const char *worker_id, struct logbook **ret_log,
+		    struct pc_error *err);
 /* Why the brain stops a worker, in words: "idle", "evicted". */
 const char *stop_reason_text(enum pc_stop_reason why);
 

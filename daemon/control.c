@@ -7,6 +7,7 @@
 #include <poolcore/lifecycle.h>
 #include <poolcore/log.h>
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,113 +129,153 @@ void control_workers(struct request *request, const char *argument)
 	respond_json(request, 200, render_workers(request->daemon));
 }
 
-static void respond_no_worker(struct request *request, const char *worker_id)
+static void respond_worker(struct request *request, int status, const char *worker_id)
 {
+	struct worker_snapshot worker;
 	struct pc_error err = PC_ERROR_INIT;
 
-	pc_error_set(&err, PC_E_WORKER_NOT_FOUND, "there is no worker '%.64s'; see GET /v2/workers",
-		     worker_id);
-	respond_error(request, &err);
+	if (body_snapshot_worker(request->daemon, worker_id, &worker, &err))
+		respond_error(request, &err);
+	else
+		respond_json(request, status, render_worker(&worker));
 }
 
 void control_worker(struct request *request, const char *argument)
 {
-	json_t *value = render_worker(request->daemon, argument);
-
-	if (value)
-		respond_json(request, 200, value);
-	else
-		respond_no_worker(request, argument);
+	respond_worker(request, 200, argument);
 }
 
 static void append_line(void *ctx, const char *text)
 {
-	/* Logs are bytes; what is not UTF-8 is shown by its length only. */
-	json_t *line = json_string(text);
+	json_array_append_new(ctx, json_string(text));
+}
 
-	json_array_append_new(
-		ctx, line ? line : json_sprintf("(%zu bytes that are not UTF-8)", strlen(text)));
+/* "lines=N" of the query; 100 without one, and never more than are kept. */
+static size_t wanted_lines(const struct http_exchange *exchange)
+{
+	struct http_slice query = http_query(exchange);
+	unsigned count = 100;
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.*s", (int)(query.length > 24 ? 24 : query.length),
+		 query.length ? query.data : "");
+	sscanf(text, "lines=%u", &count);
+	return count < LOGBOOK_LINES ? count : LOGBOOK_LINES;
 }
 
 void control_worker_logs(struct request *request, const char *argument)
 {
-	struct http_slice query = http_query(request->exchange);
-	struct logbook *log = body_worker_log(request->daemon, argument);
-	unsigned count = 100;
-	char text[32];
+	struct pc_error err = PC_ERROR_INIT;
+	struct logbook *log;
 	json_t *lines;
 
-	if (!log) {
-		respond_no_worker(request, argument);
+	if (body_worker_log(request->daemon, argument, &log, &err)) {
+		respond_error(request, &err);
 		return;
 	}
-	snprintf(text, sizeof(text), "%.*s", (int)(query.length > 24 ? 24 : query.length),
-		 query.length ? query.data : "");
-	if (sscanf(text, "lines=%u", &count) == 1 && count > LOGBOOK_LINES)
-		count = LOGBOOK_LINES;
 	lines = json_array();
-	if (lines)
-		logbook_read(log, count, append_line, lines);
+	logbook_read(log, wanted_lines(request->exchange), append_line, lines);
 	logbook_unref(log);
 	respond_json(request, 200, json_pack("{s:s, s:o}", "worker_id", argument, "lines", lines));
 }
 
 /* ---- what is to be done ---- */
 
-enum field_kind { FIELD_STRING, FIELD_BOOL, FIELD_INTEGER };
+enum field_kind { FIELD_STRING, FIELD_BOOL, FIELD_NUMBER };
 
-/* A member of a request's body. */
+/* What a body of the control plane may say; each route takes some of it. */
+struct order {
+	const char *model; /* strings are the body's */
+	const char *model_ref;
+	const char *worker_id;
+	const char *spawn_token;
+	const char *uri;
+	int64_t port; /* numbers are -1 when they were not given */
+	int64_t vram_bytes;
+	bool force;
+};
+
 struct field {
 	const char *name;
 	enum field_kind kind;
 	bool required;
-	json_t *value; /* borrowed from the body */
+	int64_t low, high; /* of a number */
+	size_t offset;	   /* in struct order */
 };
 
-static bool kind_fits(const struct field *field, const json_t *value)
+#define FIELD(member) offsetof(struct order, member)
+
+static const struct field start_fields[] = {
+	{ "model", FIELD_STRING, false, 0, 0, FIELD(model) },
+	{ "model_ref", FIELD_STRING, false, 0, 0, FIELD(model_ref) },
+	{ "port", FIELD_NUMBER, false, 1, 65535, FIELD(port) },
+};
+
+static const struct field stop_fields[] = {
+	{ "worker_id", FIELD_STRING, true, 0, 0, FIELD(worker_id) },
+	{ "force", FIELD_BOOL, false, 0, 0, FIELD(force) },
+};
+
+static const struct field ready_fields[] = {
+	{ "worker_id", FIELD_STRING, true, 0, 0, FIELD(worker_id) },
+	{ "spawn_token", FIELD_STRING, true, 0, 0, FIELD(spawn_token) },
+	{ "model_ref", FIELD_STRING, false, 0, 0, FIELD(model_ref) },
+	{ "vram_bytes", FIELD_NUMBER, false, 0, INT64_MAX, FIELD(vram_bytes) },
+	{ "uri", FIELD_STRING, false, 0, 0, FIELD(uri) },
+};
+
+static int read_field(const struct field *field, const json_t *value, struct order *order,
+		      struct pc_error *err)
 {
+	char *member = (char *)order + field->offset;
+	int64_t number = json_integer_value(value);
+
 	switch (field->kind) {
 	case FIELD_STRING:
-		return json_is_string(value);
+		if (!json_is_string(value))
+			return pc_error_set(err, PC_E_INVALID_REQUEST, "'%s' must be a string",
+					    field->name);
+		*(const char **)member = json_string_value(value);
+		return 0;
 	case FIELD_BOOL:
-		return json_is_boolean(value);
-	case FIELD_INTEGER:
-		return json_is_integer(value);
+		if (!json_is_boolean(value))
+			return pc_error_set(err, PC_E_INVALID_REQUEST, "'%s' must be true or false",
+					    field->name);
+		*(bool *)member = json_is_true(value);
+		return 0;
+	case FIELD_NUMBER:
+		if (!json_is_integer(value) || number < field->low || number > field->high)
+			return pc_error_set(err, PC_E_INVALID_REQUEST,
+					    "'%s' must be a whole number from %" PRId64
+					    " to %" PRId64,
+					    field->name, field->low, field->high);
+		*(int64_t *)member = number;
+		return 0;
 	}
-	return false;
+	return PC_E_INTERNAL;
 }
 
-static const char *kind_text(enum field_kind kind)
-{
-	static const char *const texts[] = { "a string", "true or false", "an integer" };
-
-	return texts[kind];
-}
-
-static int read_member(struct field *fields, size_t count, const char *name, json_t *value,
-		       struct pc_error *err)
+static int read_member(const struct field *fields, size_t count, const char *name,
+		       const json_t *value, struct order *order, struct pc_error *err)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(fields[i].name, name) != 0)
-			continue;
-		if (!kind_fits(&fields[i], value))
-			return pc_error_set(err, PC_E_INVALID_REQUEST, "'%s' must be %s", name,
-					    kind_text(fields[i].kind));
-		fields[i].value = value;
-		return 0;
+		if (strcmp(fields[i].name, name) == 0)
+			return read_field(&fields[i], value, order, err);
 	}
 	return pc_error_set(err, PC_E_INVALID_REQUEST, "'%.64s' is not a field of this request",
 			    name);
 }
 
-/* Reads the body into `fields`; the caller frees *ret_body, also after an error. */
-static int read_body(const struct request *request, struct field *fields, size_t count,
-		     json_t **ret_body, struct pc_error *err)
+/* Reads the body into `ret_order`, whose strings live as long as *ret_body; freed by the caller,
+ * also after an error. */
+static int read_order(const struct request *request, const struct field *fields, size_t count,
+		      struct order *ret_order, json_t **ret_body, struct pc_error *err)
 {
 	json_error_t where;
 	const char *name;
 	json_t *value;
 
+	*ret_order = (struct order){ .port = -1, .vram_bytes = -1 };
 	*ret_body = json_loadb(request->body ? request->body : "", request->body_length,
 			       JSON_REJECT_DUPLICATES, &where);
 	if (!*ret_body)
@@ -244,24 +285,22 @@ static int read_body(const struct request *request, struct field *fields, size_t
 		return pc_error_set(err, PC_E_INVALID_REQUEST, "the body must be a JSON object");
 	json_object_foreach(*ret_body, name, value)
 	{
-		int rc = read_member(fields, count, name, value, err);
+		int rc = read_member(fields, count, name, value, ret_order, err);
 
 		if (rc)
 			return rc;
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (fields[i].required && !fields[i].value)
-			return pc_error_set(err, PC_E_INVALID_REQUEST, "'%s' is missing; it is %s",
-					    fields[i].name, kind_text(fields[i].kind));
+		if (fields[i].required && !json_object_get(*ret_body, fields[i].name))
+			return pc_error_set(err, PC_E_INVALID_REQUEST, "'%s' is missing",
+					    fields[i].name);
 	}
 	return 0;
 }
 
 /* Says at once that a port is taken; somebody may still take it before the worker does. */
-static int check_port(const struct model *model, json_int_t port, struct pc_error *err)
+static int check_port(const struct model *model, int64_t port, struct pc_error *err)
 {
-	if (port < 1 || port > 65535)
-		return pc_error_set(err, PC_E_INVALID_REQUEST, "'port' must be 1 to 65535");
 	if (!pc_command_uses(model->backend, "port"))
 		return pc_error_set(
 			err, PC_E_INVALID_REQUEST,
@@ -270,11 +309,10 @@ static int check_port(const struct model *model, json_int_t port, struct pc_erro
 	return pc_port_check((uint16_t)port, err);
 }
 
-static int start_worker(struct request *request, const struct field *fields, char *ret_id,
+static int start_worker(struct request *request, const struct order *order, char *ret_id,
 			struct pc_error *err)
 {
-	const char *name = json_string_value(fields[0].value ? fields[0].value : fields[1].value);
-	json_int_t port = fields[2].value ? json_integer_value(fields[2].value) : 0;
+	const char *name = order->model ? order->model : order->model_ref;
 	const struct pc_model_entry *entry;
 	struct model *model;
 	int rc;
@@ -286,32 +324,29 @@ static int start_worker(struct request *request, const struct field *fields, cha
 	if (rc)
 		return rc;
 	model = body_model(request->daemon, entry);
-	if (fields[2].value)
-		rc = check_port(model, port, err);
+	if (order->port > 0)
+		rc = check_port(model, order->port, err);
 	if (rc)
 		return rc;
-	return body_start_worker(request->daemon, model, (uint16_t)port, ret_id, err);
+	return body_start_worker(request->daemon, model,
+				 order->port > 0 ? (uint16_t)order->port : 0, ret_id, err);
 }
 
 void control_worker_start(struct request *request, const char *argument)
 {
-	struct field fields[] = {
-		{ "model", FIELD_STRING, false, NULL },
-		{ "model_ref", FIELD_STRING, false, NULL },
-		{ "port", FIELD_INTEGER, false, NULL },
-	};
 	struct pc_error err = PC_ERROR_INIT;
 	char worker_id[PC_WORKER_ID_MAX];
-	json_t *body = NULL;
-	int rc = read_body(request, fields, PC_ARRAY_LEN(fields), &body, &err);
+	struct order order;
+	json_t *body;
+	int rc = read_order(request, start_fields, PC_ARRAY_LEN(start_fields), &order, &body, &err);
 
 	(void)argument;
 	if (!rc)
-		rc = start_worker(request, fields, worker_id, &err);
+		rc = start_worker(request, &order, worker_id, &err);
 	if (rc)
 		respond_error(request, &err);
 	else if (worker_id[0])
-		respond_json(request, 202, render_worker(request->daemon, worker_id));
+		respond_worker(request, 202, worker_id);
 	else
 		respond_json(request, 202,
 			     json_pack("{s:n, s:s}", "worker_id", "status", "making room"));
@@ -320,45 +355,32 @@ void control_worker_start(struct request *request, const char *argument)
 
 void control_worker_stop(struct request *request, const char *argument)
 {
-	struct field fields[] = {
-		{ "worker_id", FIELD_STRING, true, NULL },
-		{ "force", FIELD_BOOL, false, NULL },
-	};
 	struct pc_error err = PC_ERROR_INIT;
-	json_t *body = NULL;
-	int rc = read_body(request, fields, PC_ARRAY_LEN(fields), &body, &err);
-	const char *worker_id = json_string_value(fields[0].value);
+	struct order order;
+	json_t *body;
+	int rc = read_order(request, stop_fields, PC_ARRAY_LEN(stop_fields), &order, &body, &err);
 
 	(void)argument;
 	if (!rc)
-		rc = body_stop_worker(request->daemon, worker_id, json_is_true(fields[1].value),
-				      &err);
+		rc = body_stop_worker(request->daemon, order.worker_id, order.force, &err);
 	if (rc)
 		respond_error(request, &err);
 	else
-		respond_json(request, 202, render_worker(request->daemon, worker_id));
+		respond_worker(request, 202, order.worker_id);
 	json_decref(body);
 }
 
 void control_worker_ready(struct request *request, const char *argument)
 {
-	struct field fields[] = {
-		{ "worker_id", FIELD_STRING, true, NULL },
-		{ "spawn_token", FIELD_STRING, true, NULL },
-		{ "model_ref", FIELD_STRING, false, NULL },
-		{ "vram_bytes", FIELD_INTEGER, false, NULL },
-		{ "uri", FIELD_STRING, false, NULL },
-	};
 	struct pc_error err = PC_ERROR_INIT;
-	json_t *body = NULL;
-	int rc = read_body(request, fields, PC_ARRAY_LEN(fields), &body, &err);
-	json_int_t bytes = json_integer_value(fields[3].value);
+	struct order order;
+	json_t *body;
+	int rc = read_order(request, ready_fields, PC_ARRAY_LEN(ready_fields), &order, &body, &err);
 
 	(void)argument;
 	if (!rc)
-		rc = body_report_ready(request->daemon, json_string_value(fields[0].value),
-				       json_string_value(fields[1].value),
-				       bytes > 0 ? (uint64_t)bytes : 0, &err);
+		rc = body_report_ready(request->daemon, order.worker_id, order.spawn_token,
+				       order.vram_bytes > 0 ? (uint64_t)order.vram_bytes : 0, &err);
 	if (rc)
 		respond_error(request, &err);
 	else

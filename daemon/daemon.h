@@ -5,7 +5,13 @@
  *	main.c        options, configuration, start and end
  *	loop.c        one event loop per core: its server, its upstream connections, its inbox
  *	body.c        the daemon as a body of the brain: the lock, the actions, the models
+ *	roster.c      the records of workers, inside the body
+ *	snapshot.c    copies of what the body knows
  *	supervisor.c  worker processes, on loop 0
+ *	orphans.c     what an earlier daemon left behind
+ *	clerk.c       the thread that waits for the disk: registry, model files
+ *	logbook.c     the last lines of each worker
+ *	shutdown.c    how it ends
  *	routes.c      the table of routes and what every request passes first
  *	gateway.c     /v1: find the model, lease, forward, stream back, release
  *	control.c     /v2, /health, /metrics
@@ -26,6 +32,7 @@ struct loop;
 struct pc_gpu_inventory;
 struct pc_ledger;
 struct pc_registry;
+struct shutdown;
 struct supervisor;
 
 /* [const after start], except where a member says otherwise */
@@ -37,6 +44,7 @@ struct daemon {
 	struct pc_gpu_inventory *gpus; /* read at start; refreshed by nobody else yet */
 	struct body *body;
 	struct supervisor *supervisor;
+	struct shutdown *shutdown;
 
 	struct loop *loops;
 	size_t loop_count;
@@ -47,9 +55,6 @@ struct daemon {
 	char ready_url[192]; /* where workers report that they are loaded */
 	char address[128];   /* the first address in force, for people */
 	bool loopback_only;  /* then the Host header must name this machine */
-	/* Called on loop 0 whenever something may have come to its end; NULL until a shutdown
-	 * begins. */
-	void (*on_quiet)(struct daemon *daemon);
 	uint64_t started_ns;
 	int64_t started_wall_ms;
 };

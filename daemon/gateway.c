@@ -18,6 +18,7 @@
  * A client that leaves ends its request wherever it is: gateway_closed.
  */
 #include <poolcore/catalog.h>
+#include <poolcore/clock.h>
 #include <poolcore/log.h>
 
 #include <errno.h>
@@ -45,20 +46,29 @@ static void fail(struct request *request, const struct pc_error *err)
 
 /* ---- the answer ---- */
 
-static bool is_event_stream(const struct http_header *headers, size_t count)
+static bool has_header(const struct http_header *headers, size_t count, const char *name,
+		       const char *value_prefix)
 {
-	static const char type[] = "text/event-stream";
+	size_t length = strlen(value_prefix);
 
 	for (size_t i = 0; i < count; i++) {
 		struct http_slice value = headers[i].value;
 
-		if (!http_slice_is_nocase(headers[i].name, "content-type") ||
-		    value.length < sizeof(type) - 1)
+		if (!http_slice_is_nocase(headers[i].name, name) || value.length < length)
 			continue;
-		value.length = sizeof(type) - 1;
-		return http_slice_is_nocase(value, type);
+		value.length = length;
+		return http_slice_is_nocase(value, value_prefix);
 	}
 	return false;
+}
+
+/* Whether an event of ours can follow what the worker has sent: in an event stream of open length
+ * that is not compressed. */
+static bool takes_events(const struct http_header *headers, size_t count, int64_t content_length)
+{
+	return content_length < 0 &&
+	       has_header(headers, count, "content-type", "text/event-stream") &&
+	       !has_header(headers, count, "content-encoding", "");
 }
 
 static int64_t content_length_of(const struct http_header *headers, size_t count)
@@ -80,11 +90,12 @@ static void on_call_head(void *ctx, struct http_call *call, int status,
 			 const struct http_header *headers, size_t count)
 {
 	struct request *request = ctx;
+	int64_t length = content_length_of(headers, count);
 
 	(void)call;
-	request->event_stream = is_event_stream(headers, count);
-	http_respond_start_from(request->exchange, status, headers, count,
-				content_length_of(headers, count));
+
+	request->takes_events = takes_events(headers, count, length);
+	http_respond_start_from(request->exchange, status, headers, count, length);
 }
 
 static void on_call_body(void *ctx, struct http_call *call, const char *data, size_t length)
@@ -171,8 +182,7 @@ static void on_call_error(void *ctx, struct http_call *call, enum http_stage sta
 	pc_error_set(&cause, PC_E_WORKER_FAILED, "the worker of '%s' broke off: %s",
 		     request->model->entry->id, err->message);
 	cause.sys_errno = err->sys_errno;
-	if (nobody_listens(stage, err))
-		body_worker_failed(request->daemon, request->lease.worker_id, &cause);
+	body_worker_lost(request->daemon, &request->lease, nobody_listens(stage, err), &cause);
 	end_lease(request, PC_OUTCOME_LOST);
 
 	if (!http_response_started(request->exchange) && may_retry(request, stage)) {
@@ -185,7 +195,7 @@ static void on_call_error(void *ctx, struct http_call *call, enum http_stage sta
 		fail(request, &cause);
 	} else {
 		pc_log_error(PC_LOG_WARN, "gateway", &cause);
-		if (request->event_stream)
+		if (request->takes_events)
 			end_stream_with_error(request, &cause);
 		else
 			http_abort(request->exchange);
@@ -306,6 +316,10 @@ void gateway_handle(struct request *request, const char *argument)
 	}
 	request->lease.loop = loop;
 	request->lease.on_outcome = on_outcome;
+	/* Of the request, not of each attempt. */
+	request->lease.ticket.deadline_ns = pc_time_add(
+		pc_clock_now_ns(),
+		request->daemon->config->pool_request_timeout_secs * PC_NS_PER_SEC);
 	submit(request);
 	loop_deliver(loop);
 }

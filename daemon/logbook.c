@@ -3,6 +3,7 @@
 #include "daemon/logbook.h"
 
 #include <poolcore/base.h>
+#include <poolcore/text.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -47,9 +48,25 @@ void logbook_unref(struct logbook *book)
 	pc_free(book);
 }
 
+/* Programs write what they like; what is kept is UTF-8 without NUL, because it ends in JSON. */
+static void clean(char *text, size_t length)
+{
+	for (size_t done = 0; done < length; done++) {
+		done += pc_utf8_valid_prefix(text + done, length - done);
+		if (done < length)
+			text[done] = '?';
+	}
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '\0')
+			text[i] = '?';
+	}
+}
+
 /* Moves the partial line into the ring; a line that cannot be allocated is lost. */
 static void keep_line(struct logbook *book, void (*line)(void *ctx, const char *text), void *ctx)
 {
+	clean(book->partial, book->partial_length);
+
 	char *text = pc_strndup(book->partial, book->partial_length);
 
 	book->partial_length = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * logbook.h - the last lines that a worker wrote. Bounded in lines and in bytes; a reference count
- * keeps it alive while somebody reads it.
+ * logbook.h - the last lines that a worker wrote, as UTF-8. Bounded in lines and in bytes; a
+ * reference count keeps it alive while somebody reads it.
  */
 #ifndef DAEMON_LOGBOOK_H
 #define DAEMON_LOGBOOK_H

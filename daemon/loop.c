@@ -15,6 +15,7 @@
 #include "daemon/body.h"
 #include "daemon/daemon.h"
 #include "daemon/routes.h"
+#include "daemon/shutdown.h"
 #include "daemon/supervisor.h"
 #include "http/http.h"
 
@@ -46,13 +47,10 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
 
-	if (!loop->daemon->supervisor)
-		return; /* it goes before the loop does, and then nothing is left to decide */
 	arm_tick(loop, body_tick(loop->daemon));
 	supervisor_run_orders(loop->daemon->supervisor);
 	loop_deliver(loop);
-	if (loop->daemon->on_quiet)
-		loop->daemon->on_quiet(loop->daemon);
+	shutdown_step(loop->daemon->shutdown);
 }
 
 /* ---- the end ---- */
@@ -75,12 +73,24 @@ static void on_server_closed(void *ctx)
 	uv_close((uv_handle_t *)&loop->tick, NULL);
 }
 
-static void begin_close(struct loop *loop)
+static void on_empty(void *ctx)
 {
-	if (loop->closing)
+	struct loop *loop = ctx;
+
+	body_loop_empty(loop->daemon, loop);
+}
+
+static void follow_wish(struct loop *loop)
+{
+	enum loop_wish wish = body_loop_wish(loop->daemon, loop);
+
+	if (wish == loop->doing)
 		return;
-	loop->closing = true;
-	http_server_close(loop->server, on_server_closed, loop);
+	loop->doing = wish;
+	if (wish == LOOP_DRAIN)
+		http_server_drain(loop->server, on_empty, loop);
+	else if (wish == LOOP_CLOSE)
+		http_server_close(loop->server, on_server_closed, loop);
 }
 
 /* ---- being woken ---- */
@@ -89,20 +99,15 @@ static void on_wake(uv_async_t *wake)
 {
 	struct loop *loop = wake->data;
 	struct daemon *daemon = loop->daemon;
-	bool drain, close;
 
-	if (loop->index == 0 && daemon->supervisor) { /* it goes before the loop does */
+	if (loop->index == 0) {
 		supervisor_run_orders(daemon->supervisor);
 		arm_tick(loop, body_next_tick(daemon));
 	}
 	loop_deliver(loop);
-	body_loop_wishes(daemon, loop, &drain, &close);
-	if (drain && loop->server)
-		http_server_drain(loop->server);
-	if (close)
-		begin_close(loop);
-	if (loop->index == 0 && daemon->on_quiet)
-		daemon->on_quiet(daemon);
+	if (loop->index == 0)
+		shutdown_step(daemon->shutdown);
+	follow_wish(loop);
 }
 
 /* ---- creation ---- */
@@ -167,5 +172,7 @@ void loop_fini(struct loop *loop)
 {
 	if (loop->thread_started)
 		uv_thread_join(&loop->thread);
+	else if (loop->index > 0)
+		uv_run(&loop->uv, UV_RUN_DEFAULT); /* it was told to close and never ran */
 	uv_loop_close(&loop->uv);
 }

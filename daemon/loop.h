@@ -10,10 +10,11 @@
 
 #include <uv.h>
 
+#include "daemon/body.h"
+
 struct daemon;
 struct http_client;
 struct http_server;
-struct lease;
 
 struct loop {
 	uv_loop_t uv;
@@ -25,17 +26,17 @@ struct loop {
 	uv_timer_t tick; /* loop 0: when the brain wants to be told the time */
 	struct http_server *server;
 	struct http_client *client;
-	bool delivering; /* guards loop_deliver against itself */
-	bool closing;
+	bool delivering;      /* guards loop_deliver against itself */
+	enum loop_wish doing; /* the last wish it acted on */
 
 	/* [body lock] */
 	struct lease *inbox_head;
 	struct lease *inbox_tail;
-	bool inbox_news;  /* the inbox has grown during this event */
-	bool wake_wanted; /* something else is to be done */
-	bool drain_wanted;
-	bool close_wanted;
-	bool deaf; /* closing: it is woken no more */
+	bool inbox_news;     /* the inbox has grown during this event */
+	bool wake_wanted;    /* something else is to be done */
+	enum loop_wish wish; /* what the daemon wants of it */
+	bool empty;	     /* drained, and its last byte is sent */
+	bool deaf;	     /* closing: it is woken no more */
 };
 
 /* Prepares the loop and its server; `fds` are the listening sockets. Loop thread or before it runs.
@@ -46,7 +47,7 @@ int loop_init(struct loop *loop, struct daemon *daemon, unsigned index, const in
 int loop_start(struct loop *loop, struct pc_error *err);
 /* Hands out what is in the inbox. Loop thread. */
 void loop_deliver(struct loop *loop);
-/* Waits for the thread of a loop other than 0 to end, and frees what the loop held. Main thread. */
+/* Waits until a loop that was told to close has ended, and frees what it held. Main thread. */
 void loop_fini(struct loop *loop);
 
 #endif

@@ -3,9 +3,7 @@
  * main.c - pool-managerd: reads its options and configuration, puts the rooms together, runs, and
  * takes them apart.
  *
- * Shutdown (SIGTERM, SIGINT): nothing new is accepted, what runs may go on for
- * pool.shutdown_timeout_secs, workers are stopped, and the program ends when the last one is gone.
- * A second signal kills the workers at once.
+ * How it ends is told in shutdown.c.
  */
 #include <poolcore/catalog.h>
 #include <poolcore/clock.h>
@@ -34,6 +32,8 @@
 #include "daemon/body.h"
 #include "daemon/daemon.h"
 #include "daemon/loop.h"
+#include "daemon/orphans.h"
+#include "daemon/shutdown.h"
 #include "daemon/supervisor.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -90,7 +90,7 @@ static void print_help(FILE *out)
 		fprintf(out, "  -%c, %-22s  %s\n", row->letter, left, row->help);
 	}
 	fputs("\nExit status: 0 after a clean stop, 1 when it could not run, 2 for a wrong option\n"
-	      "or configuration. Signals: SIGTERM and SIGINT drain and stop; a second one kills.\n",
+	      "or configuration. SIGTERM, SIGINT and SIGHUP drain and stop; a second one kills.\n",
 	      out);
 }
 
@@ -169,7 +169,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 	}
 	while (!rc && (letter = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		if (letter == '?')
-			return usage("see above", "");
+			return usage("the options are not right", "");
 		for (size_t i = 0; i < PC_ARRAY_LEN(option_table); i++) {
 			if (option_table[i].letter == letter)
 				rc = apply_option(options, &option_table[i]);
@@ -383,18 +383,30 @@ static bool is_loopback(const char *address)
 	       strncmp(address, "[::1]:", 6) == 0 || strncmp(address, "localhost:", 10) == 0;
 }
 
-/* Where workers report: the first loopback address, over TCP where there is one. */
+/* Where workers report: the first TCP address, else the first Unix socket. */
 static void choose_ready_url(struct daemon *daemon, const char *address)
 {
 	static const char path[] = "/v2/internal/workers/ready";
-	bool unix_socket = strncmp(address, "unix:", 5) == 0;
+	const char *port = strrchr(address, ':');
 
-	if (!is_loopback(address) || strncmp(daemon->ready_url, "http:", 5) == 0)
+	if (strncmp(daemon->ready_url, "http:", 5) == 0)
 		return;
-	if (unix_socket && daemon->ready_url[0])
+	if (strncmp(address, "unix:", 5) == 0) {
+		if (!daemon->ready_url[0])
+			snprintf(daemon->ready_url, sizeof(daemon->ready_url), "%s:%s", address,
+				 path);
 		return;
-	snprintf(daemon->ready_url, sizeof(daemon->ready_url),
-		 unix_socket ? "%s:%s" : "http://%s%s", address, path);
+	}
+	/* Who listens on every address is reached on loopback. */
+	if (strncmp(address, "0.0.0.0:", 8) == 0)
+		snprintf(daemon->ready_url, sizeof(daemon->ready_url), "http://127.0.0.1%s%s", port,
+			 path);
+	else if (strncmp(address, "[::]:", 5) == 0)
+		snprintf(daemon->ready_url, sizeof(daemon->ready_url), "http://[::1]%s%s", port,
+			 path);
+	else
+		snprintf(daemon->ready_url, sizeof(daemon->ready_url), "http://%s%s", address,
+			 path);
 }
 
 static int open_listeners(struct daemon *daemon, struct listeners *listeners, struct pc_error *err)
@@ -423,16 +435,20 @@ static int open_listeners(struct daemon *daemon, struct listeners *listeners, st
 	return 0;
 }
 
-static void close_listeners(const struct daemon *daemon, struct listeners *listeners)
+static void close_listeners(struct listeners *listeners)
 {
-	for (size_t i = 0; i < listeners->count; i++) {
-		const char *address = daemon->config->http_listen.items[i];
+	while (listeners->count > 0)
+		close(listeners->fds[--listeners->count]);
+}
 
-		close(listeners->fds[i]);
-		if (strncmp(address, "unix:", 5) == 0)
-			unlink(address + 5);
+static void unlink_sockets(const struct daemon *daemon)
+{
+	const struct pc_string_list *addresses = &daemon->config->http_listen;
+
+	for (size_t i = 0; i < addresses->count; i++) {
+		if (strncmp(addresses->items[i], "unix:", 5) == 0)
+			unlink(addresses->items[i] + 5);
 	}
-	listeners->count = 0;
 }
 
 static int open_loops(struct daemon *daemon, const struct listeners *listeners,
@@ -455,57 +471,6 @@ static int open_loops(struct daemon *daemon, const struct listeners *listeners,
 	return rc;
 }
 
-/* ---- signals and the end ---- */
-
-struct shutdown {
-	uv_signal_t signals[2];
-	struct daemon *daemon;
-};
-
-static struct shutdown shutdown_state; /* loop 0 */
-
-static void finish_when_quiet(struct daemon *daemon)
-{
-	if (!body_is_drained(daemon) || !supervisor_is_idle(daemon->supervisor))
-		return;
-	daemon->on_quiet = NULL;
-	supervisor_destroy(daemon->supervisor);
-	daemon->supervisor = NULL;
-	body_close_loops(daemon);
-	for (size_t i = 0; i < PC_ARRAY_LEN(shutdown_state.signals); i++)
-		uv_close((uv_handle_t *)&shutdown_state.signals[i], NULL);
-}
-
-static void on_signal(uv_signal_t *handle, int number)
-{
-	struct daemon *daemon = handle->data;
-	const char *name = sigabbrev_np(number);
-	uint64_t timeout_ns = daemon->config->pool_shutdown_timeout_secs * PC_NS_PER_SEC;
-
-	if (daemon->on_quiet) {
-		pc_log(PC_LOG_WARN, "daemon", PC_FIELDS({ "signal", name }),
-		       "second signal; killing the workers");
-		body_drain(daemon, pc_clock_now_ns());
-		supervisor_kill_all(daemon->supervisor);
-		return;
-	}
-	pc_log(PC_LOG_INFO, "daemon", PC_FIELDS({ "signal", name }), "shutting down");
-	daemon->on_quiet = finish_when_quiet;
-	body_drain_loops(daemon);
-	body_drain(daemon, pc_time_add(pc_clock_now_ns(), timeout_ns));
-}
-
-static void watch_signals(struct daemon *daemon)
-{
-	static const int numbers[] = { SIGTERM, SIGINT };
-
-	for (size_t i = 0; i < PC_ARRAY_LEN(numbers); i++) {
-		uv_signal_init(&daemon->loops[0].uv, &shutdown_state.signals[i]);
-		shutdown_state.signals[i].data = daemon;
-		uv_signal_start(&shutdown_state.signals[i], on_signal, numbers[i]);
-	}
-}
-
 /* ---- running ---- */
 
 /* Every connection is a descriptor, and so are every worker's pipe and pidfd. */
@@ -519,28 +484,35 @@ static void raise_descriptor_limit(void)
 	}
 }
 
-static int open_daemon(struct daemon *daemon, struct listeners *listeners, int *ret_lock_fd,
-		       struct pc_error *err)
+static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
 {
+	struct listeners listeners = { .count = 0 };
 	int rc = read_token(daemon, err);
 
 	if (!rc)
 		rc = open_state(daemon, ret_lock_fd, err);
 	if (!rc)
-		rc = supervisor_clear_orphans(daemon, err);
+		rc = orphans_clear(daemon, err);
 	if (!rc)
-		rc = open_listeners(daemon, listeners, err);
+		rc = open_listeners(daemon, &listeners, err);
 	if (!rc)
-		rc = open_loops(daemon, listeners, err);
+		rc = open_loops(daemon, &listeners, err);
 	if (!rc)
 		rc = body_create(daemon, &daemon->body, err);
 	if (!rc)
 		rc = supervisor_create(daemon, &daemon->supervisor, err);
+	if (!rc)
+		rc = shutdown_create(daemon, &daemon->shutdown, err);
+	/* The loops have duplicates. Were these left open, the kernel would go on accepting during
+	 * a drain. */
+	close_listeners(&listeners);
 	return rc;
 }
 
 static void free_daemon(struct daemon *daemon)
 {
+	shutdown_free(daemon->shutdown);
+	supervisor_free(daemon->supervisor);
 	body_destroy(daemon->body);
 	pc_registry_close(daemon->registry);
 	pc_ledger_destroy(daemon->ledger);
@@ -550,9 +522,31 @@ static void free_daemon(struct daemon *daemon)
 	pc_free(daemon->token);
 }
 
+/* From here on the loops run until the shutdown closes them, even when one of them could not start.
+ */
+static int run_loops(struct daemon *daemon, struct pc_error *err)
+{
+	char models[24];
+	int rc = 0;
+
+	for (size_t i = 1; i < daemon->loop_count && !rc; i++)
+		rc = loop_start(&daemon->loops[i], err);
+	snprintf(models, sizeof(models), "%zu", pc_catalog_count(daemon->catalog));
+	if (rc)
+		shutdown_now(daemon->shutdown);
+	else
+		pc_log(PC_LOG_INFO, "daemon",
+		       PC_FIELDS({ "version", PC_VERSION }, { "pool_id", daemon->config->pool_id },
+				 { "models", models }, { "address", daemon->address }),
+		       "serving");
+	uv_run(&daemon->loops[0].uv, UV_RUN_DEFAULT);
+	for (size_t i = daemon->loop_count; i-- > 0;)
+		loop_fini(&daemon->loops[i]);
+	return rc;
+}
+
 static int run(struct daemon *daemon, struct pc_error *err)
 {
-	struct listeners listeners = { .count = 0 };
 	int lock_fd = -1;
 	int rc;
 
@@ -561,25 +555,14 @@ static int run(struct daemon *daemon, struct pc_error *err)
 	daemon->started_ns = pc_clock_now_ns();
 	daemon->started_wall_ms = pc_clock_wall_ms();
 	log_devices(daemon);
-	rc = open_daemon(daemon, &listeners, &lock_fd, err);
-	for (size_t i = 1; i < daemon->loop_count && !rc; i++)
-		rc = loop_start(&daemon->loops[i], err);
+	rc = open_rooms(daemon, &lock_fd, err);
 	if (!rc) {
-		char models[24];
-
-		watch_signals(daemon);
-		snprintf(models, sizeof(models), "%zu", pc_catalog_count(daemon->catalog));
-		pc_log(PC_LOG_INFO, "daemon",
-		       PC_FIELDS({ "version", PC_VERSION }, { "pool_id", daemon->config->pool_id },
-				 { "models", models }, { "address", daemon->address }),
-		       "serving");
-		uv_run(&daemon->loops[0].uv, UV_RUN_DEFAULT);
-		for (size_t i = daemon->loop_count; i-- > 0;)
-			loop_fini(&daemon->loops[i]);
-		rmdir(daemon->runtime_dir); /* empty by now; not so is its own business */
+		rc = run_loops(daemon, err);
+		unlink_sockets(daemon);
 		pc_log(PC_LOG_INFO, "daemon", PC_NO_FIELDS, "stopped");
 	}
-	close_listeners(daemon, &listeners);
+	if (daemon->runtime_dir)
+		rmdir(daemon->runtime_dir); /* empty by now; not so is its own business */
 	if (lock_fd >= 0)
 		close(lock_fd);
 	return rc;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * render.c - snapshots of the daemon as JSON and as Prometheus' text. Reads, never changes. Any
- * loop's thread.
- *
- * The visitors run under the body's lock; they only build values in memory.
+ * loop's thread, and never under the body's lock.
  */
 #include "daemon/render.h"
 
@@ -13,6 +11,7 @@
 #include <poolcore/memory.h>
 #include <poolcore/version.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,74 +19,89 @@
 #include "daemon/body.h"
 #include "daemon/daemon.h"
 
-static json_t *integer(uint64_t value)
+/* ---- small ways to fill an object; a failed allocation leaves the member out ---- */
+
+static void put(json_t *object, const char *key, json_t *value)
 {
-	return json_integer((json_int_t)value);
+	json_object_set_new(object, key, value);
+}
+
+static void put_text(json_t *object, const char *key, const char *text)
+{
+	put(object, key, json_string(text));
+}
+
+/* An empty text is null: "there is none". */
+static void put_text_or_null(json_t *object, const char *key, const char *text)
+{
+	put(object, key, text[0] ? json_string(text) : json_null());
+}
+
+static void put_number(json_t *object, const char *key, uint64_t value)
+{
+	put(object, key, json_integer((json_int_t)value));
+}
+
+static void put_number_or_null(json_t *object, const char *key, bool known, int64_t value)
+{
+	put(object, key, known ? json_integer((json_int_t)value) : json_null());
 }
 
 /* ---- workers ---- */
 
-/* The brain knows better than the record what a living worker does. */
-static enum pc_worker_status status_of(const struct worker_view *view)
-{
-	const struct pc_worker_info *info = &view->worker->info;
-
-	if (!view->known_to_brain || info->status == PC_WORKER_STOPPING)
-		return info->status;
-	return view->sched.status;
-}
-
 static json_t *exit_value(const struct pc_worker_exit *exit)
 {
+	json_t *object;
+
 	if (!exit->reason[0])
 		return json_null();
-	return json_pack("{s:o, s:o, s:I, s:s}", "code",
-			 exit->known && !exit->signal ? json_integer(exit->code) : json_null(),
-			 "signal", exit->signal ? json_integer(exit->signal) : json_null(),
-			 "wall_ms", (json_int_t)exit->wall_ms, "reason", exit->reason);
+	object = json_object();
+	put_number_or_null(object, "code", exit->known && !exit->signal, exit->code);
+	put_number_or_null(object, "signal", exit->signal != 0, exit->signal);
+	put_number(object, "wall_ms", (uint64_t)exit->wall_ms);
+	put_text(object, "reason", exit->reason);
+	return object;
 }
 
-static json_t *worker_value(const struct worker_view *view)
+json_t *render_worker(const struct worker_snapshot *worker)
 {
-	const struct pc_worker_info *info = &view->worker->info;
-	const struct pc_sched_worker_view *sched = &view->sched;
-	uint64_t now = pc_clock_now_ns();
-	uint64_t last = sched->last_used_ns ? sched->last_used_ns : sched->ready_ns;
-	uint64_t idle_ms = view->known_to_brain && !sched->leases && last && now > last
-				   ? (now - last) / PC_NS_PER_MS
-				   : 0;
+	const struct pc_worker_info *info = &worker->info;
+	json_t *object = json_object();
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o,"
-			 " s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:o}",
-			 "worker_id", info->worker_id, "model_id", info->model_id, "model_ref",
-			 info->model_ref, "backend", info->backend, "device", info->device,
-			 "gpu_id", info->gpu_id < 0 ? json_null() : json_integer(info->gpu_id),
-			 "port", info->port ? json_integer(info->port) : json_null(), "socket",
-			 info->socket[0] ? json_string(info->socket) : json_null(), "status",
-			 pc_worker_status_name(status_of(view)), "pid",
-			 info->pid ? json_integer(info->pid) : json_null(), "spawned_wall_ms",
-			 (json_int_t)info->spawned_wall_ms, "reserved_bytes",
-			 integer(view->known_to_brain ? sched->reserved_bytes : 0),
-			 "measured_bytes",
-			 info->measured_bytes ? integer(info->measured_bytes) : json_null(),
-			 "slots", (json_int_t)view->worker->order.slots, "leases",
-			 (json_int_t)(view->known_to_brain ? sched->leases : 0), "served",
-			 (json_int_t)(view->known_to_brain ? sched->served : 0), "idle_ms",
-			 (json_int_t)idle_ms, "draining", view->known_to_brain && sched->draining,
-			 "last_exit", exit_value(&info->last_exit));
-}
-
-static void append_worker(void *ctx, const struct worker_view *view)
-{
-	json_array_append_new(ctx, worker_value(view));
+	put_text(object, "worker_id", info->worker_id);
+	put_text(object, "model_id", info->model_id);
+	put_text(object, "model_ref", info->model_ref);
+	put_text(object, "backend", info->backend);
+	put_text(object, "device", info->device);
+	put_number_or_null(object, "gpu_id", info->gpu_id >= 0, info->gpu_id);
+	put_number_or_null(object, "port", info->port != 0, info->port);
+	put_text_or_null(object, "socket", info->socket);
+	put_text(object, "status", pc_worker_status_name(worker->status));
+	put_number_or_null(object, "pid", info->pid != 0, info->pid);
+	put_number(object, "spawned_wall_ms", (uint64_t)info->spawned_wall_ms);
+	put_number(object, "reserved_bytes", worker->reserved_bytes);
+	put_number_or_null(object, "measured_bytes", info->measured_bytes != 0,
+			   (int64_t)info->measured_bytes);
+	put_number(object, "slots", worker->slots);
+	put_number(object, "leases", worker->leases);
+	put_number(object, "served", worker->served);
+	put_number(object, "idle_ms", worker->idle_ns / PC_NS_PER_MS);
+	put(object, "draining", json_boolean(worker->draining));
+	put(object, "last_exit", exit_value(&info->last_exit));
+	return object;
 }
 
 static json_t *worker_list(struct daemon *daemon)
 {
-	json_t *list = json_array();
+	pc_auto(pc_free) struct worker_snapshot *workers = NULL;
+	json_t *list;
+	size_t count;
 
-	if (list)
-		body_each_worker(daemon, false, append_worker, list);
+	if (body_snapshot_workers(daemon, &workers, &count, NULL))
+		return NULL;
+	list = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, render_worker(&workers[i]));
 	return list;
 }
 
@@ -96,33 +110,14 @@ json_t *render_workers(struct daemon *daemon)
 	return json_pack("{s:o}", "workers", worker_list(daemon));
 }
 
-struct worker_search {
-	const char *worker_id;
-	json_t *found;
-};
-
-static void match_worker(void *ctx, const struct worker_view *view)
-{
-	struct worker_search *search = ctx;
-
-	if (!search->found && strcmp(view->worker->info.worker_id, search->worker_id) == 0)
-		search->found = worker_value(view);
-}
-
-json_t *render_worker(struct daemon *daemon, const char *worker_id)
-{
-	struct worker_search search = { .worker_id = worker_id };
-
-	body_each_worker(daemon, true, match_worker, &search);
-	return search.found;
-}
-
 /* ---- models ---- */
 
 /* One word for a model, in the order in which a user cares. */
-static const char *model_state(const struct model *model, const struct pc_sched_model_view *view)
+static const char *model_state(const struct model_snapshot *snapshot)
 {
-	if (!model->sched)
+	const struct pc_sched_model_view *view = &snapshot->view;
+
+	if (!snapshot->model->sched)
 		return "unavailable";
 	if (view->workers > view->spawning)
 		return "loaded";
@@ -137,84 +132,80 @@ static json_t *alias_list(const struct pc_model_entry *entry)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < entry->alias_count; i++)
+	for (size_t i = 0; i < entry->alias_count; i++)
 		json_array_append_new(list, json_string(entry->aliases[i]));
 	return list;
 }
 
-static void append_model(void *ctx, const struct model *model,
-			 const struct pc_sched_model_view *view)
+static json_t *model_value(const struct model_snapshot *snapshot)
 {
-	const struct pc_model_entry *entry = model->entry;
+	const struct pc_model_entry *entry = snapshot->model->entry;
+	const struct pc_sched_model_view *view = &snapshot->view;
+	json_t *object = json_object();
 
-	json_array_append_new(
-		ctx,
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			  "id", entry->id, "name", entry->name, "state", model_state(model, view),
-			  "capability", pc_capability_name(entry->capability), "backend",
-			  entry->backend, "model_ref", entry->model_ref, "aliases",
-			  alias_list(entry), "memory_bytes", (json_int_t)entry->memory_bytes,
-			  "slots", (json_int_t)entry->slots, "workers", (json_int_t)view->workers,
-			  "spawning", (json_int_t)view->spawning, "leases",
-			  (json_int_t)view->leases, "waiting", (json_int_t)view->waiting,
-			  "failures_in_row", (json_int_t)view->failures_in_row));
+	put_text(object, "id", entry->id);
+	put_text(object, "name", entry->name);
+	put_text(object, "state", model_state(snapshot));
+	put_text(object, "capability", pc_capability_name(entry->capability));
+	put_text(object, "backend", entry->backend);
+	put_text(object, "model_ref", entry->model_ref);
+	put(object, "aliases", alias_list(entry));
+	put_number(object, "memory_bytes", entry->memory_bytes);
+	put_number(object, "slots", entry->slots);
+	put_number(object, "workers", view->workers);
+	put_number(object, "spawning", view->spawning);
+	put_number(object, "leases", view->leases);
+	put_number(object, "waiting", view->waiting);
+	put_number(object, "failures_in_row", view->failures_in_row);
+	return object;
 }
 
-static json_t *model_list(struct daemon *daemon)
+/* The first four are OpenAI's; clients ignore the rest. */
+static json_t *v1_model_value(const struct daemon *daemon, const struct model_snapshot *snapshot)
 {
-	json_t *list = json_array();
+	const struct pc_model_entry *entry = snapshot->model->entry;
+	json_t *object = json_object();
 
-	if (list)
-		body_each_model(daemon, append_model, list);
+	put_text(object, "id", entry->id);
+	put_text(object, "object", "model");
+	put_number(object, "created", (uint64_t)daemon->started_wall_ms / 1000);
+	put_text(object, "owned_by", daemon->config->pool_id);
+	put_text(object, "capability", pc_capability_name(entry->capability));
+	put_text(object, "state", model_state(snapshot));
+	return object;
+}
+
+static json_t *model_list(struct daemon *daemon, bool v1)
+{
+	pc_auto(pc_free) struct model_snapshot *models = NULL;
+	json_t *list;
+	size_t count;
+
+	if (body_snapshot_models(daemon, &models, &count, NULL))
+		return NULL;
+	list = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, v1 ? v1_model_value(daemon, &models[i])
+					       : model_value(&models[i]));
 	return list;
 }
 
 json_t *render_models(struct daemon *daemon)
 {
-	return json_pack("{s:o}", "models", model_list(daemon));
-}
-
-static json_t *v1_model_value(const struct daemon *daemon, const struct model *model,
-			      const struct pc_sched_model_view *view)
-{
-	const struct pc_model_entry *entry = model->entry;
-
-	/* The first four are OpenAI's; clients ignore the rest. */
-	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s}", "id", entry->id, "object", "model",
-			 "created", (json_int_t)(daemon->started_wall_ms / 1000), "owned_by",
-			 daemon->config->pool_id, "capability",
-			 pc_capability_name(entry->capability), "state", model_state(model, view));
-}
-
-struct v1_list {
-	struct daemon *daemon;
-	json_t *list;
-};
-
-static void append_v1_model(void *ctx, const struct model *model,
-			    const struct pc_sched_model_view *view)
-{
-	struct v1_list *v1 = ctx;
-
-	json_array_append_new(v1->list, v1_model_value(v1->daemon, model, view));
+	return json_pack("{s:o}", "models", model_list(daemon, false));
 }
 
 json_t *render_v1_models(struct daemon *daemon)
 {
-	struct v1_list v1 = { daemon, json_array() };
-
-	if (v1.list)
-		body_each_model(daemon, append_v1_model, &v1);
-	return json_pack("{s:s, s:o}", "object", "list", "data", v1.list);
+	return json_pack("{s:s, s:o}", "object", "list", "data", model_list(daemon, true));
 }
 
 json_t *render_v1_model(struct daemon *daemon, const struct pc_model_entry *entry)
 {
-	const struct model *model = body_model(daemon, entry);
-	struct pc_sched_model_view view = { .key = entry->id };
+	struct model_snapshot snapshot;
 
-	body_get_model_view(daemon, model, &view);
-	return v1_model_value(daemon, model, &view);
+	body_snapshot_model(daemon, body_model(daemon, entry), &snapshot);
+	return v1_model_value(daemon, &snapshot);
 }
 
 /* ---- devices ---- */
@@ -223,22 +214,35 @@ static json_t *device_list(struct daemon *daemon)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; list && i < pc_ledger_device_count(daemon->ledger); i++) {
+	for (unsigned i = 0; i < pc_ledger_device_count(daemon->ledger); i++) {
 		struct pc_device_account account;
+		json_t *object = json_object();
 
 		pc_ledger_account(daemon->ledger, i, &account);
-		json_array_append_new(
-			list, json_pack("{s:s, s:I, s:I, s:I}", "device", account.name,
-					"total_bytes", (json_int_t)account.total_bytes,
-					"budget_bytes", (json_int_t)account.budget_bytes,
-					"reserved_bytes", (json_int_t)account.reserved_bytes));
+		put_text(object, "device", account.name);
+		put_number(object, "total_bytes", account.total_bytes);
+		put_number(object, "budget_bytes", account.budget_bytes);
+		put_number(object, "reserved_bytes", account.reserved_bytes);
+		json_array_append_new(list, object);
 	}
 	return list;
 }
 
-static json_t *unknown_or(int value)
+static json_t *gpu_value(const struct pc_gpu *gpu)
 {
-	return value < 0 ? json_null() : json_integer(value);
+	json_t *object = json_object();
+
+	put_number(object, "gpu_id", gpu->index);
+	put_text(object, "name", gpu->name);
+	put_text_or_null(object, "uuid", gpu->uuid);
+	put_text(object, "device", gpu->device);
+	put_number(object, "vram_total_bytes", gpu->vram_total_bytes);
+	put_number(object, "vram_free_bytes", gpu->vram_free_bytes);
+	put_number(object, "vram_used_bytes", gpu->vram_used_bytes);
+	put_number_or_null(object, "temperature_c", gpu->temperature_c >= 0, gpu->temperature_c);
+	put_number_or_null(object, "utilisation_percent", gpu->utilisation_percent >= 0,
+			   gpu->utilisation_percent);
+	return object;
 }
 
 json_t *render_gpus(struct daemon *daemon)
@@ -247,17 +251,8 @@ json_t *render_gpus(struct daemon *daemon)
 	size_t count = pc_gpu_inventory_list(daemon->gpus, &gpus);
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < count; i++) {
-		json_array_append_new(
-			list, json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "gpu_id",
-					(int)gpus[i].index, "name", gpus[i].name, "uuid",
-					gpus[i].uuid, "device", gpus[i].device, "vram_total_bytes",
-					(json_int_t)gpus[i].vram_total_bytes, "vram_free_bytes",
-					(json_int_t)gpus[i].vram_free_bytes, "vram_used_bytes",
-					(json_int_t)gpus[i].vram_used_bytes, "temperature_c",
-					unknown_or(gpus[i].temperature_c), "utilisation_percent",
-					unknown_or(gpus[i].utilisation_percent)));
-	}
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, gpu_value(&gpus[i]));
 	return json_pack("{s:o, s:s}", "gpus", list, "note", pc_gpu_inventory_note(daemon->gpus));
 }
 
@@ -299,9 +294,8 @@ static json_t *counters_value(struct daemon *daemon)
 	json_t *object = json_object();
 
 	body_counters(daemon, &values);
-	for (size_t i = 0; object && i < PC_ARRAY_LEN(counters); i++)
-		json_object_set_new(object, counters[i].name,
-				    integer(counter_value(&values, &counters[i])));
+	for (size_t i = 0; i < PC_ARRAY_LEN(counters); i++)
+		put_number(object, counters[i].name, counter_value(&values, &counters[i]));
 	return object;
 }
 
@@ -312,56 +306,82 @@ static uint64_t uptime_secs(const struct daemon *daemon)
 
 json_t *render_health(struct daemon *daemon)
 {
-	return json_pack("{s:s, s:s, s:s, s:I}", "status", "ok", "pool_id", daemon->config->pool_id,
-			 "version", PC_VERSION, "uptime_secs", (json_int_t)uptime_secs(daemon));
+	json_t *object = json_object();
+
+	put_text(object, "status", "ok");
+	put_text(object, "pool_id", daemon->config->pool_id);
+	put_text(object, "version", PC_VERSION);
+	put_number(object, "uptime_secs", uptime_secs(daemon));
+	return object;
 }
 
 json_t *render_state(struct daemon *daemon)
 {
-	return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "pool_id",
-			 daemon->config->pool_id, "version", PC_VERSION, "started_wall_ms",
-			 (json_int_t)daemon->started_wall_ms, "uptime_secs",
-			 (json_int_t)uptime_secs(daemon), "devices", device_list(daemon), "models",
-			 model_list(daemon), "workers", worker_list(daemon), "counters",
-			 counters_value(daemon));
+	json_t *object = json_object();
+
+	put_text(object, "pool_id", daemon->config->pool_id);
+	put_text(object, "version", PC_VERSION);
+	put_number(object, "started_wall_ms", (uint64_t)daemon->started_wall_ms);
+	put_number(object, "uptime_secs", uptime_secs(daemon));
+	put(object, "devices", device_list(daemon));
+	put(object, "models", model_list(daemon, false));
+	put(object, "workers", worker_list(daemon));
+	put(object, "counters", counters_value(daemon));
+	return object;
 }
 
 /* ---- metrics ---- */
 
-static void count_status(void *ctx, const struct worker_view *view)
+static int write_workers(struct daemon *daemon, FILE *out)
 {
-	((unsigned *)ctx)[status_of(view)]++;
+	pc_auto(pc_free) struct worker_snapshot *workers = NULL;
+	unsigned by_status[PC_WORKER_STOPPED + 1] = { 0 };
+	size_t count;
+
+	if (body_snapshot_workers(daemon, &workers, &count, NULL))
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		by_status[workers[i].status]++;
+	fputs("# HELP pool_workers Workers by status.\n# TYPE pool_workers gauge\n", out);
+	for (int status = 0; status <= PC_WORKER_STOPPED; status++)
+		fprintf(out, "pool_workers{status=\"%s\"} %u\n",
+			pc_worker_status_name((enum pc_worker_status)status), by_status[status]);
+	return 0;
 }
 
-static void write_metrics(struct daemon *daemon, FILE *out)
+static void write_counters(struct daemon *daemon, FILE *out)
 {
 	struct pc_sched_counters values;
-	unsigned by_status[PC_WORKER_STOPPED + 1] = { 0 };
 
 	body_counters(daemon, &values);
 	for (size_t i = 0; i < PC_ARRAY_LEN(counters); i++) {
+		const char *name = counters[i].name;
+
 		fprintf(out,
-			"# HELP pool_%s_total %s\n# TYPE pool_%s_total counter\npool_%s_total %llu\n",
-			counters[i].name, counters[i].help, counters[i].name, counters[i].name,
-			(unsigned long long)counter_value(&values, &counters[i]));
+			"# HELP pool_%s_total %s\n# TYPE pool_%s_total counter\n"
+			"pool_%s_total %" PRIu64 "\n",
+			name, counters[i].help, name, name, counter_value(&values, &counters[i]));
 	}
-	body_each_worker(daemon, false, count_status, by_status);
-	fputs("# HELP pool_workers Workers by status.\n# TYPE pool_workers gauge\n", out);
-	for (int status = 0; status <= PC_WORKER_STOPPED; status++)
-		fprintf(out, "pool_workers{status=\"%s\"} %u\n", pc_worker_status_name(status),
-			by_status[status]);
+}
+
+static void write_devices(struct daemon *daemon, FILE *out)
+{
 	fputs("# HELP pool_device_bytes Memory per device.\n# TYPE pool_device_bytes gauge\n", out);
 	for (unsigned i = 0; i < pc_ledger_device_count(daemon->ledger); i++) {
 		struct pc_device_account account;
 
 		pc_ledger_account(daemon->ledger, i, &account);
-		fprintf(out,
-			"pool_device_bytes{device=\"%s\",kind=\"total\"} %llu\n"
-			"pool_device_bytes{device=\"%s\",kind=\"budget\"} %llu\n"
-			"pool_device_bytes{device=\"%s\",kind=\"reserved\"} %llu\n",
-			account.name, (unsigned long long)account.total_bytes, account.name,
-			(unsigned long long)account.budget_bytes, account.name,
-			(unsigned long long)account.reserved_bytes);
+
+		const struct {
+			const char *kind;
+			uint64_t bytes;
+		} rows[] = { { "total", account.total_bytes },
+			     { "budget", account.budget_bytes },
+			     { "reserved", account.reserved_bytes } };
+
+		for (size_t row = 0; row < PC_ARRAY_LEN(rows); row++)
+			fprintf(out, "pool_device_bytes{device=\"%s\",kind=\"%s\"} %" PRIu64 "\n",
+				account.name, rows[row].kind, rows[row].bytes);
 	}
 }
 
@@ -370,11 +390,14 @@ char *render_metrics(struct daemon *daemon)
 	char *buffer = NULL, *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&buffer, &size);
+	int rc;
 
 	if (!out)
 		return NULL;
-	write_metrics(daemon, out);
-	if (fclose(out) == 0)
+	write_counters(daemon, out);
+	write_devices(daemon, out);
+	rc = write_workers(daemon, out);
+	if (fclose(out) == 0 && rc == 0)
 		text = pc_strdup(buffer);
 	free(buffer);
 	return text;

@@ -10,14 +10,14 @@
 
 struct daemon;
 struct pc_model_entry;
+struct worker_snapshot;
 
 json_t *render_health(struct daemon *daemon);
 json_t *render_state(struct daemon *daemon);
 json_t *render_gpus(struct daemon *daemon);
 json_t *render_models(struct daemon *daemon);
 json_t *render_workers(struct daemon *daemon);
-/* NULL also when there is no such worker. */
-json_t *render_worker(struct daemon *daemon, const char *worker_id);
+json_t *render_worker(const struct worker_snapshot *worker);
 json_t *render_v1_models(struct daemon *daemon);
 json_t *render_v1_model(struct daemon *daemon, const struct pc_model_entry *entry);
 /* Prometheus' text format 0.0.4; freed with pc_free. */

@@ -32,7 +32,7 @@ struct request {
 	bool queued; /* submitted, and its outcome has not been delivered */
 	struct http_call *call;
 	unsigned attempts;  /* leases so far */
-	bool event_stream;  /* the answer is text/event-stream */
+	bool takes_events;  /* an error event can follow what was passed on */
 	char last_bytes[2]; /* of what was passed on: is the stream between two events? */
 	bool retried;	    /* once after a worker was lost */
 };

@@ -15,7 +15,10 @@
 #include "daemon/request.h"
 #include "http/api_error.h"
 
-/* The first row that fits wins: "{}" at the end of a pattern also takes what is after a slash. */
+/* A body of the control plane becomes a tree on the loop, which holds up all its streams (jansson
+ * reads 75 MB/s). */
+#define CONTROL_BODY_MAX (64 << 10)
+
 /* clang-format off */
 static const struct route table[] = {
 	{ "GET",  "/",                          control_root,         ROUTE_OPEN, "this list" },
@@ -31,7 +34,7 @@ static const struct route table[] = {
 	{ "POST", "/v2/workers/stop",           control_worker_stop,  ROUTE_BODY, "stop a worker: {\"worker_id\", \"force\"?}" },
 	{ "POST", "/v2/internal/workers/ready", control_worker_ready, ROUTE_BODY | ROUTE_OPEN, "a worker reports that it is loaded" },
 	{ "GET",  "/v1/models",                 control_v1_models,    0, "OpenAI: list models" },
-	{ "GET",  "/v1/models/{}",              control_v1_model,     0, "OpenAI: retrieve a model" },
+	{ "GET",  "/v1/models/{*}",             control_v1_model,     0, "OpenAI: retrieve a model" },
 	{ "POST", "/v1/chat/completions",       gateway_handle, ROUTE_BODY | ROUTE_GATEWAY, "OpenAI: chat completion" },
 	{ "POST", "/v1/completions",            gateway_handle, ROUTE_BODY | ROUTE_GATEWAY, "OpenAI: completion" },
 	{ "POST", "/v1/embeddings",             gateway_handle, ROUTE_BODY | ROUTE_GATEWAY, "OpenAI: embeddings" },
@@ -56,33 +59,43 @@ struct request *request_of(struct http_exchange *exchange)
 
 /* ---- the gate ---- */
 
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* All of 127.0.0.0/8 is this machine (RFC 1122, 3.2.1.3); names like 127.0.0.1.evil.example are
+ * not. */
+static bool is_loopback_v4(struct http_slice host)
+{
+	if (host.length < 4 || memcmp(host.data, "127.", 4) != 0)
+		return false;
+	for (size_t i = 4; i < host.length; i++) {
+		if (!is_digit(host.data[i]) && host.data[i] != '.')
+			return false;
+	}
+	return is_digit(host.data[host.length - 1]);
+}
+
 static bool host_is_local(struct http_slice host)
 {
-	static const char *const names[] = { "localhost", "127.0.0.1", "[::1]" };
+	size_t end = host.length;
 
 	/* Cut the port off; an IPv6 literal has its colons inside brackets. */
-	for (size_t i = host.length; i > 0; i--) {
-		char c = host.data[i - 1];
-
-		if (c == ':') {
-			host.length = i - 1;
-			break;
-		}
-		if (c < '0' || c > '9')
-			break;
-	}
-	for (size_t i = 0; i < PC_ARRAY_LEN(names); i++) {
-		if (http_slice_is_nocase(host, names[i]))
-			return true;
-	}
-	return false;
+	while (end > 0 && is_digit(host.data[end - 1]))
+		end--;
+	if (end > 0 && host.data[end - 1] == ':')
+		host.length = end - 1;
+	return http_slice_is_nocase(host, "localhost") || http_slice_is_nocase(host, "[::1]") ||
+	       is_loopback_v4(host);
 }
 
 /*
  * A page in the user's browser can make a name of its own resolve to 127.0.0.1 and then talk to us
  * as its own origin (DNS rebinding). Its Host header still says the foreign name.
  */
-static int check_host(struct daemon *daemon, struct http_exchange *exchange, struct pc_error *err)
+static int check_host(const struct daemon *daemon, const struct http_exchange *exchange,
+		      struct pc_error *err)
 {
 	struct http_slice host;
 
@@ -94,6 +107,34 @@ static int check_host(struct daemon *daemon, struct http_exchange *exchange, str
 		     "this server answers for localhost, 127.0.0.1 and [::1], not for '%.*s'",
 		     (int)(host.length > 64 ? 64 : host.length), host.data);
 	return PC_E_WRONG_HOST;
+}
+
+/*
+ * Any page may send a simple POST to 127.0.0.1 without asking us first, and would stop our workers.
+ * Browsers put their page's origin on it. Where a token is asked for, that is the guard.
+ */
+static int check_origin(const struct daemon *daemon, const struct http_exchange *exchange,
+			struct pc_error *err)
+{
+	struct http_slice origin, host;
+	const char *scheme_end;
+
+	if (daemon->token || !http_header_get(exchange, "origin", &origin))
+		return 0;
+	host = origin;
+	scheme_end = memmem(origin.data, origin.length, "://", 3);
+	if (scheme_end) {
+		host.data = scheme_end + 3;
+		host.length = (size_t)(origin.data + origin.length - host.data);
+	}
+	if (host_is_local(host))
+		return 0;
+	pc_error_set(
+		err, PC_E_FORBIDDEN,
+		"a page of '%.*s' may not use this server; set http.token_file and give it the "
+		"token",
+		(int)(origin.length > 64 ? 64 : origin.length), origin.data);
+	return PC_E_FORBIDDEN;
 }
 
 /* Looks at every byte of the expected token, whatever was presented. */
@@ -110,7 +151,8 @@ static bool token_matches(const char *expected, struct http_slice presented)
 	return !differs;
 }
 
-static int check_token(struct daemon *daemon, struct http_exchange *exchange, struct pc_error *err)
+static int check_token(const struct daemon *daemon, const struct http_exchange *exchange,
+		       struct pc_error *err)
 {
 	static const char scheme[] = "Bearer ";
 	struct http_slice value;
@@ -155,15 +197,15 @@ static bool decode(struct http_slice text, char *out, size_t size)
 		char c = text.data[i];
 
 		if (c == '%') {
-			int high = i + 2 < text.length ? hex_value(text.data[i + 1]) : -1;
-			int low = i + 2 < text.length ? hex_value(text.data[i + 2]) : -1;
-
-			if (i + 2 < text.length + 0 && high >= 0 && low >= 0) {
-				c = (char)(high << 4 | low);
-				i += 2;
-			} else {
+			if (text.length - i < 3)
 				return false;
-			}
+
+			int high = hex_value(text.data[i + 1]), low = hex_value(text.data[i + 2]);
+
+			if (high < 0 || low < 0)
+				return false;
+			c = (char)(high << 4 | low);
+			i += 2;
 		}
 		if (c == '\0' || length + 1 >= size)
 			return false;
@@ -173,18 +215,18 @@ static bool decode(struct http_slice text, char *out, size_t size)
 	return true;
 }
 
-/* Matches a path against a pattern with at most one "{}". */
+/* Matches a path against a pattern with at most one hole; what the hole takes is written to
+ * `argument`. */
 static bool match(const char *pattern, struct http_slice path, char *argument, size_t size)
 {
-	const char *hole = strstr(pattern, "{}");
+	const char *hole = strchr(pattern, '{');
 
 	argument[0] = '\0';
 	if (!hole)
 		return http_slice_is(path, pattern);
 
-	size_t before = (size_t)(hole - pattern);
-	const char *tail = hole + 2;
-	size_t after = strlen(tail);
+	const char *tail = strchr(hole, '}') + 1;
+	size_t before = (size_t)(hole - pattern), after = strlen(tail);
 
 	if (path.length <= before + after || memcmp(path.data, pattern, before) != 0 ||
 	    memcmp(path.data + path.length - after, tail, after) != 0)
@@ -192,43 +234,50 @@ static bool match(const char *pattern, struct http_slice path, char *argument, s
 
 	struct http_slice middle = { path.data + before, path.length - before - after };
 
-	/* Model ids hold a slash ("org/name"), which only the end of a pattern may. */
-	if (after > 0 && memchr(middle.data, '/', middle.length))
+	if (hole[1] != '*' && memchr(middle.data, '/', middle.length))
 		return false;
 	return decode(middle, argument, size);
 }
 
-static int no_such_route(struct http_exchange *exchange, const char *allowed, struct pc_error *err)
+static int no_such_route(const struct http_exchange *exchange, const char *allowed,
+			 struct pc_error *err)
 {
 	struct http_slice method = http_method(exchange), path = http_path(exchange);
 	int method_length = (int)(method.length > 16 ? 16 : method.length);
 	int path_length = (int)(path.length > 128 ? 128 : path.length);
 
-	if (!allowed[0]) {
+	if (!allowed[0])
 		return pc_error_set(err, PC_E_NOT_FOUND, "there is no %.*s here; see GET /",
 				    path_length, path.data);
-	}
 	pc_error_set(err, PC_E_METHOD_NOT_ALLOWED, "%.*s does not take %.*s; use %s", path_length,
 		     path.data, method_length, method.data, allowed);
 	pc_error_detail(err, "allow", "%s", allowed);
 	return PC_E_METHOD_NOT_ALLOWED;
 }
 
-static int find_route(struct http_exchange *exchange, const struct route **ret_route,
+static bool method_fits(const struct route *route, struct http_slice method)
+{
+	return http_slice_is(method, route->method) ||
+	       (http_slice_is(method, "HEAD") && strcmp(route->method, "GET") == 0);
+}
+
+static int find_route(const struct http_exchange *exchange, const struct route **ret_route,
 		      char *argument, size_t size, struct pc_error *err)
 {
 	struct http_slice method = http_method(exchange), path = http_path(exchange);
-	const char *allowed = "";
+	char allowed[64] = "";
 
 	for (size_t i = 0; i < PC_ARRAY_LEN(table); i++) {
+		size_t length = strlen(allowed);
+
 		if (!match(table[i].pattern, path, argument, size))
 			continue;
-		if (http_slice_is(method, table[i].method) ||
-		    (http_slice_is(method, "HEAD") && strcmp(table[i].method, "GET") == 0)) {
+		if (method_fits(&table[i], method)) {
 			*ret_route = &table[i];
 			return 0;
 		}
-		allowed = table[i].method;
+		snprintf(allowed + length, sizeof(allowed) - length, "%s%s", length ? ", " : "",
+			 table[i].method);
 	}
 	return no_such_route(exchange, allowed, err);
 }
@@ -243,11 +292,20 @@ static int refuse_scan(const struct json_scanner *scanner, struct pc_error *err)
 	return PC_E_INVALID_JSON;
 }
 
-/* Makes room for the whole body at once when its length is known, so that it is copied once. */
+static int body_too_large(struct pc_error *err)
+{
+	pc_error_set(err, PC_E_PAYLOAD_TOO_LARGE, "a body of this route may have %d bytes",
+		     CONTROL_BODY_MAX);
+	pc_error_detail(err, "limit_bytes", "%d", CONTROL_BODY_MAX);
+	return PC_E_PAYLOAD_TOO_LARGE;
+}
+
 static int reserve_body(struct request *request, size_t needed, struct pc_error *err)
 {
 	size_t capacity = request->body_capacity ? request->body_capacity : 4096;
 
+	if (!(request->route->flags & ROUTE_GATEWAY) && needed > CONTROL_BODY_MAX)
+		return body_too_large(err);
 	if (needed <= request->body_capacity)
 		return 0;
 	while (capacity < needed)
@@ -279,6 +337,7 @@ static void on_head(void *ctx, struct http_exchange *exchange)
 	http_set_user(exchange, request);
 
 	if (check_host(loop->daemon, exchange, &err) ||
+	    check_origin(loop->daemon, exchange, &err) ||
 	    find_route(exchange, &request->route, request->argument, sizeof(request->argument),
 		       &err) ||
 	    (!(request->route->flags & ROUTE_OPEN) && check_token(loop->daemon, exchange, &err))) {

@@ -16,7 +16,7 @@ struct request;
 /* A request on its way through the daemon: made at its head, freed when its exchange closes. */
 struct route {
 	const char *method;
-	/* "{}" stands for one segment, or at the end of a pattern for all that is left. */
+	/* "{}" stands for one segment, "{*}" at the end of a pattern for all that is left. */
 	const char *pattern;
 	/* `argument` is what "{}" matched, percent-decoded; "" without one. Called when the body is
 	 * complete. */
@@ -26,7 +26,7 @@ struct route {
 };
 
 enum {
-	ROUTE_BODY = 1u << 0,	 /* takes a body; others refuse one */
+	ROUTE_BODY = 1u << 0,	 /* takes a body; those of others are read and dropped */
 	ROUTE_GATEWAY = 1u << 1, /* its body is scanned for "model" while it comes in */
 	ROUTE_OPEN = 1u << 2,	 /* needs no token */
 };

@@ -25,6 +25,7 @@
 #include <poolcore/lifecycle.h>
 #include <poolcore/log.h>
 #include <poolcore/registry.h>
+#include <poolcore/text.h>
 
 #include <errno.h>
 #include <poll.h>
@@ -45,8 +46,8 @@
 #define PROBE_MAX_MS 250
 /* A worker that does not answer its probe is asked again. */
 #define PROBE_TIMEOUT_MS 2000
-/* How long workers of a dead daemon may take to leave before they are killed. */
-#define ORPHAN_GRACE_MS 5000
+/* Ports that the kernel offers and another worker was promised. */
+#define PORT_TRIES 64
 
 enum process_state { PREPARING, STARTING, SERVING, STOPPING };
 
@@ -56,7 +57,6 @@ struct process {
 	struct process *next;
 	enum process_state state;
 	struct pc_process os;
-	uint16_t wanted_port;
 	uint64_t launched_ns;
 
 	bool stop_ordered;
@@ -95,20 +95,14 @@ static const char *model_of(const struct process *process)
 
 /* ---- the registry ---- */
 
-static void note_state(struct worker *worker, void *ctx)
-{
-	worker->info.status = *(enum pc_worker_status *)ctx;
-}
-
-/* Publishes a new status and has the clerk write it down. A record that cannot be written is logged
- * there. */
+/* Publishes a new status and has the clerk write it down. */
 static void record_status(struct process *process, enum pc_worker_status status)
 {
 	struct supervisor *supervisor = process->supervisor;
 	struct clerk_job *job = pc_calloc(1, sizeof(*job));
 	struct pc_worker_info info;
 
-	body_worker_publish(supervisor->daemon, process->worker, note_state, &status, &info);
+	body_worker_status(supervisor->daemon, process->worker, status, &info);
 	if (!job) {
 		pc_log(PC_LOG_ERROR, "registry", PC_FIELDS({ "worker", name_of(process) }),
 		       "no memory to record a status; the registry lags behind");
@@ -157,21 +151,19 @@ static void on_handle_closed(uv_handle_t *handle)
 	free_process(process);
 }
 
-static void close_handle(void *handle)
-{
-	if (!uv_is_closing(handle))
-		uv_close(handle, on_handle_closed);
-}
-
 static void close_handles(struct process *process)
 {
 	if (process->probe) {
 		http_call_abort(process->probe);
 		process->probe = NULL;
 	}
-	close_handle(&process->exit_watch);
-	close_handle(&process->log_watch);
-	close_handle(&process->timer);
+	/* In the order in which watch() made them. */
+	uv_handle_t *const handles[] = { (uv_handle_t *)&process->timer,
+					 (uv_handle_t *)&process->exit_watch,
+					 (uv_handle_t *)&process->log_watch };
+
+	for (unsigned i = process->handles; i-- > 0;)
+		uv_close(handles[i], on_handle_closed);
 }
 
 static void exit_sentence(const struct pc_worker_exit *exit, char *out, size_t size)
@@ -208,16 +200,18 @@ static void death_cause(struct process *process, const struct pc_worker_exit *ex
 	pc_error_detail(cause, "exit", "%s", how);
 }
 
-static void note_exit(struct worker *worker, void *ctx)
+/* Stops that the brain did not have to order because all was well. */
+static bool stop_was_wanted(const struct process *process)
 {
-	worker->info.last_exit = *(const struct pc_worker_exit *)ctx;
+	return process->stop_ordered && process->stop_reason != PC_STOP_FAILED &&
+	       process->stop_reason != PC_STOP_OVERDUE;
 }
 
-/* Announces that a worker with or without a process is no more. */
-static void announce_gone(struct process *process, const struct pc_error *cause)
+/* Announces that a worker is no more; `exit` is NULL when it never had a process. */
+static void announce_gone(struct process *process, const struct pc_worker_exit *exit,
+			  const struct pc_error *cause)
 {
-	struct daemon *daemon = process->supervisor->daemon;
-	bool wanted = process->stop_ordered;
+	bool wanted = stop_was_wanted(process);
 
 	pc_log(wanted ? PC_LOG_INFO : PC_LOG_WARN, "worker",
 	       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
@@ -226,33 +220,37 @@ static void announce_gone(struct process *process, const struct pc_error *cause)
 	record_gone(process);
 	if (process->worker->target.socket[0])
 		unlink(process->worker->target.socket);
-	body_worker_gone(daemon, process->worker, wanted ? NULL : cause);
+	/* The record belongs to the departed now, which may forget it. */
+	body_worker_gone(process->supervisor->daemon, process->worker, exit,
+			 process->stop_ordered ? NULL : cause);
+	process->worker = NULL;
 }
 
 static void read_log(struct process *process);
+
+/* Cut where a character ends. */
+static void cause_to_reason(const struct pc_error *cause, char *out, size_t size)
+{
+	snprintf(out, size, "%.*s", (int)size - 1, cause->message);
+	out[pc_utf8_valid_prefix(out, strlen(out))] = '\0';
+}
 
 static void on_exit_readable(uv_poll_t *watch, int status, int events)
 {
 	struct process *process = watch->data;
 	struct pc_worker_exit exit = { .known = false };
 	struct pc_error cause = PC_ERROR_INIT;
-	struct pc_worker_info info;
 
 	(void)status;
 	(void)events;
-	/* What it left running in its group holds memory and sockets too. The zombie keeps the
-	 * group's number ours. */
-	pc_process_signal(&process->os, SIGKILL, NULL);
 	if (!pc_process_reap(&process->os, &exit))
 		return;
 	exit.wall_ms = pc_clock_wall_ms();
 	read_log(process);
 	logbook_finish(process->worker->log, NULL, NULL);
 	death_cause(process, &exit, &cause);
-	snprintf(exit.reason, sizeof(exit.reason), "%.*s", (int)sizeof(exit.reason) - 1,
-		 cause.message);
-	body_worker_publish(process->supervisor->daemon, process->worker, note_exit, &exit, &info);
-	announce_gone(process, &cause);
+	cause_to_reason(&cause, exit.reason, sizeof(exit.reason));
+	announce_gone(process, &exit, &cause);
 	close_handles(process);
 }
 
@@ -448,7 +446,7 @@ static void on_log_readable(uv_poll_t *watch, int status, int events)
 /* The worker could not be started: there is no process, so it is gone at once. */
 static void give_up(struct process *process, const struct pc_error *cause)
 {
-	announce_gone(process, cause);
+	announce_gone(process, NULL, cause);
 	free_process(process);
 }
 
@@ -465,6 +463,34 @@ static void plan_fini(struct launch_plan *plan)
 	pc_string_list_free(&plan->argv);
 	pc_string_list_free(&plan->env);
 	pc_free(plan->program);
+}
+
+static bool port_is_ours(const struct supervisor *supervisor, uint16_t port)
+{
+	for (const struct process *at = supervisor->processes; at; at = at->next) {
+		if (at->worker && at->worker->target.port == port)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The kernel gives out a port that is free now; one that we promised to a worker which does not
+ * listen yet would be given out twice, and the second worker would be taken for the first.
+ */
+static int pick_port(struct process *process, uint16_t *ret_port, struct pc_error *err)
+{
+	for (int i = 0; i < PORT_TRIES; i++) {
+		int rc = pc_port_pick(ret_port, err);
+
+		if (rc)
+			return rc;
+		if (!port_is_ours(process->supervisor, *ret_port))
+			return 0;
+	}
+	return pc_error_set(err, PC_E_PORT_IN_USE,
+			    "no free port was found in %d tries; all were promised to workers",
+			    PORT_TRIES);
 }
 
 static int plan_address(struct process *process, struct launch_plan *plan, struct pc_error *err)
@@ -485,9 +511,9 @@ static int plan_address(struct process *process, struct launch_plan *plan, struc
 		}
 		return 0;
 	}
-	if (!process->wanted_port)
-		return pc_port_pick(&plan->target.port, err);
-	plan->target.port = process->wanted_port;
+	if (!process->worker->port)
+		return pick_port(process, &plan->target.port, err);
+	plan->target.port = process->worker->port;
 	return pc_port_check(plan->target.port, err);
 }
 
@@ -521,27 +547,6 @@ static int plan_launch(struct process *process, struct launch_plan *plan, struct
 	return rc;
 }
 
-struct launch_note {
-	const struct launch_plan *plan;
-	const struct pc_process *os;
-};
-
-static void note_launch(struct worker *worker, void *ctx)
-{
-	const struct launch_note *note = ctx;
-	struct pc_worker_info *info = &worker->info;
-
-	worker->target = note->plan->target;
-	info->port = note->plan->target.port;
-	snprintf(info->socket, sizeof(info->socket), "%s", note->plan->target.socket);
-	snprintf(info->spawn_token, sizeof(info->spawn_token), "%s", note->plan->token);
-	snprintf(info->boot_id, sizeof(info->boot_id), "%s", pc_boot_id());
-	if (note->os) {
-		info->pid = note->os->pid;
-		info->start_ticks = note->os->start_ticks;
-	}
-}
-
 /*
  * The token and the address must stand in the record before the process exists: it may report that
  * it is ready before posix_spawn has even returned to us.
@@ -550,45 +555,68 @@ static int launch(struct process *process, struct pc_error *err)
 {
 	struct daemon *daemon = process->supervisor->daemon;
 	struct launch_plan plan = { .program = NULL };
-	struct launch_note note = { .plan = &plan };
 	struct pc_worker_info info;
+	char pid[16];
 	int rc = plan_launch(process, &plan, err);
 
 	if (!rc) {
-		body_worker_publish(daemon, process->worker, note_launch, &note, &info);
+		body_worker_addressed(daemon, process->worker, &plan.target, plan.token);
 		process->launched_ns = pc_clock_now_ns();
 		rc = pc_process_spawn(plan.program, plan.argv.items, plan.env.items, &process->os,
 				      err);
 	}
-	if (!rc) {
-		char pid[16];
-
-		note.os = &process->os;
-		body_worker_publish(daemon, process->worker, note_launch, &note, &info);
-		snprintf(pid, sizeof(pid), "%d", (int)process->os.pid);
-		pc_log(PC_LOG_INFO, "worker",
-		       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
-				 { "backend", info.backend }, { "device", info.device },
-				 { "pid", pid }),
-		       "spawned");
-	}
 	plan_fini(&plan);
-	return rc;
+	if (rc)
+		return rc;
+	body_worker_launched(daemon, process->worker, process->os.pid, process->os.start_ticks,
+			     &info);
+	snprintf(pid, sizeof(pid), "%d", (int)process->os.pid);
+	pc_log(PC_LOG_INFO, "worker",
+	       PC_FIELDS({ "worker", info.worker_id }, { "model", info.model_id },
+			 { "backend", info.backend }, { "device", info.device }, { "pid", pid }),
+	       "spawned");
+	return 0;
 }
 
-static void watch(struct process *process)
+/* epoll may refuse a descriptor (no memory, no watches left); a process that nobody watches must
+ * not live. */
+static int watch(struct process *process, struct pc_error *err)
 {
 	uv_loop_t *loop = loop_of(process->supervisor);
+	int rc;
 
-	/* None of these can fail on descriptors that poll; uv_poll_init only refuses regular files.
-	 */
-	uv_poll_init(loop, &process->exit_watch, process->os.pidfd);
-	uv_poll_init(loop, &process->log_watch, process->os.log_fd);
 	uv_timer_init(loop, &process->timer);
-	process->exit_watch.data = process->log_watch.data = process->timer.data = process;
-	process->handles = 3;
-	uv_poll_start(&process->exit_watch, UV_READABLE, on_exit_readable);
-	uv_poll_start(&process->log_watch, UV_READABLE, on_log_readable);
+	process->timer.data = process->exit_watch.data = process->log_watch.data = process;
+	process->handles = 1;
+	rc = uv_poll_init(loop, &process->exit_watch, process->os.pidfd);
+	if (!rc) {
+		process->handles++;
+		rc = uv_poll_init(loop, &process->log_watch, process->os.log_fd);
+	}
+	if (!rc) {
+		process->handles++;
+		rc = uv_poll_start(&process->exit_watch, UV_READABLE, on_exit_readable);
+	}
+	if (!rc)
+		rc = uv_poll_start(&process->log_watch, UV_READABLE, on_log_readable);
+	if (rc)
+		return pc_error_sys(err, PC_E_SPAWN_FAILED, -rc, "cannot watch worker %s",
+				    name_of(process));
+	return 0;
+}
+
+/* Kills a process that could not be watched, and waits for it: the one place where loop 0 does. */
+static void end_unwatched(struct process *process, const struct pc_error *cause)
+{
+	struct pc_worker_exit exit = { .known = false };
+	struct pollfd ended = { .fd = process->os.pidfd, .events = POLLIN };
+
+	pc_process_signal(&process->os, SIGKILL, NULL);
+	while (poll(&ended, 1, -1) < 0 && errno == EINTR)
+		;
+	pc_process_reap(&process->os, &exit);
+	announce_gone(process, &exit, cause);
+	close_handles(process);
 }
 
 static void prepared(struct clerk_job *job)
@@ -609,7 +637,10 @@ static void prepared(struct clerk_job *job)
 		return;
 	}
 	process->state = STARTING;
-	watch(process);
+	if (watch(process, &job->error)) {
+		end_unwatched(process, &job->error);
+		return;
+	}
 	record_status(process, PC_WORKER_SPAWNING);
 	if (process->worker->model->backend->readiness == PC_READINESS_HTTP) {
 		process->probe_delay_ms = PROBE_FIRST_MS;
@@ -617,7 +648,7 @@ static void prepared(struct clerk_job *job)
 	}
 }
 
-static void begin(struct supervisor *supervisor, struct worker *worker, uint16_t port)
+static void begin(struct supervisor *supervisor, struct worker *worker)
 {
 	struct process *process = pc_calloc(1, sizeof(*process));
 	struct clerk_job *job = pc_calloc(1, sizeof(*job));
@@ -628,24 +659,31 @@ static void begin(struct supervisor *supervisor, struct worker *worker, uint16_t
 		pc_free(process);
 		pc_free(job);
 		pc_error_oom(&cause);
-		body_worker_gone(supervisor->daemon, worker, &cause);
+		body_worker_gone(supervisor->daemon, worker, NULL, &cause);
 		return;
 	}
 	process->supervisor = supervisor;
 	process->worker = worker;
-	process->wanted_port = port;
 	process->os = (struct pc_process){ .pidfd = -1, .log_fd = -1 };
 	process->next = supervisor->processes;
 	supervisor->processes = process;
-	worker->process = process;
 
 	job->task = CLERK_PREPARE;
-	job->worker = worker->info;
-	job->worker.status = PC_WORKER_SPAWNING;
+	body_worker_copy(supervisor->daemon, worker, &job->worker);
 	job->entry = worker->model->entry;
 	job->done = prepared;
 	job->ctx = process;
 	clerk_give(supervisor->clerk, job);
+}
+
+/* NULL when it is gone, in which case the record may be too: only the pointer is compared. */
+static struct process *find_process(struct supervisor *supervisor, const struct worker *worker)
+{
+	struct process *process = supervisor->processes;
+
+	while (process && process->worker != worker)
+		process = process->next;
+	return process;
 }
 
 void supervisor_run_orders(struct supervisor *supervisor)
@@ -655,11 +693,14 @@ void supervisor_run_orders(struct supervisor *supervisor)
 
 	while ((worker = body_next_order(supervisor->daemon, &orders))) {
 		if (orders.spawn)
-			begin(supervisor, worker, orders.port);
-		if (worker->process && orders.ready)
-			become_ready(worker->process, orders.ready_bytes);
-		if (worker->process && orders.stop)
-			stop(worker->process, orders.reason, orders.force);
+			begin(supervisor, worker);
+
+		struct process *process = find_process(supervisor, worker);
+
+		if (process && orders.ready)
+			become_ready(process, orders.ready_bytes);
+		if (process && orders.stop)
+			stop(process, orders.reason, orders.force);
 	}
 }
 
@@ -671,79 +712,9 @@ bool supervisor_is_idle(const struct supervisor *supervisor)
 void supervisor_kill_all(struct supervisor *supervisor)
 {
 	for (struct process *process = supervisor->processes; process; process = process->next) {
-		if (process->state != PREPARING)
+		if (process->worker && process->state != PREPARING)
 			kill_now(process, "shutdown was asked for twice");
 	}
-}
-
-/* ---- what an earlier daemon left ---- */
-
-struct orphan {
-	struct pc_process os;
-	const struct pc_worker_info *info;
-};
-
-/* Waits for all of them until the deadline; true when none is left. */
-static bool wait_for_orphans(struct orphan *orphans, size_t count, uint64_t deadline_ns)
-{
-	for (size_t i = 0; i < count; i++) {
-		struct pollfd watch = { .fd = orphans[i].os.pidfd, .events = POLLIN };
-		uint64_t now = pc_clock_now_ns();
-		int left_ms = now < deadline_ns ? (int)((deadline_ns - now) / PC_NS_PER_MS) + 1 : 0;
-
-		while (poll(&watch, 1, left_ms) < 0 && errno == EINTR)
-			;
-		if (!(watch.revents & POLLIN))
-			return false;
-	}
-	return true;
-}
-
-static void end_orphans(struct orphan *orphans, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		pc_log(PC_LOG_WARN, "worker",
-		       PC_FIELDS({ "worker", orphans[i].info->worker_id },
-				 { "model", orphans[i].info->model_id }),
-		       "an earlier daemon left it running; stopping it");
-		pc_process_signal(&orphans[i].os, SIGTERM, NULL);
-		pc_process_signal(&orphans[i].os, SIGCONT, NULL);
-	}
-	if (!wait_for_orphans(orphans, count, pc_clock_now_ns() + ORPHAN_GRACE_MS * PC_NS_PER_MS)) {
-		for (size_t i = 0; i < count; i++)
-			pc_process_signal(&orphans[i].os, SIGKILL, NULL);
-		wait_for_orphans(orphans, count,
-				 pc_clock_now_ns() + ORPHAN_GRACE_MS * PC_NS_PER_MS);
-	}
-	for (size_t i = 0; i < count; i++)
-		pc_process_close(&orphans[i].os);
-}
-
-int supervisor_clear_orphans(struct daemon *daemon, struct pc_error *err)
-{
-	pc_auto(pc_free) struct pc_worker_info *workers = NULL;
-	pc_auto(pc_free) struct orphan *orphans = NULL;
-	size_t count, found = 0;
-	int rc = pc_registry_list(daemon->registry, &workers, &count, err);
-
-	if (rc)
-		return rc;
-	orphans = pc_calloc(count, sizeof(*orphans));
-	if (!orphans)
-		return pc_error_oom(err);
-	for (size_t i = 0; i < count; i++) {
-		if (workers[i].pid > 0 &&
-		    pc_process_open(workers[i].pid, workers[i].start_ticks, workers[i].boot_id,
-				    &orphans[found].os, NULL) == 0)
-			orphans[found++].info = &workers[i];
-	}
-	end_orphans(orphans, found);
-	for (size_t i = 0; i < count && !rc; i++) {
-		if (workers[i].socket[0])
-			unlink(workers[i].socket);
-		rc = pc_registry_unregister(daemon->registry, workers[i].worker_id, err);
-	}
-	return rc;
 }
 
 /* ---- creation ---- */
@@ -766,10 +737,13 @@ int supervisor_create(struct daemon *daemon, struct supervisor **ret_supervisor,
 	return 0;
 }
 
-void supervisor_destroy(struct supervisor *supervisor)
+void supervisor_close(struct supervisor *supervisor)
 {
-	if (!supervisor)
-		return;
 	clerk_destroy(supervisor->clerk);
+	supervisor->clerk = NULL;
+}
+
+void supervisor_free(struct supervisor *supervisor)
+{
 	pc_free(supervisor);
 }

@@ -15,12 +15,6 @@ struct supervisor;
 int supervisor_create(struct daemon *daemon, struct supervisor **ret_supervisor,
 		      struct pc_error *err);
 
-/*
- * Ends the workers that an earlier daemon left behind: those of the registry whose processes are
- * still the same. Blocks until they are gone; before the loops run.
- */
-int supervisor_clear_orphans(struct daemon *daemon, struct pc_error *err);
-
 /* Carries out what the brain ordered since the last call. */
 void supervisor_run_orders(struct supervisor *supervisor);
 
@@ -29,7 +23,9 @@ bool supervisor_is_idle(const struct supervisor *supervisor);
 /* SIGKILL for every worker, now. */
 void supervisor_kill_all(struct supervisor *supervisor);
 
-/* All processes are gone; ends the clerk. The loop must run once more after it. */
-void supervisor_destroy(struct supervisor *supervisor);
+/* Ends the clerk when all processes are gone; the loop must run once more after it. */
+void supervisor_close(struct supervisor *supervisor);
+/* After the loop has ended. NULL is allowed. */
+void supervisor_free(struct supervisor *supervisor);
 
 #endif

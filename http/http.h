@@ -119,8 +119,11 @@ int http_listen_open(const char *address, int *ret_fd, char ret_address[128], st
  */
 int http_server_listen(struct http_server *server, int fd, struct pc_error *err);
 
-/* Stops accepting; idle connections close, running exchanges finish with Connection: close. */
-void http_server_drain(struct http_server *server);
+/*
+ * Stops accepting; idle connections close, running exchanges finish with Connection: close. `empty` (may be NULL) is called
+ * once, when the last connection has gone with everything that was written to it; at once when there is none.
+ */
+void http_server_drain(struct http_server *server, void (*empty)(void *ctx), void *ctx);
 size_t http_server_connection_count(const struct http_server *server);
 /* Cuts off what is left and frees the server once its handles have closed; `done` may be NULL. */
 void http_server_close(struct http_server *server, void (*done)(void *ctx), void *ctx);

@@ -358,18 +358,34 @@ static void each_connection(struct http_server *server,
 	}
 }
 
-void http_server_drain(struct http_server *server)
+static void tell_when_empty(struct http_server *server)
+{
+	void (*empty)(void *ctx) = server->empty;
+
+	if (!empty || server->connection_count)
+		return;
+	server->empty = NULL;
+	empty(server->empty_ctx);
+}
+
+void http_server_drain(struct http_server *server, void (*empty)(void *ctx), void *ctx)
 {
 	if (server->draining || server->closing)
 		return;
 	server->draining = true;
+	server->empty = empty;
+	server->empty_ctx = ctx;
 	listeners_close(server);
 	each_connection(server, http__connection_drain);
+	tell_when_empty(server);
 }
 
 static void maybe_close_handles(struct http_server *server)
 {
-	if (!server->closing || server->connection_count)
+	/* The one who is told that the server is empty may close it from there, and is here before
+	 * us. */
+	if (!server->closing || server->connection_count ||
+	    uv_is_closing((uv_handle_t *)&server->check))
 		return;
 	while (!http__link_alone(&server->spare)) {
 		struct http__connection *connection = http__container(server->spare.next,
@@ -396,6 +412,7 @@ void http__server_connection_closed(struct http__connection *connection)
 		http__connection_free(connection);
 	}
 	accepting_update(server);
+	tell_when_empty(server);
 	maybe_close_handles(server);
 }
 

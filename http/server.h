@@ -79,6 +79,8 @@ struct http_server {
 	uint64_t durations_ms[DEADLINE_COUNT];
 
 	bool draining;
+	void (*empty)(void *ctx); /* NULL once it was told */
+	void *empty_ctx;
 	bool closing;
 	unsigned handles; /* of the server itself that are not closed */
 	void (*done)(void *ctx);

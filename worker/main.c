@@ -50,7 +50,6 @@ struct program {
 	uv_loop_t loop;
 	uv_signal_t signals[2];
 	uv_timer_t deadline;
-	uv_prepare_t idle; /* looks for the last connection's end before each wait */
 	struct http_server *server;
 	struct worker *worker;
 	struct routes routes;
@@ -85,7 +84,6 @@ static void stop(struct program *program)
 	if (program->phase == STOPPING)
 		return;
 	program->phase = STOPPING;
-	uv_prepare_stop(&program->idle);
 	uv_timer_start(&program->deadline, on_stop_deadline, STOP_MS, 0);
 	ready_close(program->ready);
 	program->ready = NULL;
@@ -115,21 +113,17 @@ static void on_drain_deadline(uv_timer_t *timer)
 	uv_timer_start(timer, on_send_deadline, SEND_MS, 0);
 }
 
-static void on_idle(uv_prepare_t *prepare)
+static void on_empty(void *ctx)
 {
-	struct program *program = prepare->data;
-
-	if (http_server_connection_count(program->server) == 0)
-		stop(program);
+	stop(ctx);
 }
 
 static void drain(struct program *program)
 {
 	program->phase = DRAINING;
 	program->routes.draining = true;
-	uv_prepare_start(&program->idle, on_idle);
 	uv_timer_start(&program->deadline, on_drain_deadline, DRAIN_MS, 0);
-	http_server_drain(program->server);
+	http_server_drain(program->server, on_empty, program);
 }
 
 static void on_signal(uv_signal_t *handle, int signal)
@@ -212,7 +206,6 @@ static void on_stopped(void *ctx)
 	for (size_t i = 0; i < PC_ARRAY_LEN(program->signals); i++)
 		uv_close((uv_handle_t *)&program->signals[i], NULL);
 	uv_close((uv_handle_t *)&program->deadline, NULL);
-	uv_close((uv_handle_t *)&program->idle, NULL);
 }
 
 /* ---- starting ---- */
@@ -274,8 +267,6 @@ static void init_handles(struct program *program)
 	}
 	uv_timer_init(&program->loop, &program->deadline);
 	program->deadline.data = program;
-	uv_prepare_init(&program->loop, &program->idle);
-	program->idle.data = program;
 }
 
 static int start(struct program *program, struct pc_error *err)

@@ -55,7 +55,8 @@ PC_BEGIN_DECLS
 	X(INVALID_CONFIG,       30, 500, false, "the configuration is not valid") \
 	X(SEND_FAILED,          31, 502, true,  "the request could not be handed to the worker") \
 	X(RECV_FAILED,          32, 502, true,  "the worker's answer could not be received") \
-	X(CONTEXT_EXCEEDED,     33, 400, false, "the prompt is longer than the model's context")
+	X(CONTEXT_EXCEEDED,     33, 400, false, "the prompt is longer than the model's context") \
+	X(FORBIDDEN,            34, 403, false, "this is not allowed")
 /* clang-format on */
 
 enum pc_error_code {

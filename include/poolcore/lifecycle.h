@@ -99,6 +99,8 @@ PC_API int pc_process_signal(const struct pc_process *process, int signal, struc
  * for us: ret_exit->known is false.
  */
 PC_API bool pc_process_reap(struct pc_process *process, struct pc_worker_exit *ret_exit);
+/* Whether it has begun to end or is gone, perhaps before its pidfd says so. Any thread. */
+PC_API bool pc_process_is_ending(pid_t pid);
 /* Closes the descriptors. Does not end the process. */
 PC_API void pc_process_close(struct pc_process *process);
 /* Bytes that the process (with its children in the same session) holds: RssAnon + VmSwap. 0 when

@@ -53,8 +53,8 @@ int pc__proc_stat_parse(const char *text, struct pc__proc_stat *ret_stat)
 	struct pc__proc_stat stat = { .state = '?' };
 	const char *p = strrchr(text, ')');
 
-	if (!p || sscanf(p + 1, " %c %d %d %d", &stat.state, &stat.parent, &stat.group,
-			 &stat.session) != 4)
+	if (!p || sscanf(p + 1, " %c %d %d %d %*d %*d %u", &stat.state, &stat.parent, &stat.group,
+			 &stat.session, &stat.flags) != 5)
 		return -EINVAL;
 	p++;
 	for (int field = 2; field < 22; field++) {
@@ -83,6 +83,19 @@ int pc__proc_stat_read(pid_t pid, struct pc__proc_stat *ret_stat)
 	ssize_t length = read_text(path, text, sizeof(text));
 
 	return length < 0 ? (int)length : pc__proc_stat_parse(text, ret_stat);
+}
+
+/*
+ * A dying process closes its descriptors some time before its parent can collect it: peers see its sockets
+ * close while its pidfd is still silent. It carries PF_EXITING (include/linux/sched.h) from the beginning of its exit.
+ */
+bool pc_process_is_ending(pid_t pid)
+{
+	const uint32_t pf_exiting = 0x4;
+	struct pc__proc_stat stat;
+
+	return pc__proc_stat_read(pid, &stat) != 0 || stat.state == 'Z' || stat.state == 'X' ||
+	       (stat.flags & pf_exiting);
 }
 
 static pthread_once_t boot_id_once = PTHREAD_ONCE_INIT;

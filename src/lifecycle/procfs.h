@@ -13,6 +13,7 @@ struct pc__proc_stat {
 	pid_t parent;	      /* field 4 */
 	pid_t group;	      /* field 5 */
 	pid_t session;	      /* field 6 */
+	uint32_t flags;	      /* field 9: PF_... of the kernel */
 	uint64_t start_ticks; /* field 22: since boot, in units of sysconf(_SC_CLK_TCK) */
 };
 

@@ -720,9 +720,15 @@ static void reentrancy(void **state)
 	}
 }
 
+static void told_empty(void *ctx)
+{
+	(*(int *)ctx)++;
+}
+
 static void drain(void **state)
 {
 	struct peer *idle, *busy;
+	int empty = 0;
 
 	(void)state;
 	start();
@@ -730,14 +736,16 @@ static void drain(void **state)
 	busy = connect_peer();
 	peer_send(busy, "GET /wait HTTP/1.1\r\n" HOST "\r\n");
 	UNTIL(waiting && http_server_connection_count(server) == 2);
-	http_server_drain(server);
+	http_server_drain(server, told_empty, &empty);
 	UNTIL(idle->eof);
 	assert_non_null(waiting);
+	assert_int_equal(empty, 0);
 	http_respond(waiting, 200, NULL, "done", 4);
 	UNTIL(busy->eof);
 	normalize(busy);
 	assert_string_equal(busy->in, OK_HEAD "Content-Length: 4\r\nConnection: close\r\n\r\ndone");
 	UNTIL(http_server_connection_count(server) == 0);
+	assert_int_equal(empty, 1);
 	peer_close(idle);
 	peer_close(busy);
 	stop();
