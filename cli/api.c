@@ -4,11 +4,10 @@
  * what is said. It knows the form of answers and errors, and nothing of what they mean.
  */
 #include <poolcore/config.h>
+#include <poolcore/version.h>
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,34 +19,37 @@
 /* One line of an event stream. */
 #define EVENT_MAX (16u << 20)
 #define CONNECT_TIMEOUT_SECS 5L
-
-/* ---- interruption ---- */
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
-
-/* libcurl asks several times a second; 1 breaks the transfer off. */
-static int on_progress(void *ctx, curl_off_t total_down, curl_off_t down, curl_off_t total_up,
-		       curl_off_t up)
-{
-	(void)ctx;
-	(void)total_down;
-	(void)down;
-	(void)total_up;
-	(void)up;
-	return interrupted != 0;
-}
+/* The daemon reads no more of its token file either. */
+#define TOKEN_MAX 4096
 
 /* ---- where the daemon is ---- */
 
+static char *join(const char *a, const char *b, const char *c)
+{
+	size_t size = strlen(a) + strlen(b) + strlen(c) + 1;
+	char *text = pc_malloc(size);
+
+	if (text)
+		snprintf(text, size, "%s%s%s", a, b, c);
+	return text;
+}
+
+static int set_token(struct cli *cli, const char *token, const char *source, struct pc_error *err)
+{
+	/* It becomes a line of the request's head. */
+	for (const char *c = token; *c; c++) {
+		if (*c < '!' || *c > '~')
+			return pc_error_set(err, PC_E_INVALID_CONFIG,
+					    "%s: a token is made of visible ASCII characters",
+					    source);
+	}
+	cli->token = pc_strdup(token);
+	return cli->token ? 0 : pc_error_oom(err);
+}
+
 static int read_token(struct cli *cli, const char *path, struct pc_error *err)
 {
-	char text[4096];
+	char text[TOKEN_MAX];
 	FILE *file = fopen(path, "re");
 
 	if (!file)
@@ -58,48 +60,57 @@ static int read_token(struct cli *cli, const char *path, struct pc_error *err)
 	fclose(file);
 	text[length] = '\0';
 	text[strcspn(text, "\r\n")] = '\0';
-	cli->token = pc_strdup(text);
-	return cli->token ? 0 : pc_error_oom(err);
+	return set_token(cli, text, path, err);
+}
+
+static int bad_address(const char *address, struct pc_error *err)
+{
+	return pc_error_set(err, PC_E_INVALID_CONFIG,
+			    "'%s' is no address of a daemon; write http://127.0.0.1:9200 or "
+			    "unix:/path",
+			    address);
 }
 
 static int use_address(struct cli *cli, const char *address, struct pc_error *err)
 {
-	char base[512];
+	const char *host = strstr(address, "://");
+	size_t length;
 
 	if (strncmp(address, "unix:", 5) == 0) {
 		cli->socket = pc_strdup(address + 5);
-		if (!cli->socket)
-			return pc_error_oom(err);
-		address = "http://localhost";
+		cli->base = pc_strdup("http://localhost");
+		return cli->socket && cli->base ? 0 : pc_error_oom(err);
 	}
-	snprintf(base, sizeof(base), "%s%s", strstr(address, "://") ? "" : "http://", address);
-	while (strlen(base) > 0 && base[strlen(base) - 1] == '/')
-		base[strlen(base) - 1] = '\0';
-	cli->base = pc_strdup(base);
-	return cli->base ? 0 : pc_error_oom(err);
+	if (host && strncmp(address, "http://", 7) != 0 && strncmp(address, "https://", 8) != 0)
+		return bad_address(address, err);
+	cli->base = join(host ? "" : "http://", address, "");
+	if (!cli->base)
+		return pc_error_oom(err);
+	host = strstr(cli->base, "://") + 3;
+	if (*host == '\0' || *host == '/')
+		return bad_address(address, err);
+	for (length = strlen(cli->base); cli->base[length - 1] == '/'; length--)
+		cli->base[length - 1] = '\0';
+	return 0;
 }
 
 int api_open(struct cli *cli, struct pc_error *err)
 {
-	const char *address = cli->url ? cli->url : getenv("RBEES_POOL_URL");
+	const char *address = cli->options[OPTION_URL];
+	const char *config = cli->options[OPTION_CONFIG];
 	const char *token = getenv("RBEES_POOL_TOKEN");
-	const struct sigaction action = { .sa_handler = on_interrupt };
-	int rc = 0;
+	int rc = config ? pc_config_load(config, NULL, 0, &cli->settings, err) : 0;
 
-	sigaction(SIGINT, &action, NULL);
-	if (cli->config)
-		rc = pc_config_load(cli->config, NULL, 0, &cli->settings, err);
 	if (rc)
 		return rc;
+	if (!address)
+		address = getenv("RBEES_POOL_URL");
 	if (!address && cli->settings)
 		address = cli->settings->http_listen.items[0];
-	if (token) {
-		cli->token = pc_strdup(token);
-		if (!cli->token)
-			return pc_error_oom(err);
-	} else if (cli->settings && cli->settings->http_token_file[0]) {
+	if (token && *token)
+		rc = set_token(cli, token, "RBEES_POOL_TOKEN", err);
+	else if (cli->settings && cli->settings->http_token_file[0])
 		rc = read_token(cli, cli->settings->http_token_file, err);
-	}
 	return rc ? rc : use_address(cli, address ? address : DEFAULT_URL, err);
 }
 
@@ -111,67 +122,110 @@ void api_close(struct cli *cli)
 	pc_config_free(cli->settings);
 }
 
+char *api_path(const char *before, const char *name, const char *after)
+{
+	char *escaped = curl_easy_escape(NULL, name, 0);
+	char *path = escaped ? join(before, escaped, after) : NULL;
+
+	curl_free(escaped);
+	return path;
+}
+
 /* ---- one transfer ---- */
 
 struct transfer {
 	CURL *curl;
 	struct curl_slist *headers;
+	char *url;
 	char *text; /* what has come and is not consumed yet */
 	size_t length;
+	size_t capacity;
 	size_t limit;
-	bool failed; /* out of memory, or over the limit */
+	struct pc_error err; /* what a callback found wrong */
 
 	/* for streams */
 	bool (*event)(void *ctx, const json_t *data);
 	void *event_ctx;
-	struct pc_error *err;
-	bool finished; /* [DONE], an error event, or enough */
+	size_t searched; /* no line ends before this offset of the text */
+	bool finished;	 /* [DONE], an error event, or enough */
 };
 
 static bool append(struct transfer *transfer, const char *data, size_t length)
 {
-	char *text;
+	if (length > transfer->limit - transfer->length) {
+		pc_error_set(&transfer->err, PC_E_RECV_FAILED,
+			     "the daemon's answer is longer than %zu bytes", transfer->limit);
+		return false;
+	}
+	if (transfer->length + length > transfer->capacity) {
+		size_t capacity = 2 * (transfer->length + length);
+		char *text = pc_realloc(transfer->text, capacity);
 
-	if (length > transfer->limit - transfer->length)
-		return false;
-	text = pc_realloc(transfer->text, transfer->length + length + 1);
-	if (!text)
-		return false;
-	memcpy(text + transfer->length, data, length);
-	transfer->text = text;
+		if (!text) {
+			pc_error_oom(&transfer->err);
+			return false;
+		}
+		transfer->text = text;
+		transfer->capacity = capacity;
+	}
+	memcpy(transfer->text + transfer->length, data, length);
 	transfer->length += length;
-	text[transfer->length] = '\0';
 	return true;
 }
 
 static size_t on_answer(char *data, size_t size, size_t count, void *ctx)
 {
-	struct transfer *transfer = ctx;
-
 	(void)size; /* always 1 */
-	if (append(transfer, data, count))
-		return count;
-	transfer->failed = true;
-	return 0;
+	return append(ctx, data, count) ? count : 0;
 }
 
-static int prepare(struct transfer *transfer, const struct cli *cli, const char *path,
-		   struct pc_error *err)
+/* libcurl asks several times a second, and when a signal came; 1 breaks the transfer off. */
+static int on_progress(void *ctx, curl_off_t total_down, curl_off_t down, curl_off_t total_up,
+		       curl_off_t up)
 {
-	char url[1024], authorization[4200];
+	(void)ctx;
+	(void)total_down;
+	(void)down;
+	(void)total_up;
+	(void)up;
+	return interrupted();
+}
 
+static bool add_header(struct transfer *transfer, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(transfer->headers, line);
+
+	if (longer)
+		transfer->headers = longer;
+	return longer;
+}
+
+static bool add_headers(struct transfer *transfer, const struct cli *cli)
+{
+	pc_auto(pc_free) char *authorization = NULL;
+
+	/* Without "Expect:" libcurl would ask before it sends a long prompt, and wait for a second.
+	 */
+	if (!add_header(transfer, "Content-Type: application/json") ||
+	    !add_header(transfer, "Expect:"))
+		return false;
+	if (!cli->token)
+		return true;
+	authorization = join("Authorization: Bearer ", cli->token, "");
+	return authorization && add_header(transfer, authorization);
+}
+
+static int transfer_init(struct transfer *transfer, const struct cli *cli, const char *path,
+			 struct pc_error *err)
+{
+	*transfer = (struct transfer){ .limit = ANSWER_MAX };
 	transfer->curl = curl_easy_init();
-	if (!transfer->curl)
+	transfer->url = join(cli->base, path, "");
+	if (!transfer->curl || !transfer->url || !add_headers(transfer, cli))
 		return pc_error_oom(err);
-	snprintf(url, sizeof(url), "%s%s", cli->base, path);
-	transfer->headers = curl_slist_append(NULL, "Content-Type: application/json");
-	if (cli->token) {
-		snprintf(authorization, sizeof(authorization), "Authorization: Bearer %s",
-			 cli->token);
-		transfer->headers = curl_slist_append(transfer->headers, authorization);
-	}
-	curl_easy_setopt(transfer->curl, CURLOPT_URL, url);
+	curl_easy_setopt(transfer->curl, CURLOPT_URL, transfer->url);
 	curl_easy_setopt(transfer->curl, CURLOPT_HTTPHEADER, transfer->headers);
+	curl_easy_setopt(transfer->curl, CURLOPT_USERAGENT, "rbees-pool/" PC_VERSION);
 	curl_easy_setopt(transfer->curl, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_SECS);
 	curl_easy_setopt(transfer->curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(transfer->curl, CURLOPT_NOPROGRESS, 0L);
@@ -183,7 +237,6 @@ static int prepare(struct transfer *transfer, const struct cli *cli, const char 
 	curl_easy_setopt(transfer->curl, CURLOPT_NOPROXY, "*");
 	if (cli->socket)
 		curl_easy_setopt(transfer->curl, CURLOPT_UNIX_SOCKET_PATH, cli->socket);
-	transfer->limit = ANSWER_MAX;
 	return 0;
 }
 
@@ -191,34 +244,74 @@ static void transfer_fini(struct transfer *transfer)
 {
 	curl_easy_cleanup(transfer->curl);
 	curl_slist_free_all(transfer->headers);
+	pc_free(transfer->url);
 	pc_free(transfer->text);
 }
 
-static int unreachable(const struct cli *cli, CURLcode code, struct pc_error *err)
+static int connection_error(struct cli *cli, CURLcode code, struct pc_error *err)
 {
+	const char *scheme = cli->socket ? "unix:" : "";
 	const char *where = cli->socket ? cli->socket : cli->base;
 
-	if (interrupted)
-		return pc_error_set(err, PC_E_CANCELLED, "interrupted");
-	if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
+	switch (code) {
+	case CURLE_URL_MALFORMAT:
+		return bad_address(where, err);
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_OPERATION_TIMEDOUT: /* only the connection has a time limit */
+		cli->unreachable = true;
 		return pc_error_set(err, PC_E_SEND_FAILED,
-				    "no daemon answers at %s; start pool-managerd or name another "
-				    "address with --url",
-				    where);
-	return pc_error_set(err, PC_E_RECV_FAILED, "%s: %s", where, curl_easy_strerror(code));
+				    "no daemon answers at %s%s; start pool-managerd or name "
+				    "another address with --url",
+				    scheme, where);
+	default:
+		return pc_error_set(err, PC_E_RECV_FAILED, "%s%s: %s", scheme, where,
+				    curl_easy_strerror(code));
+	}
 }
+
+/* Runs the transfer; 0 when an answer came, whatever it says. */
+static int perform(struct transfer *transfer, struct cli *cli, const json_t *body, long *ret_status,
+		   struct pc_error *err)
+{
+	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	CURLcode code;
+
+	if (body && !text)
+		return pc_error_oom(err);
+	if (text) {
+		curl_easy_setopt(transfer->curl, CURLOPT_POSTFIELDSIZE_LARGE,
+				 (curl_off_t)strlen(text));
+		curl_easy_setopt(transfer->curl, CURLOPT_POSTFIELDS, text);
+	}
+	code = curl_easy_perform(transfer->curl);
+	free(text);
+	if (interrupted())
+		return pc_error_set(err, PC_E_CANCELLED, "interrupted");
+	if (transfer->err.code) {
+		if (err)
+			*err = transfer->err;
+		return transfer->err.code;
+	}
+	if (code != CURLE_OK && !(transfer->finished && code == CURLE_WRITE_ERROR))
+		return connection_error(cli, code, err);
+	curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, ret_status);
+	return 0;
+}
+
+/* ---- answers ---- */
 
 /* Turns an error body into an error of ours. */
 static int take_error(const json_t *answer, long status, struct pc_error *err)
 {
 	const json_t *error = json_object_get(answer, "error");
-	const char *code = json_string_value(json_object_get(error, "code"));
+	const char *name = json_string_value(json_object_get(error, "code"));
 	const char *message = json_string_value(json_object_get(error, "message"));
+	int code = name ? pc_error_from_name(name) : PC_E_INTERNAL;
 	const char *key;
 	json_t *value;
 
-	pc_error_set(err, code ? pc_error_from_name(code) : PC_E_INTERNAL, "%s",
-		     message ? message : "the answer is an error without a message");
+	pc_error_set(err, code, "%s", message ? message : "an error without a message");
 	if (!message)
 		pc_error_detail(err, "http_status", "%ld", status);
 	json_object_foreach(json_object_get(error, "details"), key, value)
@@ -226,63 +319,35 @@ static int take_error(const json_t *answer, long status, struct pc_error *err)
 		if (json_is_string(value))
 			pc_error_detail(err, key, "%s", json_string_value(value));
 	}
-	return code ? pc_error_from_name(code) : PC_E_INTERNAL;
-}
-
-static int perform(struct transfer *transfer, const struct cli *cli, json_t *body, long *ret_status,
-		   struct pc_error *err)
-{
-	char *text = NULL;
-	CURLcode code;
-
-	if (body) {
-		text = json_dumps(body, JSON_COMPACT);
-		if (!text)
-			return pc_error_oom(err);
-		curl_easy_setopt(transfer->curl, CURLOPT_POSTFIELDSIZE_LARGE,
-				 (curl_off_t)strlen(text));
-		curl_easy_setopt(transfer->curl, CURLOPT_POSTFIELDS, text);
-	}
-	code = curl_easy_perform(transfer->curl);
-	free(text);
-	if (transfer->failed)
-		return pc_error_set(
-			err, PC_E_RECV_FAILED,
-			"the daemon's answer is longer than %zu bytes, or memory ran out",
-			transfer->limit);
-	if (code != CURLE_OK && !(transfer->finished && code == CURLE_WRITE_ERROR))
-		return unreachable(cli, code, err);
-	curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, ret_status);
-	return 0;
+	return code;
 }
 
 static int parse_answer(const struct transfer *transfer, long status, json_t **ret_answer,
 			struct pc_error *err)
 {
-	json_error_t where;
-	json_t *answer = json_loadb(transfer->text ? transfer->text : "", transfer->length, 0,
-				    &where);
-	int rc = 0;
+	json_t *answer = json_loadb(transfer->text ? transfer->text : "", transfer->length,
+				    JSON_ALLOW_NUL, NULL);
+	int rc;
 
 	if (!answer)
 		return pc_error_set(err, PC_E_RECV_FAILED,
 				    "the answer (HTTP %ld) is not JSON; is this a pool-managerd?",
 				    status);
-	if (status >= 400) {
-		rc = take_error(answer, status, err);
-		json_decref(answer);
-		return rc;
+	if (status < 400) {
+		*ret_answer = answer;
+		return 0;
 	}
-	*ret_answer = answer;
-	return 0;
+	rc = take_error(answer, status, err);
+	json_decref(answer);
+	return rc;
 }
 
-static int exchange(struct cli *cli, const char *path, json_t *body, json_t **ret_answer,
+static int exchange(struct cli *cli, const char *path, const json_t *body, json_t **ret_answer,
 		    struct pc_error *err)
 {
-	struct transfer transfer = { .curl = NULL };
+	struct transfer transfer;
 	long status = 0;
-	int rc = prepare(&transfer, cli, path, err);
+	int rc = transfer_init(&transfer, cli, path, err);
 
 	if (!rc)
 		rc = perform(&transfer, cli, body, &status, err);
@@ -297,7 +362,7 @@ int api_get(struct cli *cli, const char *path, json_t **ret_answer, struct pc_er
 	return exchange(cli, path, NULL, ret_answer, err);
 }
 
-int api_post(struct cli *cli, const char *path, json_t *body, json_t **ret_answer,
+int api_post(struct cli *cli, const char *path, const json_t *body, json_t **ret_answer,
 	     struct pc_error *err)
 {
 	return exchange(cli, path, body, ret_answer, err);
@@ -305,89 +370,94 @@ int api_post(struct cli *cli, const char *path, json_t *body, json_t **ret_answe
 
 /* ---- event streams ---- */
 
+static void take_event(struct transfer *transfer, const char *text, size_t length)
+{
+	/* A model may well say U+0000. */
+	json_t *data = json_loadb(text, length, JSON_ALLOW_NUL, NULL);
+
+	if (!data)
+		pc_error_set(&transfer->err, PC_E_RECV_FAILED,
+			     "an event of the stream is not JSON");
+	else if (json_object_get(data, "error"))
+		take_error(data, 200, &transfer->err);
+	else if (!transfer->event(transfer->event_ctx, data))
+		transfer->finished = true;
+	if (transfer->err.code)
+		transfer->finished = true;
+	json_decref(data);
+}
+
 /* One line of the stream. Only `data:` lines matter; the daemon and its workers send one per event.
  */
 static void take_line(struct transfer *transfer, const char *line, size_t length)
 {
-	json_t *data;
-
+	if (length > 0 && line[length - 1] == '\r')
+		length--;
 	if (length < 5 || memcmp(line, "data:", 5) != 0)
 		return;
 	line += 5;
 	length -= 5;
-	while (length > 0 && *line == ' ') {
+	if (length > 0 && *line == ' ') {
 		line++;
 		length--;
 	}
-	if (length == 6 && memcmp(line, "[DONE]", 6) == 0) {
+	if (length == 6 && memcmp(line, "[DONE]", 6) == 0)
 		transfer->finished = true;
-		return;
+	else
+		take_event(transfer, line, length);
+}
+
+/* The lines that are complete; what is left of the last one moves to the front and waits. */
+static void take_lines(struct transfer *transfer)
+{
+	size_t used = 0;
+	char *end;
+
+	while (!transfer->finished && (end = memchr(transfer->text + transfer->searched, '\n',
+						    transfer->length - transfer->searched))) {
+		take_line(transfer, transfer->text + used, (size_t)(end - transfer->text) - used);
+		used = (size_t)(end - transfer->text) + 1;
+		transfer->searched = used;
 	}
-	data = json_loadb(line, length, 0, NULL);
-	if (!data) {
-		pc_error_set(transfer->err, PC_E_RECV_FAILED, "an event of the stream is not JSON");
-		transfer->finished = true;
-	} else if (json_object_get(data, "error")) {
-		take_error(data, 200, transfer->err);
-		transfer->finished = true;
-	} else if (!transfer->event(transfer->event_ctx, data)) {
-		transfer->finished = true;
-	}
-	json_decref(data);
+	transfer->length -= used;
+	memmove(transfer->text, transfer->text + used, transfer->length);
+	transfer->searched = transfer->length;
 }
 
 static size_t on_stream(char *data, size_t size, size_t count, void *ctx)
 {
 	struct transfer *transfer = ctx;
-	size_t used = 0;
 	long status = 0;
 
 	(void)size;
-	if (!append(transfer, data, count)) {
-		transfer->failed = true;
+	if (!append(transfer, data, count))
 		return 0;
-	}
 	curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (status >= 400)
 		return count; /* an error body, parsed when it is whole */
-	while (!transfer->finished) {
-		const char *start = transfer->text + used;
-		const char *end = memchr(start, '\n', transfer->length - used);
-
-		if (!end)
-			break;
-		size_t length = (size_t)(end - start);
-
-		take_line(transfer, start, length && end[-1] == '\r' ? length - 1 : length);
-		used += length + 1;
-	}
-	memmove(transfer->text, transfer->text + used, transfer->length - used);
-	transfer->length -= used;
+	take_lines(transfer);
 	return transfer->finished ? 0 : count;
 }
 
-int api_stream(struct cli *cli, const char *path, json_t *body,
+int api_stream(struct cli *cli, const char *path, const json_t *body,
 	       bool (*event)(void *ctx, const json_t *data), void *ctx, struct pc_error *err)
 {
-	struct pc_error stream_error = PC_ERROR_INIT;
-	struct transfer transfer = { .event = event, .event_ctx = ctx, .err = &stream_error };
+	struct transfer transfer;
 	json_t *answer = NULL;
 	long status = 0;
-	int rc = prepare(&transfer, cli, path, err);
+	int rc = transfer_init(&transfer, cli, path, err);
 
 	if (!rc) {
 		curl_easy_setopt(transfer.curl, CURLOPT_WRITEFUNCTION, on_stream);
 		transfer.limit = EVENT_MAX;
+		transfer.event = event;
+		transfer.event_ctx = ctx;
 		rc = perform(&transfer, cli, body, &status, err);
 	}
 	if (!rc && status >= 400)
 		rc = parse_answer(&transfer, status, &answer, err);
-	else if (!rc && stream_error.code)
-		rc = stream_error.code;
 	else if (!rc && !transfer.finished)
 		rc = pc_error_set(err, PC_E_RECV_FAILED, "the stream ended before its last event");
-	if (stream_error.code && err && !err->code)
-		*err = stream_error;
 	json_decref(answer);
 	transfer_fini(&transfer);
 	return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli.h - what the commands of rbees-pool share: the global options, the exit codes, the way to the
- * daemon and the way to the terminal. One thread; nothing here is re-entered.
+ * cli.h - what the commands of rbees-pool share: the options, the exit codes, the way to the daemon
+ * and the way to the terminal. One thread; nothing here is re-entered.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -9,6 +9,7 @@
 #include <poolcore/error.h>
 
 #include <jansson.h>
+#include <stdio.h>
 
 /* The exit codes are part of the interface: scripts test them. */
 enum exit_code {
@@ -22,25 +23,46 @@ enum exit_code {
 	EXIT_INTERRUPTED = 130,
 };
 
+/* Rows of the option table in main.c. */
+enum option_id {
+	OPTION_URL,
+	OPTION_CONFIG,
+	OPTION_JSON,
+	OPTION_NO_COLOR,
+	OPTION_HELP,
+	OPTION_VERSION,
+	OPTION_MAX_TOKENS,
+	OPTION_TEMPERATURE,
+	OPTION_SEED,
+	OPTION_SYSTEM,
+	OPTION_FORCE,
+	OPTION_COUNT,
+};
+
 struct pc_config;
 
 struct cli {
-	const char *url;    /* --url */
-	const char *config; /* --config */
+	const char *options[OPTION_COUNT]; /* the value; a flag's own name; NULL: not given */
 	bool json;
-	bool color; /* the terminal takes it and nobody forbade it */
+	bool terminal; /* standard output is one */
+	bool color;    /* it takes colours and nobody forbade them */
 
 	char *base;		    /* where the daemon is: "http://127.0.0.1:9200", resolved */
 	char *socket;		    /* its Unix socket, or NULL */
 	char *token;		    /* or NULL */
 	struct pc_config *settings; /* of --config, or NULL */
+	bool unreachable;	    /* the last request found no daemon */
 };
 
-/* Which exit code tells a script about an error. */
-enum exit_code exit_code_of(int code);
-/* Prints the error to standard error ("rbees-pool: ...", or the JSON body with --json); returns its
- * exit code. */
+/* ---- complaints (main.c) ---- */
+
+/* Prints the error to standard error ("rbees-pool: ...", or as JSON with --json); returns its exit
+ * code. */
 enum exit_code report(const struct cli *cli, const struct pc_error *err);
+/* "rbees-pool: SENTENCE", and where to read on. */
+enum exit_code usage_error(const char *fmt, ...) PC_PRINTF(1, 2);
+/* Whether the user pressed Ctrl-C. */
+bool interrupted(void);
 
 /* ---- the daemon (api.c) ---- */
 
@@ -49,12 +71,12 @@ int api_open(struct cli *cli, struct pc_error *err);
 void api_close(struct cli *cli);
 
 /*
- * One request with a JSON answer. `body` may be NULL for GET. An answer that is an error becomes
- * `err` with the daemon's code, message and details; a daemon that does not answer becomes
- * SEND_FAILED, which report() turns into exit code 3. *ret_answer is a new reference.
+ * One request with a JSON answer. An answer that is an error becomes `err` with the daemon's code,
+ * message and details; when there is no daemon, cli->unreachable says so. *ret_answer is a new
+ * reference.
  */
 int api_get(struct cli *cli, const char *path, json_t **ret_answer, struct pc_error *err);
-int api_post(struct cli *cli, const char *path, json_t *body, json_t **ret_answer,
+int api_post(struct cli *cli, const char *path, const json_t *body, json_t **ret_answer,
 	     struct pc_error *err);
 
 /*
@@ -62,10 +84,35 @@ int api_post(struct cli *cli, const char *path, json_t *body, json_t **ret_answe
  * It returns false to break off. An error event becomes `err`. CANCELLED when the user pressed
  * Ctrl-C.
  */
-int api_stream(struct cli *cli, const char *path, json_t *body,
+int api_stream(struct cli *cli, const char *path, const json_t *body,
 	       bool (*event)(void *ctx, const json_t *data), void *ctx, struct pc_error *err);
 
-/* ---- the terminal (table.c) ---- */
+/* A path with `name` as one segment of it, whatever it contains; pc_free it. NULL: out of memory.
+ */
+char *api_path(const char *before, const char *name, const char *after);
+
+/* ---- the terminal (output.c) ---- */
+
+/*
+ * What others wrote (models, workers, the daemon) may contain control characters, and a terminal
+ * obeys them: they could hide text, change the title or type for the user. So a terminal is shown
+ * pictures of them. A file or a pipe gets the bytes as they are, because its reader wants those.
+ */
+enum text_form {
+	TEXT_RAW,   /* as it is */
+	TEXT_LINES, /* line ends and tabs stay, other control characters are pictured */
+	TEXT_CELL,  /* all are pictured: one line stays one line */
+};
+
+void put_text(FILE *out, const char *text, size_t length, enum text_form form);
+/* Formats and writes in the form TEXT_LINES, cut after about a page. */
+void say(FILE *out, const char *fmt, ...) PC_PRINTF(2, 3);
+/* A string member for people: "-" when it is missing or null. */
+const char *text_of(const json_t *object, const char *key);
+json_int_t number_of(const json_t *object, const char *key);
+/* Prints a JSON value: indented, or as one line. */
+enum exit_code print_json(const struct cli *cli, const json_t *value);
+enum exit_code print_json_line(const struct cli *cli, const json_t *value);
 
 #define TABLE_COLUMNS_MAX 12
 
@@ -74,33 +121,33 @@ struct table {
 	const char *const *headings;
 	size_t columns;
 	char **cells;
-	size_t rows;
+	size_t count;
 	size_t capacity;
-	bool failed;
+	bool failed; /* out of memory */
 };
 
 void table_init(struct table *table, const char *const *headings, size_t columns);
 /* Adds a cell after the last one; the table copies it. */
 void table_cell(struct table *table, const char *fmt, ...) PC_PRINTF(2, 3);
-/* Prints and frees; `empty` is said when there is no row. Returns EXIT_FAILED when memory ran out.
- */
+/* Prints and frees; `empty` is said when there is no row. EXIT_FAILED when memory ran out. */
 enum exit_code table_print(struct table *table, const struct cli *cli, const char *empty);
 
-/* "1.5 GiB" and "3 min ago" for people. */
+/* "1.5 GiB" and "3 min" for people. */
 const char *human_bytes(json_int_t bytes, char out[32]);
 const char *human_ms(json_int_t ms, char out[32]);
-/* Prints a JSON value, indented. */
-enum exit_code print_json(const json_t *value);
 
-/* ---- the commands; argv[0] is the command's own word ---- */
+/* ---- the commands: they get the arguments behind their name, as many as the table allows ---- */
 
 enum exit_code command_status(struct cli *cli, int argc, char **argv);
 enum exit_code command_ps(struct cli *cli, int argc, char **argv);
-enum exit_code command_models(struct cli *cli, int argc, char **argv);
-enum exit_code command_worker(struct cli *cli, int argc, char **argv);
+enum exit_code command_models_list(struct cli *cli, int argc, char **argv);
+enum exit_code command_gpu_list(struct cli *cli, int argc, char **argv);
+enum exit_code command_worker_start(struct cli *cli, int argc, char **argv);
+enum exit_code command_worker_stop(struct cli *cli, int argc, char **argv);
+enum exit_code command_worker_logs(struct cli *cli, int argc, char **argv);
 enum exit_code command_run(struct cli *cli, int argc, char **argv);
+enum exit_code command_config_show(struct cli *cli, int argc, char **argv);
+enum exit_code command_config_check(struct cli *cli, int argc, char **argv);
 enum exit_code command_version(struct cli *cli, int argc, char **argv);
-/* "rbees-pool COMMAND: SENTENCE WORD", and where to read on. */
-enum exit_code usage_error(const char *command, const char *sentence, const char *word);
 
 #endif

@@ -1,145 +1,179 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main.c - rbees-pool: global options, the table of commands, help. Each command has its own file
- * or shares one with its nearest kin.
+ * main.c - rbees-pool: the table of commands, the table of options, help, complaints, and the last
+ * word about the exit code. Each command has its own file or shares one with its nearest kin.
  */
-#include <poolcore/config.h>
+#include <poolcore/text.h>
 #include <poolcore/version.h>
 
 #include <getopt.h>
-#include <stdio.h>
+#include <locale.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 
+#define ANY_NUMBER 4096
+
 struct command {
-	const char *name;
+	const char *name; /* one word or two */
+	const char *arguments;
+	int least, most; /* how many arguments */
+	bool offline;	 /* it needs no connection */
 	enum exit_code (*run)(struct cli *cli, int argc, char **argv);
-	const char *usage;
 	const char *help;
 };
 
 /* clang-format off */
 static const struct command commands[] = {
-	{ "status",  command_status,  "status",                  "what the pool holds: devices, models, requests" },
-	{ "ps",      command_ps,      "ps",                      "the workers that are there" },
-	{ "run",     command_run,     "run MODEL [PROMPT]",      "ask a model, stream its answer; PROMPT '-' or none reads standard input" },
-	{ "models",  command_models,  "models list",             "the models of the catalog" },
-	{ "worker",  command_worker,  "worker list|start|stop|logs", "the workers, one by one" },
-	{ "version", command_version, "version",                 "the versions of this program and of the daemon" },
+	{ "status",       "",              0, 0, false, command_status,       "what the pool holds: devices, models, requests" },
+	{ "ps",           "",              0, 0, false, command_ps,           "the workers that are there" },
+	{ "run",          "MODEL [PROMPT]", 1, ANY_NUMBER, false, command_run, "ask a model, stream its answer; PROMPT '-' or none reads standard input" },
+	{ "models list",  "",              0, 0, false, command_models_list,  "the models of the catalog" },
+	{ "gpu list",     "",              0, 0, false, command_gpu_list,     "the GPUs of the daemon's machine, or of this one without a daemon" },
+	{ "worker list",  "",              0, 0, false, command_ps,           "the same as ps" },
+	{ "worker start", "MODEL",         1, 1, false, command_worker_start, "load a model before a request asks for it" },
+	{ "worker stop",  "WORKER",        1, 1, false, command_worker_stop,  "stop a worker when what runs on it has ended" },
+	{ "worker logs",  "WORKER",        1, 1, false, command_worker_logs,  "the last lines that a worker wrote, also of one that is gone" },
+	{ "config show",  "",              0, 0, true,  command_config_show,  "the settings in effect and where they come from" },
+	{ "config check", "",              0, 0, true,  command_config_check, "whether settings and catalog are valid and the models' files there" },
+	{ "version",      "",              0, 0, false, command_version,      "the versions of this program and of the daemon" },
+};
+
+static const struct option_row {
+	const char *name;
+	const char *argument; /* NULL: a flag */
+	const char *command;  /* the only one that takes it; NULL: all */
+	const char *help;
+} option_rows[OPTION_COUNT] = {
+	[OPTION_URL]         = { "url",         "URL",  NULL, "the daemon: http://127.0.0.1:9200 or unix:/path (also RBEES_POOL_URL)" },
+	[OPTION_CONFIG]      = { "config",      "FILE", NULL, "read the daemon's address and the catalog from its settings" },
+	[OPTION_JSON]        = { "json",        NULL,   NULL, "print what the daemon says, for programs" },
+	[OPTION_NO_COLOR]    = { "no-color",    NULL,   NULL, "never colour the output (also NO_COLOR)" },
+	[OPTION_HELP]        = { "help",        NULL,   NULL, "print this help; after a command, the command's" },
+	[OPTION_VERSION]     = { "version",     NULL,   NULL, "print the version of this program" },
+	[OPTION_MAX_TOKENS]  = { "max-tokens",  "N",    "run", "end the answer after this many tokens" },
+	[OPTION_TEMPERATURE] = { "temperature", "T",    "run", "0 to 2; 0 always takes the likeliest word" },
+	[OPTION_SEED]        = { "seed",        "N",    "run", "0 to 4294967295: the same seed gives the same answer" },
+	[OPTION_SYSTEM]      = { "system",      "TEXT", "run", "instructions that stand before the prompt" },
+	[OPTION_FORCE]       = { "force",       NULL,   "worker stop", "stop it at once" },
 };
 /* clang-format on */
 
-static void print_help(FILE *out)
+/* ---- interruption ---- */
+
+static volatile sig_atomic_t interrupt_seen;
+
+static void on_interrupt(int number)
+{
+	(void)number;
+	interrupt_seen = 1;
+}
+
+bool interrupted(void)
+{
+	return interrupt_seen;
+}
+
+/* Without SA_RESTART: whoever waits for a terminal or a pipe must wake. What a shell lets run in
+ * the background ignores Ctrl-C, and goes on ignoring it. */
+static void watch_signals(void)
+{
+	const struct sigaction action = { .sa_handler = on_interrupt };
+	struct sigaction before;
+
+	if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+		sigaction(SIGINT, &action, NULL);
+	/* A reader that leaves shows as an error of the write, for TLS connections too. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- help ---- */
+
+static void print_options(const char *command)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		const struct option_row *row = &option_rows[i];
+		char left[40];
+
+		if (row->command != command &&
+		    (!command || !row->command || strcmp(row->command, command) != 0))
+			continue;
+		snprintf(left, sizeof(left), "--%s%s%s", row->name, row->argument ? " " : "",
+			 row->argument ? row->argument : "");
+		printf("  %-20s %s\n", left, row->help);
+	}
+}
+
+static bool has_options(const char *command)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		if (option_rows[i].command && strcmp(option_rows[i].command, command) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void print_help(void)
 {
 	fputs("Usage: rbees-pool [OPTION]... COMMAND [ARGUMENT]...\n"
 	      "Operates a pool of AI models kept by pool-managerd.\n\nCommands:\n",
-	      out);
-	for (size_t i = 0; i < PC_ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-28s %s\n", commands[i].usage, commands[i].help);
-	fputs("\nOptions:\n"
-	      "  --url URL       the daemon: http://127.0.0.1:9200 or unix:/path (also RBEES_POOL_URL)\n"
-	      "  --config FILE   read the daemon's address and the catalog from its settings\n"
-	      "  --json          print what the daemon says, for programs\n"
-	      "  --no-color      never colour the output (also NO_COLOR)\n"
-	      "  --help, --version\n"
-	      "\nExit status: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 not found,\n"
+	      stdout);
+	for (size_t i = 0; i < PC_ARRAY_LEN(commands); i++) {
+		char left[40];
+
+		snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].arguments);
+		printf("  %-20s %s\n", left, commands[i].help);
+	}
+	fputs("\nOptions, before or after the command:\n", stdout);
+	print_options(NULL);
+	for (size_t i = 0; i < PC_ARRAY_LEN(commands); i++) {
+		if (!has_options(commands[i].name))
+			continue;
+		printf("\nOptions of %s:\n", commands[i].name);
+		print_options(commands[i].name);
+	}
+	fputs("\nExit status: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 not found,\n"
 	      "5 not enough memory, 6 timed out, 130 interrupted.\n",
-	      out);
+	      stdout);
 }
 
-enum exit_code usage_error(const char *command, const char *sentence, const char *word)
+static void print_command_help(const struct command *command)
 {
-	fprintf(stderr, "rbees-pool%s%s: %s%s\nTry 'rbees-pool --help'.\n", command ? " " : "",
-		command ? command : "", sentence, word);
+	bool options = has_options(command->name);
+
+	printf("Usage: rbees-pool %s%s%s%s\n%s.\n", command->name, options ? " [OPTION]..." : "",
+	       command->arguments[0] ? " " : "", command->arguments, command->help);
+	if (options)
+		putchar('\n');
+	print_options(command->name);
+}
+
+/* ---- complaints ---- */
+
+enum exit_code usage_error(const char *fmt, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	say(stderr, "rbees-pool: %s\nTry 'rbees-pool --help'.\n", text);
 	return EXIT_USAGE;
 }
 
-/* Returns -1 to go on. */
-static int parse_options(struct cli *cli, int argc, char **argv)
-{
-	enum { URL = 1, CONFIG, JSON, NO_COLOR, HELP, VERSION };
-	static const struct option longs[] = {
-		{ "url", required_argument, NULL, URL },
-		{ "config", required_argument, NULL, CONFIG },
-		{ "json", no_argument, NULL, JSON },
-		{ "no-color", no_argument, NULL, NO_COLOR },
-		{ "help", no_argument, NULL, HELP },
-		{ "version", no_argument, NULL, VERSION },
-		{ NULL, 0, NULL, 0 },
-	};
-	int letter;
-
-	/* '+': stop at the command, whose options are its own. */
-	while ((letter = getopt_long(argc, argv, "+", longs, NULL)) != -1) {
-		switch (letter) {
-		case URL:
-			cli->url = optarg;
-			break;
-		case CONFIG:
-			cli->config = optarg;
-			break;
-		case JSON:
-			cli->json = true;
-			break;
-		case NO_COLOR:
-			cli->color = false;
-			break;
-		case HELP:
-			print_help(stdout);
-			return EXIT_OK;
-		case VERSION:
-			printf("rbees-pool %s\n", pc_version());
-			return EXIT_OK;
-		default:
-			return EXIT_USAGE;
-		}
-	}
-	return -1;
-}
-
-/* --json is taken after the command too, because everybody writes it there. */
-static int take_json(struct cli *cli, int argc, char **argv)
-{
-	int kept = 0;
-
-	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0)
-			cli->json = true;
-		else
-			argv[kept++] = argv[i];
-	}
-	argv[kept] = NULL;
-	return kept;
-}
-
-static enum exit_code run_command(struct cli *cli, int argc, char **argv)
-{
-	struct pc_error err = PC_ERROR_INIT;
-	enum exit_code status;
-
-	for (size_t i = 0; i < PC_ARRAY_LEN(commands); i++) {
-		if (strcmp(commands[i].name, argv[0]) != 0)
-			continue;
-		if (api_open(cli, &err))
-			status = report(cli, &err);
-		else
-			status = commands[i].run(cli, take_json(cli, argc, argv), argv);
-		api_close(cli);
-		return status;
-	}
-	return usage_error(NULL, "there is no command ", argv[0]);
-}
-
-enum exit_code exit_code_of(int code)
+static enum exit_code exit_code_of(int code)
 {
 	switch (code) {
 	case PC_OK:
 		return EXIT_OK;
-	case PC_E_SEND_FAILED:
-		return EXIT_UNREACHABLE;
+	case PC_E_INVALID_CONFIG:
+		return EXIT_USAGE;
 	case PC_E_NOT_FOUND:
 	case PC_E_MODEL_NOT_FOUND:
 	case PC_E_WORKER_NOT_FOUND:
@@ -148,73 +182,248 @@ enum exit_code exit_code_of(int code)
 		return EXIT_NO_MEMORY;
 	case PC_E_TIMEOUT:
 		return EXIT_TIMED_OUT;
-	case PC_E_CANCELLED:
-		return EXIT_INTERRUPTED;
-	case PC_E_INVALID_CONFIG:
-		return EXIT_USAGE;
 	default:
 		return EXIT_FAILED;
 	}
 }
 
-static void report_json(const struct pc_error *err)
+static json_t *error_body(const struct pc_error *err)
 {
 	json_t *details = json_object();
-	json_t *body;
 
 	for (unsigned i = 0; details && i < err->detail_count; i++)
 		json_object_set_new(details, err->details[i].key,
 				    json_string(err->details[i].value));
-	body = json_pack("{s:{s:s, s:s, s:o}}", "error", "code", pc_error_name(err->code),
+	return json_pack("{s:{s:s, s:s, s:o}}", "error", "code", pc_error_name(err->code),
 			 "message", err->message, "details", details);
-	if (body)
-		json_dumpf(body, stderr, JSON_INDENT(2));
-	fputc('\n', stderr);
-	json_decref(body);
 }
 
 enum exit_code report(const struct cli *cli, const struct pc_error *err)
 {
-	if (cli->json)
-		report_json(err);
+	/* NULL too when a path in the message is not UTF-8: then the sentence has to do. */
+	json_t *body = cli->json ? error_body(err) : NULL;
+	char *text = body ? json_dumps(body, JSON_INDENT(2)) : NULL;
+
+	if (interrupted())
+		; /* who pressed Ctrl-C knows */
+	else if (text)
+		say(stderr, "%s\n", text);
+	else if (cli->unreachable)
+		say(stderr, "rbees-pool: %s\n", err->message);
 	else
-		fprintf(stderr, "rbees-pool: %s (%s)\n", err->message, pc_error_name(err->code));
-	return exit_code_of(err->code);
+		say(stderr, "rbees-pool: %s (%s)\n", err->message, pc_error_name(err->code));
+	free(text);
+	json_decref(body);
+	/* The daemon knows SEND_FAILED too, from its own dealings with workers. */
+	return cli->unreachable ? EXIT_UNREACHABLE : exit_code_of(err->code);
 }
+
+/* ---- version ---- */
 
 enum exit_code command_version(struct cli *cli, int argc, char **argv)
 {
+	enum exit_code status = EXIT_OK;
 	json_t *health = NULL;
 	const char *daemon;
 
-	if (argc > 1)
-		return usage_error(argv[0], "it takes no argument ", argv[1]);
+	(void)argc;
+	(void)argv;
 	/* A daemon that is not there is no failure here. */
 	api_get(cli, "/health", &health, NULL);
 	daemon = json_string_value(json_object_get(health, "version"));
-	if (cli->json)
-		printf("{\"rbees-pool\": \"%s\", \"libpoolcore\": \"%s\", \"pool-managerd\": %s%s%s}\n",
-		       PC_VERSION, pc_version(), daemon ? "\"" : "", daemon ? daemon : "null",
-		       daemon ? "\"" : "");
-	else
-		printf("rbees-pool %s (libpoolcore %s)\npool-managerd %s\n", PC_VERSION,
-		       pc_version(), daemon ? daemon : "does not answer");
+	if (cli->json) {
+		json_t *versions = json_pack("{s:s, s:s, s:s?}", "rbees-pool", PC_VERSION,
+					     "libpoolcore", pc_version(), "pool-managerd", daemon);
+
+		status = print_json(cli, versions);
+		json_decref(versions);
+	} else {
+		say(stdout, "rbees-pool %s (libpoolcore %s)\npool-managerd %s\n", PC_VERSION,
+		    pc_version(), daemon ? daemon : "does not answer");
+	}
 	json_decref(health);
+	return status;
+}
+
+/* ---- from words to a command ---- */
+
+/* getopt's own messages would name the program by its path. */
+static enum exit_code option_error(int argc, char **argv, int letter)
+{
+	const char *given = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+
+	if (letter == ':')
+		return usage_error("%s needs a value", given);
+	return usage_error("unknown option '%s'; write '--' before words that begin with a dash",
+			   given);
+}
+
+/* Options may stand anywhere, until "--". What is left of argv begins at optind. */
+static int parse_options(struct cli *cli, int argc, char **argv)
+{
+	struct option longs[OPTION_COUNT + 1] = { 0 };
+	int letter;
+
+	for (int i = 0; i < OPTION_COUNT; i++)
+		longs[i] = (struct option){ option_rows[i].name,
+					    option_rows[i].argument ? required_argument
+								    : no_argument,
+					    NULL, 256 + i };
+	while ((letter = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+		int id = letter - 256;
+
+		if (id < 0)
+			return option_error(argc, argv, letter);
+		cli->options[id] = optarg ? optarg : option_rows[id].name;
+	}
+	return 0;
+}
+
+/* How many words of argv are the command's name; 0: it is another one. */
+static int match(const struct command *command, int argc, char **argv)
+{
+	size_t first = strcspn(command->name, " ");
+
+	if (argc < 1 || strlen(argv[0]) != first || strncmp(command->name, argv[0], first) != 0)
+		return 0;
+	if (command->name[first] == '\0')
+		return 1;
+	return argc > 1 && strcmp(command->name + first + 1, argv[1]) == 0 ? 2 : 0;
+}
+
+/* "worker" alone, or with a word that it does not know: says which words it knows. */
+static enum exit_code unknown_command(int argc, char **argv)
+{
+	const char *names[PC_ARRAY_LEN(commands)], *near;
+	size_t length = strlen(argv[0]);
+	char known[256] = "";
+
+	for (size_t i = 0; i < PC_ARRAY_LEN(commands); i++) {
+		size_t at = strlen(known);
+
+		names[i] = commands[i].name;
+		if (strncmp(names[i], argv[0], length) == 0 && names[i][length] == ' ')
+			snprintf(known + at, sizeof(known) - at, "%s%s", at ? ", " : "",
+				 names[i] + length + 1);
+	}
+	if (known[0] && argc > 1)
+		return usage_error("%s knows %s, not '%s'", argv[0], known, argv[1]);
+	if (known[0])
+		return usage_error("%s: say what: %s", argv[0], known);
+	near = pc_nearest_name(argv[0], names, PC_ARRAY_LEN(names));
+	return usage_error("there is no command '%s'%s%s%s", argv[0], near ? "; is it '" : "",
+			   near ? near : "", near ? "'?" : "");
+}
+
+static enum exit_code check_arguments(const struct cli *cli, const struct command *command,
+				      int argc, char **argv)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		const char *owner = option_rows[i].command;
+
+		if (cli->options[i] && owner && strcmp(owner, command->name) != 0)
+			return usage_error("--%s belongs to %s, not to %s", option_rows[i].name,
+					   owner, command->name);
+	}
+	if (argc < command->least)
+		return usage_error("%s: an argument is missing: %s %s", command->name,
+				   command->name, command->arguments);
+	if (argc > command->most)
+		return usage_error("%s: '%s' is one argument too many", command->name,
+				   argv[command->most]);
 	return EXIT_OK;
+}
+
+static enum exit_code run_command(struct cli *cli, const struct command *command, int argc,
+				  char **argv)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	enum exit_code status;
+
+	if (cli->options[OPTION_HELP]) {
+		print_command_help(command);
+		return EXIT_OK;
+	}
+	status = check_arguments(cli, command, argc, argv);
+	if (status)
+		return status;
+	if (!command->offline && api_open(cli, &err))
+		status = report(cli, &err);
+	else
+		status = command->run(cli, argc, argv);
+	api_close(cli);
+	return status;
+}
+
+static enum exit_code dispatch(struct cli *cli, int argc, char **argv)
+{
+	for (size_t i = 0; i < PC_ARRAY_LEN(commands); i++) {
+		int words = match(&commands[i], argc, argv);
+
+		if (words)
+			return run_command(cli, &commands[i], argc - words, argv + words);
+	}
+	if (cli->options[OPTION_HELP])
+		print_help();
+	else if (cli->options[OPTION_VERSION])
+		printf("rbees-pool %s\n", pc_version());
+	else if (argc == 0)
+		return usage_error("say what to do");
+	else
+		return unknown_command(argc, argv);
+	return EXIT_OK;
+}
+
+/* ---- the end ---- */
+
+/* Whether nobody reads standard output any more: poll(2) tells it of pipes and sockets. */
+static bool reader_left(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO };
+
+	return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+/* What could not be written is a failure, unless the reader left: then it has read enough. */
+static enum exit_code finish(enum exit_code status)
+{
+	bool failed = fflush(stdout) != 0;
+
+	if (interrupted()) {
+		/* As the signal itself would have ended us: so a shell ends its loop too. */
+		signal(SIGINT, SIG_DFL);
+		raise(SIGINT);
+		return EXIT_INTERRUPTED;
+	}
+	if ((failed || ferror(stdout)) && !reader_left()) {
+		say(stderr, "rbees-pool: the output could not be written\n");
+		return EXIT_FAILED;
+	}
+	return status;
+}
+
+static bool is_set(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value && *value;
 }
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { .url = NULL };
+	struct cli cli = { .json = false };
+	const char *terminal = getenv("TERM");
 	int status;
 
-	cli.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+	/* All text is UTF-8, whatever the user's locale; only widths ask the C library. */
+	setlocale(LC_CTYPE, "C.UTF-8");
+	watch_signals();
 	status = parse_options(&cli, argc, argv);
-	if (status >= 0)
+	if (status)
 		return status;
-	if (optind == argc) {
-		print_help(stderr);
-		return EXIT_USAGE;
-	}
-	return run_command(&cli, argc - optind, argv + optind);
+	cli.json = cli.options[OPTION_JSON];
+	cli.terminal = isatty(STDOUT_FILENO);
+	cli.color = cli.terminal && !cli.options[OPTION_NO_COLOR] && !is_set("NO_COLOR") &&
+		    !(terminal && strcmp(terminal, "dumb") == 0);
+	return finish(dispatch(&cli, argc - optind, argv + optind));
 }

@@ -1,28 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* show.c - the commands that only look: status, ps, models. */
+/* show.c - the commands that only look: status, ps, models list, gpu list. */
 #include <poolcore/catalog.h>
 #include <poolcore/config.h>
-
-#include <stdio.h>
-#include <string.h>
+#include <poolcore/gpu.h>
 
 #include "cli/cli.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "-";
-}
-
-static json_int_t number_of(const json_t *object, const char *key)
-{
-	return json_integer_value(json_object_get(object, key));
-}
-
 /* ---- status ---- */
 
-static void print_devices(const struct cli *cli, const json_t *devices)
+static enum exit_code print_devices(const struct cli *cli, const json_t *devices)
 {
 	static const char *const headings[] = { "DEVICE", "RESERVED", "BUDGET", "TOTAL" };
 	struct table table;
@@ -40,124 +26,126 @@ static void print_devices(const struct cli *cli, const json_t *devices)
 		table_cell(&table, "%s", human_bytes(number_of(device, "budget_bytes"), budget));
 		table_cell(&table, "%s", human_bytes(number_of(device, "total_bytes"), total));
 	}
-	table_print(&table, cli, "no devices");
+	return table_print(&table, cli, "no devices");
 }
 
-enum exit_code command_status(struct cli *cli, int argc, char **argv)
+static void print_state(const json_t *state)
 {
-	struct pc_error err = PC_ERROR_INIT;
-	const json_t *models, *workers, *counters, *model;
+	const json_t *models = json_object_get(state, "models");
+	const json_t *counters = json_object_get(state, "counters");
 	json_int_t waiting = 0, leases = 0;
-	json_t *state = NULL;
+	const json_t *model;
 	char uptime[32];
 	size_t i;
 
-	if (argc > 1)
-		return usage_error(argv[0], "it takes no argument ", argv[1]);
-	if (api_get(cli, "/v2/state", &state, &err))
-		return report(cli, &err);
-	if (cli->json) {
-		enum exit_code status = print_json(state);
-
-		json_decref(state);
-		return status;
-	}
-	models = json_object_get(state, "models");
-	workers = json_object_get(state, "workers");
-	counters = json_object_get(state, "counters");
 	json_array_foreach(models, i, model)
 	{
 		waiting += number_of(model, "waiting");
 		leases += number_of(model, "leases");
 	}
-	printf("pool %s, version %s, up %s\n", text_of(state, "pool_id"), text_of(state, "version"),
-	       human_ms(number_of(state, "uptime_secs") * 1000, uptime));
-	printf("%zu models, %zu workers; %lld requests running, %lld waiting; %lld served, %lld "
-	       "refused\n\n",
-	       json_array_size(models), json_array_size(workers), (long long)leases,
-	       (long long)waiting, (long long)number_of(counters, "granted"),
-	       (long long)number_of(counters, "rejected"));
-	print_devices(cli, json_object_get(state, "devices"));
-	json_decref(state);
-	return EXIT_OK;
+	say(stdout, "pool %s, version %s, up %s\n", text_of(state, "pool_id"),
+	    text_of(state, "version"), human_ms(number_of(state, "uptime_secs") * 1000, uptime));
+	say(stdout, "models: %zu, workers: %zu\n", json_array_size(models),
+	    json_array_size(json_object_get(state, "workers")));
+	say(stdout, "requests: %lld running, %lld waiting, %lld served, %lld refused\n\n",
+	    (long long)leases, (long long)waiting, (long long)number_of(counters, "granted"),
+	    (long long)number_of(counters, "rejected"));
 }
 
-/* ---- ps ---- */
-
-enum exit_code command_ps(struct cli *cli, int argc, char **argv)
+/* Asks, and prints the answer as JSON or through `print`. */
+static enum exit_code show(struct cli *cli, const char *path,
+			   enum exit_code (*print)(const struct cli *cli, const json_t *answer))
 {
-	static const char *const headings[] = { "WORKER", "MODEL",  "STATUS", "DEVICE", "MEMORY",
-						"SLOTS",  "SERVED", "IDLE",   "PID" };
 	struct pc_error err = PC_ERROR_INIT;
-	json_t *answer = NULL;
-	const json_t *worker;
-	struct table table;
 	enum exit_code status;
-	size_t i;
+	json_t *answer = NULL;
 
-	if (argc > 1)
-		return usage_error(argv[0], "it takes no argument ", argv[1]);
-	if (api_get(cli, "/v2/workers", &answer, &err))
+	if (api_get(cli, path, &answer, &err))
 		return report(cli, &err);
-	if (cli->json) {
-		status = print_json(answer);
-		json_decref(answer);
-		return status;
-	}
-	table_init(&table, headings, PC_ARRAY_LEN(headings));
-	json_array_foreach(json_object_get(answer, "workers"), i, worker)
-	{
-		char memory[32], idle[32];
-		bool draining = json_is_true(json_object_get(worker, "draining"));
-
-		table_cell(&table, "%s", text_of(worker, "worker_id"));
-		table_cell(&table, "%s", text_of(worker, "model_id"));
-		table_cell(&table, "%s%s", text_of(worker, "status"),
-			   draining ? " (draining)" : "");
-		table_cell(&table, "%s", text_of(worker, "device"));
-		table_cell(&table, "%s", human_bytes(number_of(worker, "reserved_bytes"), memory));
-		table_cell(&table, "%lld/%lld", (long long)number_of(worker, "leases"),
-			   (long long)number_of(worker, "slots"));
-		table_cell(&table, "%lld", (long long)number_of(worker, "served"));
-		table_cell(&table, "%s", human_ms(number_of(worker, "idle_ms"), idle));
-		table_cell(&table, "%lld", (long long)number_of(worker, "pid"));
-	}
-	status = table_print(&table, cli,
-			     "no workers; one starts when a request asks for its model");
+	status = cli->json ? print_json(cli, answer) : print(cli, answer);
 	json_decref(answer);
 	return status;
 }
 
+static enum exit_code print_status(const struct cli *cli, const json_t *state)
+{
+	print_state(state);
+	return print_devices(cli, json_object_get(state, "devices"));
+}
+
+enum exit_code command_status(struct cli *cli, int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return show(cli, "/v2/state", print_status);
+}
+
+/* ---- ps ---- */
+
+static void add_worker_row(struct table *table, const json_t *worker)
+{
+	bool draining = json_is_true(json_object_get(worker, "draining"));
+	json_int_t idle_ms = number_of(worker, "idle_ms");
+	char memory[32], idle[32];
+
+	table_cell(table, "%s", text_of(worker, "worker_id"));
+	table_cell(table, "%s", text_of(worker, "model_id"));
+	table_cell(table, "%s%s", text_of(worker, "status"), draining ? " (draining)" : "");
+	table_cell(table, "%s", text_of(worker, "device"));
+	table_cell(table, "%s", human_bytes(number_of(worker, "reserved_bytes"), memory));
+	table_cell(table, "%lld/%lld", (long long)number_of(worker, "leases"),
+		   (long long)number_of(worker, "slots"));
+	table_cell(table, "%lld", (long long)number_of(worker, "served"));
+	table_cell(table, "%s", idle_ms ? human_ms(idle_ms, idle) : "-");
+	table_cell(table, "%lld", (long long)number_of(worker, "pid"));
+}
+
+static enum exit_code print_workers(const struct cli *cli, const json_t *answer)
+{
+	static const char *const headings[] = { "WORKER", "MODEL",  "STATUS", "DEVICE", "MEMORY",
+						"SLOTS",  "SERVED", "IDLE",   "PID" };
+	struct table table;
+	const json_t *worker;
+	size_t i;
+
+	table_init(&table, headings, PC_ARRAY_LEN(headings));
+	json_array_foreach(json_object_get(answer, "workers"), i, worker)
+		add_worker_row(&table, worker);
+	return table_print(&table, cli, "no workers; one starts when a request asks for its model");
+}
+
+enum exit_code command_ps(struct cli *cli, int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return show(cli, "/v2/workers", print_workers);
+}
+
 /* ---- models ---- */
 
-static void add_model_row(struct table *table, const char *id, const char *state,
-			  const char *capability, json_int_t memory_bytes, json_int_t workers,
-			  const char *backend)
+static void add_model_row(struct table *table, const json_t *model)
 {
 	char memory[32];
 
-	table_cell(table, "%s", id);
-	table_cell(table, "%s", state);
-	table_cell(table, "%s", capability);
-	table_cell(table, "%s", human_bytes(memory_bytes, memory));
-	table_cell(table, "%lld", (long long)workers);
-	table_cell(table, "%s", backend);
+	table_cell(table, "%s", text_of(model, "id"));
+	table_cell(table, "%s", text_of(model, "state"));
+	table_cell(table, "%s", text_of(model, "capability"));
+	table_cell(table, "%s", human_bytes(number_of(model, "memory_bytes"), memory));
+	table_cell(table, "%lld", (long long)number_of(model, "workers"));
+	table_cell(table, "%s", text_of(model, "backend"));
 }
 
-static const char *const model_headings[] = { "MODEL",	"STATE",   "CAPABILITY",
-					      "MEMORY", "WORKERS", "BACKEND" };
-
-static enum exit_code print_models(struct cli *cli, const json_t *answer)
+static enum exit_code print_models(const struct cli *cli, const json_t *answer)
 {
+	static const char *const headings[] = { "MODEL",  "STATE",   "CAPABILITY",
+						"MEMORY", "WORKERS", "BACKEND" };
 	struct table table;
 	const json_t *model;
 	size_t i;
 
-	table_init(&table, model_headings, PC_ARRAY_LEN(model_headings));
+	table_init(&table, headings, PC_ARRAY_LEN(headings));
 	json_array_foreach(json_object_get(answer, "models"), i, model)
-		add_model_row(&table, text_of(model, "id"), text_of(model, "state"),
-			      text_of(model, "capability"), number_of(model, "memory_bytes"),
-			      number_of(model, "workers"), text_of(model, "backend"));
+		add_model_row(&table, model);
 	return table_print(&table, cli, "the catalog is empty");
 }
 
@@ -180,15 +168,11 @@ static json_t *models_of_catalog(const struct pc_catalog *catalog)
 	return json_pack("{s:o}", "models", list);
 }
 
-static int list_models(struct cli *cli, json_t **ret_answer, struct pc_error *err)
+static int read_catalog(const struct cli *cli, json_t **ret_answer, struct pc_error *err)
 {
 	struct pc_catalog *catalog;
-	int rc = api_get(cli, "/v2/models", ret_answer, err);
+	int rc = pc_catalog_load(cli->settings, &catalog, err);
 
-	if (rc != PC_E_SEND_FAILED || !cli->settings)
-		return rc;
-	pc_error_clear(err);
-	rc = pc_catalog_load(cli->settings, &catalog, err);
 	if (rc)
 		return rc;
 	*ret_answer = models_of_catalog(catalog);
@@ -196,21 +180,124 @@ static int list_models(struct cli *cli, json_t **ret_answer, struct pc_error *er
 	return *ret_answer ? 0 : pc_error_oom(err);
 }
 
-enum exit_code command_models(struct cli *cli, int argc, char **argv)
+enum exit_code command_models_list(struct cli *cli, int argc, char **argv)
 {
 	struct pc_error err = PC_ERROR_INIT;
 	json_t *answer = NULL;
 	enum exit_code status;
+	int rc = api_get(cli, "/v2/models", &answer, &err);
 
-	if (argc < 2)
-		return usage_error(argv[0], "say what: list", "");
-	if (strcmp(argv[1], "list") != 0)
-		return usage_error(argv[0], "it knows 'list', not ", argv[1]);
-	if (argc > 2)
-		return usage_error("models list", "it takes no argument ", argv[2]);
-	if (list_models(cli, &answer, &err))
+	(void)argc;
+	(void)argv;
+	if (rc && cli->unreachable && cli->settings) {
+		say(stderr, "rbees-pool: no daemon answers; this is the catalog of %s\n",
+		    cli->settings->path);
+		cli->unreachable = false;
+		pc_error_clear(&err);
+		rc = read_catalog(cli, &answer, &err);
+	}
+	if (rc)
 		return report(cli, &err);
-	status = cli->json ? print_json(answer) : print_models(cli, answer);
+	status = cli->json ? print_json(cli, answer) : print_models(cli, answer);
+	json_decref(answer);
+	return status;
+}
+
+/* ---- GPUs ---- */
+
+/* "-" for what the driver does not tell. */
+static void add_known(struct table *table, const json_t *value, const char *unit)
+{
+	if (json_is_integer(value))
+		table_cell(table, "%lld%s", (long long)json_integer_value(value), unit);
+	else
+		table_cell(table, "-");
+}
+
+static void add_gpu_row(struct table *table, const json_t *gpu)
+{
+	char used[32], total[32];
+
+	table_cell(table, "%s", text_of(gpu, "device"));
+	table_cell(table, "%s", text_of(gpu, "name"));
+	table_cell(table, "%s", human_bytes(number_of(gpu, "vram_used_bytes"), used));
+	table_cell(table, "%s", human_bytes(number_of(gpu, "vram_total_bytes"), total));
+	add_known(table, json_object_get(gpu, "utilisation_percent"), " %");
+	add_known(table, json_object_get(gpu, "temperature_c"), " °C");
+}
+
+static enum exit_code print_gpus(const struct cli *cli, const json_t *answer)
+{
+	static const char *const headings[] = { "DEVICE", "NAME", "USED", "TOTAL", "LOAD", "HEAT" };
+	struct table table;
+	const json_t *gpu;
+	char empty[512];
+	size_t i;
+
+	snprintf(empty, sizeof(empty), "no GPU: %s", text_of(answer, "note"));
+	table_init(&table, headings, PC_ARRAY_LEN(headings));
+	json_array_foreach(json_object_get(answer, "gpus"), i, gpu) add_gpu_row(&table, gpu);
+	return table_print(&table, cli, empty);
+}
+
+static json_t *known(int value)
+{
+	return value < 0 ? json_null() : json_integer(value);
+}
+
+/* The form of GET /v2/gpus. */
+static json_t *gpus_of_inventory(const struct pc_gpu_inventory *inventory)
+{
+	json_t *list = json_array();
+	const struct pc_gpu *gpus;
+	size_t count = pc_gpu_inventory_list(inventory, &gpus);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct pc_gpu *gpu = &gpus[i];
+
+		json_array_append_new(
+			list, json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "gpu_id",
+					(int)gpu->index, "name", gpu->name, "uuid", gpu->uuid,
+					"device", gpu->device, "vram_total_bytes",
+					(json_int_t)gpu->vram_total_bytes, "vram_free_bytes",
+					(json_int_t)gpu->vram_free_bytes, "vram_used_bytes",
+					(json_int_t)gpu->vram_used_bytes, "temperature_c",
+					known(gpu->temperature_c), "utilisation_percent",
+					known(gpu->utilisation_percent)));
+	}
+	return json_pack("{s:o, s:s}", "gpus", list, "note", pc_gpu_inventory_note(inventory));
+}
+
+static int read_inventory(json_t **ret_answer, struct pc_error *err)
+{
+	struct pc_gpu_inventory *inventory;
+	int rc = pc_gpu_inventory_open(NULL, &inventory, err);
+
+	if (rc)
+		return rc;
+	*ret_answer = gpus_of_inventory(inventory);
+	pc_gpu_inventory_close(inventory);
+	return *ret_answer ? 0 : pc_error_oom(err);
+}
+
+enum exit_code command_gpu_list(struct cli *cli, int argc, char **argv)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	json_t *answer = NULL;
+	enum exit_code status;
+	int rc = api_get(cli, "/v2/gpus", &answer, &err);
+
+	(void)argc;
+	(void)argv;
+	if (rc && cli->unreachable) {
+		say(stderr, "rbees-pool: no daemon answers; this is what this machine has\n");
+		cli->unreachable = false;
+		pc_error_clear(&err);
+		rc = read_inventory(&answer, &err);
+	}
+	if (rc)
+		return report(cli, &err);
+	status = cli->json ? print_json(cli, answer) : print_gpus(cli, answer);
 	json_decref(answer);
 	return status;
 }
