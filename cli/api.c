@@ -179,18 +179,6 @@ static size_t on_answer(char *data, size_t size, size_t count, void *ctx)
 	return append(ctx, data, count) ? count : 0;
 }
 
-/* libcurl asks several times a second, and when a signal came; 1 breaks the transfer off. */
-static int on_progress(void *ctx, curl_off_t total_down, curl_off_t down, curl_off_t total_up,
-		       curl_off_t up)
-{
-	(void)ctx;
-	(void)total_down;
-	(void)down;
-	(void)total_up;
-	(void)up;
-	return interrupted();
-}
-
 static bool add_header(struct transfer *transfer, const char *line)
 {
 	struct curl_slist *longer = curl_slist_append(transfer->headers, line);
@@ -228,8 +216,6 @@ static int transfer_init(struct transfer *transfer, const struct cli *cli, const
 	curl_easy_setopt(transfer->curl, CURLOPT_USERAGENT, "rbees-pool/" PC_VERSION);
 	curl_easy_setopt(transfer->curl, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_SECS);
 	curl_easy_setopt(transfer->curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(transfer->curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(transfer->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 	curl_easy_setopt(transfer->curl, CURLOPT_WRITEFUNCTION, on_answer);
 	curl_easy_setopt(transfer->curl, CURLOPT_WRITEDATA, transfer);
 	/* The daemon is here or where the user said: a proxy between us would only see what it must
@@ -286,8 +272,6 @@ static int perform(struct transfer *transfer, struct cli *cli, const json_t *bod
 	}
 	code = curl_easy_perform(transfer->curl);
 	free(text);
-	if (interrupted())
-		return pc_error_set(err, PC_E_CANCELLED, "interrupted");
 	if (transfer->err.code) {
 		if (err)
 			*err = transfer->err;

@@ -20,7 +20,7 @@ enum exit_code {
 	EXIT_NOT_FOUND = 4,
 	EXIT_NO_MEMORY = 5,
 	EXIT_TIMED_OUT = 6,
-	EXIT_INTERRUPTED = 130,
+	/* 130 is the shell's word for a program that SIGINT ended. */
 };
 
 /* Rows of the option table in main.c. */
@@ -61,8 +61,6 @@ struct cli {
 enum exit_code report(const struct cli *cli, const struct pc_error *err);
 /* "rbees-pool: SENTENCE", and where to read on. */
 enum exit_code usage_error(const char *fmt, ...) PC_PRINTF(1, 2);
-/* Whether the user pressed Ctrl-C. */
-bool interrupted(void);
 
 /* ---- the daemon (api.c) ---- */
 
@@ -81,8 +79,7 @@ int api_post(struct cli *cli, const char *path, const json_t *body, json_t **ret
 
 /*
  * Posts and reads an event stream: `event` gets each event's data as parsed JSON, until "[DONE]".
- * It returns false to break off. An error event becomes `err`. CANCELLED when the user pressed
- * Ctrl-C.
+ * It returns false to break off. An error event becomes `err`.
  */
 int api_stream(struct cli *cli, const char *path, const json_t *body,
 	       bool (*event)(void *ctx, const json_t *data), void *ctx, struct pc_error *err);

@@ -64,35 +64,15 @@ static const struct option_row {
 };
 /* clang-format on */
 
-/* ---- interruption ---- */
-
-static volatile sig_atomic_t interrupt_seen;
-
-static void on_interrupt(int number)
-{
-	(void)number;
-	interrupt_seen = 1;
-}
-
-bool interrupted(void)
-{
-	return interrupt_seen;
-}
-
-/* Without SA_RESTART: whoever waits for a terminal or a pipe must wake. What a shell lets run in
- * the background ignores Ctrl-C, and goes on ignoring it. */
-static void watch_signals(void)
-{
-	const struct sigaction action = { .sa_handler = on_interrupt };
-	struct sigaction before;
-
-	if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-		sigaction(SIGINT, &action, NULL);
-	/* A reader that leaves shows as an error of the write, for TLS connections too. */
-	signal(SIGPIPE, SIG_IGN);
-}
-
 /* ---- help ---- */
+
+/* NULL stands for the options that every command takes. */
+static bool belongs(const struct option_row *row, const char *command)
+{
+	if (!row->command || !command)
+		return row->command == command;
+	return strcmp(row->command, command) == 0;
+}
 
 static void print_options(const char *command)
 {
@@ -100,8 +80,7 @@ static void print_options(const char *command)
 		const struct option_row *row = &option_rows[i];
 		char left[40];
 
-		if (row->command != command &&
-		    (!command || !row->command || strcmp(row->command, command) != 0))
+		if (!belongs(row, command))
 			continue;
 		snprintf(left, sizeof(left), "--%s%s%s", row->name, row->argument ? " " : "",
 			 row->argument ? row->argument : "");
@@ -112,7 +91,7 @@ static void print_options(const char *command)
 static bool has_options(const char *command)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if (option_rows[i].command && strcmp(option_rows[i].command, command) == 0)
+		if (belongs(&option_rows[i], command))
 			return true;
 	}
 	return false;
@@ -204,14 +183,14 @@ enum exit_code report(const struct cli *cli, const struct pc_error *err)
 	json_t *body = cli->json ? error_body(err) : NULL;
 	char *text = body ? json_dumps(body, JSON_INDENT(2)) : NULL;
 
-	if (interrupted())
-		; /* who pressed Ctrl-C knows */
-	else if (text)
-		say(stderr, "%s\n", text);
-	else if (cli->unreachable)
+	if (text) {
+		put_text(stderr, text, strlen(text), TEXT_LINES);
+		fputc('\n', stderr);
+	} else if (cli->unreachable) {
 		say(stderr, "rbees-pool: %s\n", err->message);
-	else
+	} else {
 		say(stderr, "rbees-pool: %s (%s)\n", err->message, pc_error_name(err->code));
+	}
 	free(text);
 	json_decref(body);
 	/* The daemon knows SEND_FAILED too, from its own dealings with workers. */
@@ -319,11 +298,11 @@ static enum exit_code check_arguments(const struct cli *cli, const struct comman
 				      int argc, char **argv)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		const char *owner = option_rows[i].command;
+		const struct option_row *row = &option_rows[i];
 
-		if (cli->options[i] && owner && strcmp(owner, command->name) != 0)
-			return usage_error("--%s belongs to %s, not to %s", option_rows[i].name,
-					   owner, command->name);
+		if (cli->options[i] && !belongs(row, NULL) && !belongs(row, command->name))
+			return usage_error("--%s belongs to %s, not to %s", row->name, row->command,
+					   command->name);
 	}
 	if (argc < command->least)
 		return usage_error("%s: an argument is missing: %s %s", command->name,
@@ -389,12 +368,6 @@ static enum exit_code finish(enum exit_code status)
 {
 	bool failed = fflush(stdout) != 0;
 
-	if (interrupted()) {
-		/* As the signal itself would have ended us: so a shell ends its loop too. */
-		signal(SIGINT, SIG_DFL);
-		raise(SIGINT);
-		return EXIT_INTERRUPTED;
-	}
 	if ((failed || ferror(stdout)) && !reader_left()) {
 		say(stderr, "rbees-pool: the output could not be written\n");
 		return EXIT_FAILED;
@@ -417,7 +390,9 @@ int main(int argc, char **argv)
 
 	/* All text is UTF-8, whatever the user's locale; only widths ask the C library. */
 	setlocale(LC_CTYPE, "C.UTF-8");
-	watch_signals();
+	/* A reader that leaves shows as an error of the write, for TLS connections too. Ctrl-C ends
+	 * the program as it ends every other: the daemon cancels a request whose client is gone. */
+	signal(SIGPIPE, SIG_IGN);
 	status = parse_options(&cli, argc, argv);
 	if (status)
 		return status;

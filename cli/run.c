@@ -108,8 +108,6 @@ static enum exit_code read_input(FILE *out)
 			return usage_error("run: the prompt is longer than %u bytes", PROMPT_MAX);
 		fwrite(buffer, 1, got, out);
 	}
-	if (interrupted())
-		return EXIT_INTERRUPTED;
 	if (ferror(stdin)) {
 		say(stderr, "rbees-pool: cannot read standard input: %s\n", strerror(errno));
 		return EXIT_FAILED;

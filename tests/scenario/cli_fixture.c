@@ -114,8 +114,8 @@ struct cli_child cli_start(struct rig *rig, const struct call *call)
 	child.pid = fork();
 	assert_true(child.pid >= 0);
 	if (child.pid == 0)
-		exec_cli(rig, call, in, call->out_fd ? call->out_fd : out,
-			 call->err_fd ? call->err_fd : err);
+		exec_cli(rig, call, call->in_fd ? call->in_fd : in,
+			 call->out_fd ? call->out_fd : out, call->err_fd ? call->err_fd : err);
 	child.pidfd = (int)syscall(SYS_pidfd_open, child.pid, 0);
 	running = child.pid;
 	close(in);

@@ -20,6 +20,7 @@ struct call {
 	const char *url;     /* RBEES_POOL_URL; NULL: the rig's daemon */
 	const char *input;   /* standard input; NULL: empty */
 	size_t input_length; /* 0: strlen */
+	int in_fd;	     /* 0: a file with the input */
 	int out_fd;	     /* 0: a file */
 	int err_fd;	     /* 0: a file */
 	const char *env[8];  /* further "KEY=VALUE" */

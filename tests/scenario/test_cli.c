@@ -500,6 +500,34 @@ static void ctrl_c_ends_the_wait_for_a_cold_start(void **state)
 	free(gate);
 }
 
+static void ctrl_c_ends_the_wait_for_a_prompt(void **state)
+{
+	struct call call = { .args = { "run", "demo" } };
+	struct cli_child child;
+	struct cli_result result;
+	struct rig rig;
+	int ends[2], terminal;
+
+	(void)state;
+	begin(&rig);
+	make_pipe(ends);
+	terminal = make_terminal(&call.in_fd);
+	call.err_fd = ends[1];
+	child = cli_start(&rig, &call);
+	close(ends[1]);
+	read_until(ends[0], "Type the prompt");
+	kill(child.pid, SIGINT);
+	result = cli_finish(&child);
+	assert_int_equal(result.status, 130);
+	assert_string_equal(result.out, "");
+	assert_int_equal(rig_counter(&rig, "submitted"), 0);
+	cli_result_free(&result);
+	close(ends[0]);
+	close(call.in_fd);
+	close(terminal);
+	end(&rig);
+}
+
 static void a_reader_that_leaves_is_no_failure(void **state)
 {
 	struct call call = { .args = { "run", "demo", T0, "one two three four" } };
@@ -736,6 +764,37 @@ static void a_stranger_is_recognised(void **state)
 	rig_fini(&rig);
 }
 
+/* Ideographs are two columns wide, and one row is one line whatever a name contains. */
+static void any_name_fits_into_a_table(void **state)
+{
+	static const char answer[] =
+		"{\"models\": [{\"id\": \"\u65e5\u672c\", \"state\": \"a\\nb\\u001bc\", \"workers\": 1},"
+		" {\"id\": \"e\u0301te\", \"state\": null, \"backend\": \"x\"}, 7]}";
+	struct call call = { .args = { "models", "list" } };
+	struct cli_result result;
+	struct cli_child child;
+	struct server *server;
+	char address[128];
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	server = server_open("127.0.0.1:0", address);
+	call.url = address;
+	child = cli_start(&rig, &call);
+	server_reply(server_accept(server), 200, answer);
+	result = cli_finish(&child);
+	assert_int_equal(result.status, 0);
+	assert_string_equal(result.out,
+			    "MODEL  STATE  CAPABILITY  MEMORY   WORKERS  BACKEND\n"
+			    "\u65e5\u672c   a\u240ab\u241bc  -           0 bytes  1        -\n"
+			    "e\u0301te    -      -           0 bytes  0        x\n"
+			    "-      -      -           0 bytes  0        -\n");
+	cli_result_free(&result);
+	server_close(server);
+	rig_fini(&rig);
+}
+
 /* ---- terminals ---- */
 
 static void a_terminal_gets_colours_and_nothing_that_it_obeys(void **state)
@@ -804,6 +863,7 @@ int main(void)
 		SCENARIO(an_answer_comes_word_by_word),
 		SCENARIO(ctrl_c_cancels_the_answer),
 		SCENARIO(ctrl_c_ends_the_wait_for_a_cold_start),
+		SCENARIO(ctrl_c_ends_the_wait_for_a_prompt),
 		SCENARIO(a_reader_that_leaves_is_no_failure),
 		SCENARIO(an_operator_starts_and_stops_workers),
 		SCENARIO(everything_can_be_json),
@@ -811,6 +871,7 @@ int main(void)
 		SCENARIO(a_token_opens_the_door),
 		SCENARIO(a_unix_socket_will_do),
 		SCENARIO(a_stranger_is_recognised),
+		SCENARIO(any_name_fits_into_a_table),
 		SCENARIO(a_terminal_gets_colours_and_nothing_that_it_obeys),
 	};
 
