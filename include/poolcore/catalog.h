@@ -73,8 +73,8 @@ PC_API int pc_catalog_write_reference(FILE *file, struct pc_error *err);
 
 /*
  * Checks that the model's file is there now: a readable regular file, of `size_bytes` if that is
- * known. Errors: MODEL_FILE_MISSING (path, reason, and what would bring it). May block on a slow
- * disk.
+ * known. Errors: MODEL_FILE_MISSING (path, reason, and what would bring it); IO when it could not
+ * be looked at (no descriptor left). May block on a slow disk.
  */
 PC_API int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_error *err);
 

@@ -309,6 +309,11 @@ int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_erro
 		saved = errno;
 		if (saved == ENOENT)
 			return missing(entry, saved, "does not exist", err);
+		/* Says nothing about the file. */
+		if (saved == EMFILE || saved == ENFILE || saved == ENOMEM)
+			return pc_error_sys(err, PC_E_IO, saved,
+					    "model \"%s\": cannot look at the file %s", entry->id,
+					    entry->path);
 		snprintf(reason, sizeof(reason), "cannot be read (%s)", strerror(saved));
 		return missing(entry, saved, reason, err);
 	}

@@ -86,16 +86,20 @@ int pc__proc_stat_read(pid_t pid, struct pc__proc_stat *ret_stat)
 }
 
 /*
- * A dying process closes its descriptors some time before its parent can collect it: peers see its sockets
- * close while its pidfd is still silent. It carries PF_EXITING (include/linux/sched.h) from the beginning of its exit.
+ * A dying process closes its descriptors some time before its parent can collect it: peers see its
+ * sockets close while its pidfd is still silent. It carries PF_EXITING (include/linux/sched.h) from
+ * the beginning of its exit.
  */
 bool pc_process_is_ending(pid_t pid)
 {
 	const uint32_t pf_exiting = 0x4;
 	struct pc__proc_stat stat;
+	int rc = pc__proc_stat_read(pid, &stat);
 
-	return pc__proc_stat_read(pid, &stat) != 0 || stat.state == 'Z' || stat.state == 'X' ||
-	       (stat.flags & pf_exiting);
+	/* Any other failure is ours (no descriptor left) and says nothing about the process. */
+	if (rc)
+		return rc == -ESRCH;
+	return stat.state == 'Z' || stat.state == 'X' || (stat.flags & pf_exiting);
 }
 
 static pthread_once_t boot_id_once = PTHREAD_ONCE_INIT;

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -611,6 +612,22 @@ static void checks_the_file(void **state)
 	assert_int_equal(pc_model_entry_check_file(&entry, NULL), 0);
 	entry.size_bytes = 0;
 	assert_int_equal(pc_model_entry_check_file(&entry, NULL), 0);
+
+	/* Without a descriptor nothing is known about the file. */
+	struct rlimit limit, none;
+	struct pc_error err = PC_ERROR_INIT;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+
+	int code = pc_model_entry_check_file(&entry, &err);
+
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(code, PC_E_IO);
+	assert_int_equal(err.sys_errno, EMFILE);
+	assert_non_null(strstr(err.message, path));
+
 	strcat(path, "/x");
 	assert_missing(&entry, ENOTDIR, "cannot be read (Not a directory)", "put it there");
 	pc_catalog_free(catalog);

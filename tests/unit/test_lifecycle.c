@@ -641,6 +641,31 @@ static void adopted_processes(void **state)
 	}
 }
 
+/* Without a descriptor /proc cannot be read, and nobody is taken for dead because of that. */
+static void unknown_is_not_ending(void **state)
+{
+	struct rlimit limit, none;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_false(pc_process_is_ending(getpid()));
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+
+	bool ending = pc_process_is_ending(getpid());
+
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_false(ending);
+
+	struct pc_process process = start("exit 0");
+	pid_t pid = process.pid;
+
+	await(process.pidfd);
+	assert_true(pc_process_is_ending(pid)); /* a zombie */
+	finish(&process);
+	assert_true(pc_process_is_ending(pid));
+}
+
 /* ---- memory ---- */
 
 /* A variable of 8 MB in the shell, and another in its child. */
@@ -701,6 +726,7 @@ int main(void)
 		cmocka_unit_test(stat_texts),
 		cmocka_unit_test(identity_is_proved),
 		cmocka_unit_test(adopted_processes),
+		cmocka_unit_test(unknown_is_not_ending),
 		cmocka_unit_test(memory_counts_children),
 	};
 
