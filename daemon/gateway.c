@@ -171,6 +171,15 @@ static bool nobody_listens(enum http_stage stage, const struct pc_error *err)
 	       (err->sys_errno == ECONNREFUSED || err->sys_errno == ENOENT);
 }
 
+/* We have not even tried, for want of a descriptor or memory: that is not the worker's fault, and
+ * trying again at once would fail again. */
+static bool could_not_try(enum http_stage stage, const struct pc_error *err)
+{
+	return stage == HTTP_STAGE_CONNECT &&
+	       (err->sys_errno == EMFILE || err->sys_errno == ENFILE || err->sys_errno == ENOBUFS ||
+		err->sys_errno == ENOMEM);
+}
+
 static void on_call_error(void *ctx, struct http_call *call, enum http_stage stage,
 			  const struct pc_error *err)
 {
@@ -179,6 +188,12 @@ static void on_call_error(void *ctx, struct http_call *call, enum http_stage sta
 	struct pc_error cause = PC_ERROR_INIT;
 
 	(void)call;
+	if (could_not_try(stage, err)) {
+		end_lease(request, PC_OUTCOME_ERROR);
+		fail(request, err);
+		loop_deliver(loop);
+		return;
+	}
 	pc_error_set(&cause, PC_E_WORKER_FAILED, "the worker of '%s' broke off: %s",
 		     request->model->entry->id, err->message);
 	cause.sys_errno = err->sys_errno;

@@ -619,6 +619,20 @@ static void end_unwatched(struct process *process, const struct pc_error *cause)
 	close_handles(process);
 }
 
+/* Whoever waits for the worker wants to know that it did not start, and may try again; what the
+ * disk or the kernel refused is the reason. */
+static void name_io_failure(const struct process *process, struct pc_error *err)
+{
+	const struct pc_error reason = *err;
+
+	if (reason.code != PC_E_IO)
+		return;
+	pc_error_clear(err);
+	pc_error_set(err, PC_E_SPAWN_FAILED, "cannot start a worker of '%s': %s", model_of(process),
+		     reason.message);
+	err->sys_errno = reason.sys_errno;
+}
+
 static void prepared(struct clerk_job *job)
 {
 	struct process *process = job->ctx;
@@ -633,6 +647,7 @@ static void prepared(struct clerk_job *job)
 	if (!job->result)
 		job->result = launch(process, &job->error);
 	if (job->result) {
+		name_io_failure(process, &job->error);
 		give_up(process, &job->error);
 		return;
 	}
