@@ -184,7 +184,8 @@ static void death_cause(struct process *process, const struct pc_worker_exit *ex
 
 	exit_sentence(exit, how, sizeof(how));
 	logbook_last(process->worker->log, last, sizeof(last));
-	if (process->stop_ordered) {
+	/* One that failed was dying before it was told to stop, so its own end says more. */
+	if (process->stop_ordered && process->stop_reason != PC_STOP_FAILED) {
 		pc_error_set(cause, PC_E_WORKER_FAILED, "worker %s of '%s' was stopped (%s)",
 			     name_of(process), model_of(process),
 			     stop_reason_text(process->stop_reason));
