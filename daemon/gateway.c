@@ -280,8 +280,9 @@ static void on_outcome(struct lease *lease)
 {
 	struct request *request = (struct request *)((char *)lease -
 						     offsetof(struct request, lease));
-	struct pc_error err = PC_ERROR_INIT;
+	struct pc_error err;
 
+	pc_error_clear(&err);
 	request->queued = false;
 	if (lease->state == LEASE_REJECTED) {
 		lease->state = LEASE_NONE;
@@ -321,9 +322,10 @@ static int find_model(struct request *request, struct pc_error *err)
 
 void gateway_handle(struct request *request, const char *argument)
 {
-	struct pc_error err = PC_ERROR_INIT;
+	struct pc_error err;
 	struct loop *loop = request->loop;
 
+	pc_error_clear(&err);
 	(void)argument;
 	if (find_model(request, &err)) {
 		fail(request, &err);

@@ -481,10 +481,11 @@ static int take_head(struct connection *connection, const char *data, size_t len
 static void receive(struct connection *connection, const char *data, size_t length)
 {
 	struct http_call *call = connection->call;
-	struct pc_error err = PC_ERROR_INIT;
+	struct pc_error err;
 	size_t used = 0;
 	int code = 0;
 
+	pc_error_clear(&err);
 	call->answered = true;
 	while (length && !code) {
 		if (connection->in_body)

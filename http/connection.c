@@ -161,11 +161,12 @@ static void head_complete(struct http__connection *connection, bool more)
 {
 	struct http_server *server = connection->server;
 	struct http_exchange *exchange = &connection->exchange;
-	struct pc_error err = PC_ERROR_INIT;
+	struct pc_error err;
 	struct http__head_buffer *buffer = &connection->head;
 	struct http__head head;
 	int code;
 
+	pc_error_clear(&err);
 	code = http__request_head_read(buffer->text, buffer->length, server->headers, &head, &err);
 	if (!code && !http__head_buffer_keep(buffer, server->headers, &head))
 		code = pc_error_oom(&err);
@@ -212,9 +213,10 @@ static void head_complete(struct http__connection *connection, bool more)
 static size_t take_head(struct http__connection *connection, const char *data, size_t length)
 {
 	size_t limit = connection->server->limits.max_head_bytes;
-	struct pc_error err = PC_ERROR_INIT;
+	struct pc_error err;
 	size_t used = length;
 
+	pc_error_clear(&err);
 	if (connection->head.length == 0) {
 		/* RFC 9112 2.2: an empty line in front of a request is to be ignored. */
 		if (connection->blank_bytes < 2 && data[0] == "\r\n"[connection->blank_bytes]) {
@@ -276,10 +278,11 @@ static bool body_piece(void *ctx, const char *data, size_t length)
 
 static size_t take_body(struct http__connection *connection, const char *data, size_t length)
 {
-	struct pc_error err = PC_ERROR_INIT;
+	struct pc_error err;
 	size_t used;
 	int code;
 
+	pc_error_clear(&err);
 	connection->progressed = true;
 	connection->exchange.expects = false;
 	connection->too_large = false;

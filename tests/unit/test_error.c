@@ -163,6 +163,25 @@ static void codes_outside_the_list(void **state)
 	assert_int_equal(pc_error_from_name(NULL), PC_E_INTERNAL);
 }
 
+/* pc_error_clear makes an error out of any bytes, without zeroing all of them. */
+static void clearing_initialises(void **state)
+{
+	struct pc_error err;
+
+	(void)state;
+	memset(&err, 0xa5, sizeof(err));
+	pc_error_clear(&err);
+	assert_int_equal(err.code, 0);
+	assert_int_equal(err.sys_errno, 0);
+	assert_string_equal(err.message, "");
+	assert_null(pc_error_detail_get(&err, "a"));
+	pc_error_set(&err, PC_E_IO, "x");
+	pc_error_detail(&err, "a", "%d", 1);
+	assert_string_equal(err.message, "x");
+	assert_string_equal(pc_error_detail_get(&err, "a"), "1");
+	assert_int_equal(err.detail_count, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,6 +193,7 @@ int main(void)
 		cmocka_unit_test(details_are_replaced_and_bounded),
 		cmocka_unit_test(codes_and_names_agree),
 		cmocka_unit_test(codes_outside_the_list),
+		cmocka_unit_test(clearing_initialises),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
