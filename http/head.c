@@ -25,6 +25,8 @@
  */
 #include "http/head.h"
 
+#include "http/text.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -81,16 +83,6 @@ bool http__correlation_id_valid(struct http_slice id)
 
 /* ---- slices ---- */
 
-bool http_slice_is(struct http_slice slice, const char *text)
-{
-	return strlen(text) == slice.length && memcmp(slice.data, text, slice.length) == 0;
-}
-
-bool http_slice_is_nocase(struct http_slice slice, const char *text)
-{
-	return strlen(text) == slice.length && strncasecmp(slice.data, text, slice.length) == 0;
-}
-
 static struct http_slice trim(struct http_slice slice)
 {
 	while (slice.length && (slice.data[0] == ' ' || slice.data[0] == '\t')) {
@@ -126,24 +118,22 @@ bool http_is_hop_by_hop(const struct http_header *headers, size_t count, struct 
 {
 	/* RFC 9110 7.6.1; Trailer because trailers are dropped, Proxy-Auth* from RFC 2616 13.5.1.
 	 */
-	static const char *const fixed[] = {
-		"connection",
-		"keep-alive",
-		"proxy-connection",
-		"te",
-		"transfer-encoding",
-		"upgrade",
-		"trailer",
-		"proxy-authenticate",
-		"proxy-authorization",
-		"proxy-authentication-info",
+	static const struct http_slice fixed[] = {
+		HTTP__SLICE("connection"),
+		HTTP__SLICE("keep-alive"),
+		HTTP__SLICE("proxy-connection"),
+		HTTP__SLICE("te"),
+		HTTP__SLICE("transfer-encoding"),
+		HTTP__SLICE("upgrade"),
+		HTTP__SLICE("trailer"),
+		HTTP__SLICE("proxy-authenticate"),
+		HTTP__SLICE("proxy-authorization"),
+		HTTP__SLICE("proxy-authentication-info"),
 	};
 	struct http_slice list, member;
 
-	for (size_t i = 0; i < PC_ARRAY_LEN(fixed); i++) {
-		if (http_slice_is_nocase(name, fixed[i]))
-			return true;
-	}
+	if (http__slice_in(name, fixed, PC_ARRAY_LEN(fixed)))
+		return true;
 	for (size_t i = 0; i < count; i++) {
 		if (!http_slice_is_nocase(headers[i].name, "connection"))
 			continue;

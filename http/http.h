@@ -17,6 +17,8 @@
 
 #include <poolcore/error.h>
 
+#include <string.h>
+#include <strings.h>
 #include <uv.h>
 
 /* ---- messages ---- */
@@ -40,8 +42,17 @@ struct http_field {
 	const char *value;
 };
 
-bool http_slice_is(struct http_slice slice, const char *text);	      /* exact */
-bool http_slice_is_nocase(struct http_slice slice, const char *text); /* ASCII case folded */
+/* Whether it is this text, exactly. Here, so that the length of a literal costs nothing. */
+static inline bool http_slice_is(struct http_slice slice, const char *text)
+{
+	return strlen(text) == slice.length && memcmp(slice.data, text, slice.length) == 0;
+}
+
+/* The same with ASCII case folded. */
+static inline bool http_slice_is_nocase(struct http_slice slice, const char *text)
+{
+	return strlen(text) == slice.length && strncasecmp(slice.data, text, slice.length) == 0;
+}
 
 /*
  * Whether a header must not be passed on by a proxy: the hop-by-hop ones of RFC 9110 section 7.6.1
@@ -120,8 +131,9 @@ int http_listen_open(const char *address, int *ret_fd, char ret_address[128], st
 int http_server_listen(struct http_server *server, int fd, struct pc_error *err);
 
 /*
- * Stops accepting; idle connections close, running exchanges finish with Connection: close. `empty` (may be NULL) is called
- * once, when the last connection has gone with everything that was written to it; at once when there is none.
+ * Stops accepting; idle connections close, running exchanges finish with Connection: close. `empty`
+ * (may be NULL) is called once, when the last connection has gone with everything that was written
+ * to it; at once when there is none.
  */
 void http_server_drain(struct http_server *server, void (*empty)(void *ctx), void *ctx);
 size_t http_server_connection_count(const struct http_server *server);

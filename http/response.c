@@ -80,14 +80,13 @@ const char *http_status_phrase(int status)
 /* What the server says itself; a handler's word on it is dropped. */
 static bool is_own(struct http_slice name)
 {
-	static const char *const own[] = { "content-length", "transfer-encoding", "connection",
-					   "date", "x-correlation-id" };
+	static const struct http_slice own[] = {
+		HTTP__SLICE("content-length"),	 HTTP__SLICE("transfer-encoding"),
+		HTTP__SLICE("connection"),	 HTTP__SLICE("date"),
+		HTTP__SLICE("x-correlation-id"),
+	};
 
-	for (size_t i = 0; i < PC_ARRAY_LEN(own); i++) {
-		if (http_slice_is_nocase(name, own[i]))
-			return true;
-	}
-	return false;
+	return http__slice_in(name, own, PC_ARRAY_LEN(own));
 }
 
 /* RFC 9110 5.6.7, formatted once a second. */

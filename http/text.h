@@ -88,4 +88,22 @@ static inline struct http_slice http__slice(const char *string)
 	return (struct http_slice){ string, strlen(string) };
 }
 
+/* The same of a literal, for tables. */
+#define HTTP__SLICE(literal) \
+	{ \
+		(literal), sizeof(literal) - 1 \
+	}
+
+/* Whether a header's name is one of a table's. */
+static inline bool http__slice_in(struct http_slice name, const struct http_slice *table,
+				  size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (name.length == table[i].length &&
+		    strncasecmp(name.data, table[i].data, name.length) == 0)
+			return true;
+	}
+	return false;
+}
+
 #endif
