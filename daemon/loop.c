@@ -14,6 +14,7 @@
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/request.h"
 #include "daemon/routes.h"
 #include "daemon/shutdown.h"
 #include "daemon/supervisor.h"
@@ -175,4 +176,5 @@ void loop_fini(struct loop *loop)
 	else if (loop->index > 0)
 		uv_run(&loop->uv, UV_RUN_DEFAULT); /* it was told to close and never ran */
 	uv_loop_close(&loop->uv);
+	request_free_spare(loop);
 }

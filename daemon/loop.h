@@ -15,6 +15,7 @@
 struct daemon;
 struct http_client;
 struct http_server;
+struct request;
 
 struct loop {
 	uv_loop_t uv;
@@ -26,6 +27,8 @@ struct loop {
 	uv_timer_t tick; /* loop 0: when the brain wants to be told the time */
 	struct http_server *server;
 	struct http_client *client;
+	struct request *spare; /* to be used again */
+	unsigned spare_count;
 	bool delivering;      /* guards loop_deliver against itself */
 	enum loop_wish doing; /* the last wish it acted on */
 

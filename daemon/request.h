@@ -15,6 +15,7 @@ struct loop;
 struct route;
 
 struct request {
+	struct request *next_spare;
 	struct loop *loop;
 	struct daemon *daemon;
 	struct http_exchange *exchange;
@@ -37,7 +38,13 @@ struct request {
 	bool retried;	    /* once after a worker was lost */
 };
 
+/* The exchange's request from now on; NULL when memory is out. */
+struct request *request_create(struct loop *loop, struct http_exchange *exchange);
+/* Nothing may be under way for it. */
+void request_destroy(struct request *request);
 struct request *request_of(struct http_exchange *exchange);
+/* Frees what request_destroy has kept for the next one. */
+void request_free_spare(struct loop *loop);
 
 /* The gateway's part in a request's life. */
 void gateway_handle(struct request *request, const char *argument);

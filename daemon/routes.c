@@ -52,11 +52,6 @@ const struct route *routes(size_t *ret_count)
 	return table;
 }
 
-struct request *request_of(struct http_exchange *exchange)
-{
-	return http_user(exchange);
-}
-
 /* ---- the gate ---- */
 
 static bool is_digit(char c)
@@ -219,16 +214,20 @@ static bool decode(struct http_slice text, char *out, size_t size)
  * `argument`. */
 static bool match(const char *pattern, struct http_slice path, char *argument, size_t size)
 {
-	const char *hole = strchr(pattern, '{');
+	size_t before = 0;
 
 	argument[0] = '\0';
-	if (!hole)
-		return http_slice_is(path, pattern);
+	while (before < path.length && pattern[before] != '{' &&
+	       pattern[before] == path.data[before])
+		before++;
+	if (pattern[before] != '{')
+		return pattern[before] == '\0' && before == path.length;
 
+	const char *hole = pattern + before;
 	const char *tail = strchr(hole, '}') + 1;
-	size_t before = (size_t)(hole - pattern), after = strlen(tail);
+	size_t after = strlen(tail);
 
-	if (path.length <= before + after || memcmp(path.data, pattern, before) != 0 ||
+	if (path.length <= before + after ||
 	    memcmp(path.data + path.length - after, tail, after) != 0)
 		return false;
 
@@ -323,19 +322,15 @@ static int reserve_body(struct request *request, size_t needed, struct pc_error 
 static void on_head(void *ctx, struct http_exchange *exchange)
 {
 	struct loop *loop = ctx;
-	struct pc_error err = PC_ERROR_INIT;
-	struct request *request = pc_calloc(1, sizeof(*request));
+	struct pc_error err;
+	struct request *request = request_create(loop, exchange);
 
+	pc_error_clear(&err);
 	if (!request) {
 		pc_error_oom(&err);
 		api_respond_error(exchange, &err);
 		return;
 	}
-	request->loop = loop;
-	request->daemon = loop->daemon;
-	request->exchange = exchange;
-	http_set_user(exchange, request);
-
 	if (check_host(loop->daemon, exchange, &err) ||
 	    check_origin(loop->daemon, exchange, &err) ||
 	    find_route(exchange, &request->route, request->argument, sizeof(request->argument),
@@ -351,9 +346,10 @@ static void on_head(void *ctx, struct http_exchange *exchange)
 static void on_body(void *ctx, struct http_exchange *exchange, const char *data, size_t length)
 {
 	struct request *request = request_of(exchange);
-	struct pc_error err = PC_ERROR_INIT;
+	struct pc_error err;
 	int rc = 0;
 
+	pc_error_clear(&err);
 	(void)ctx;
 	if (!request || http_response_started(exchange))
 		return;
@@ -375,8 +371,9 @@ static void on_body(void *ctx, struct http_exchange *exchange, const char *data,
 static void on_end(void *ctx, struct http_exchange *exchange)
 {
 	struct request *request = request_of(exchange);
-	struct pc_error err = PC_ERROR_INIT;
+	struct pc_error err;
 
+	pc_error_clear(&err);
 	(void)ctx;
 	if (!request || http_response_started(exchange))
 		return;
@@ -407,8 +404,7 @@ static void on_close(void *ctx, struct http_exchange *exchange, bool complete)
 	if (!request)
 		return;
 	gateway_closed(request);
-	pc_free(request->body);
-	pc_free(request);
+	request_destroy(request);
 }
 
 static void error_body(void *ctx, const struct pc_error *err, const char *correlation_id,
