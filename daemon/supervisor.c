@@ -634,6 +634,17 @@ static void name_io_failure(const struct process *process, struct pc_error *err)
 	err->sys_errno = reason.sys_errno;
 }
 
+/*
+ * Those who wait have asked for a model. A program that is not found or a port that is taken is not
+ * their mistake, as 404 and 409 would say: the spawn failed, and the message tells why.
+ */
+static int blame_the_spawn(struct pc_error *err)
+{
+	if (err->code != PC_E_OUT_OF_MEMORY)
+		err->code = PC_E_SPAWN_FAILED;
+	return err->code;
+}
+
 static void prepared(struct clerk_job *job)
 {
 	struct process *process = job->ctx;
@@ -645,8 +656,8 @@ static void prepared(struct clerk_job *job)
 			     stop_reason_text(process->stop_reason));
 		job->result = PC_E_CANCELLED;
 	}
-	if (!job->result)
-		job->result = launch(process, &job->error);
+	if (!job->result && launch(process, &job->error))
+		job->result = blame_the_spawn(&job->error);
 	if (job->result) {
 		name_io_failure(process, &job->error);
 		give_up(process, &job->error);
