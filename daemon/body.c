@@ -116,6 +116,11 @@ static void order_locked(struct body *body, struct worker *worker)
 	body->last_order = worker;
 }
 
+void body_worker_name(const struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX])
+{
+	snprintf(ret_name, PC_WORKER_ID_MAX, "w-%s-%llu", daemon->instance, (unsigned long long)id);
+}
+
 static struct worker *make_worker(struct body *body, const struct pc_spawn_order *order)
 {
 	struct model *model = order->model_owner;
@@ -137,8 +142,7 @@ static struct worker *make_worker(struct body *body, const struct pc_spawn_order
 	struct pc_worker_info *info = &worker->info;
 
 	pc_ledger_account(body->daemon->ledger, order->device, &account);
-	snprintf(info->worker_id, sizeof(info->worker_id), "w-%s-%llu", body->daemon->instance,
-		 (unsigned long long)order->worker_id);
+	body_worker_name(body->daemon, order->worker_id, info->worker_id);
 	snprintf(info->backend, sizeof(info->backend), "%s", model->backend->name);
 	snprintf(info->model_ref, sizeof(info->model_ref), "%s", model->entry->model_ref);
 	snprintf(info->model_id, sizeof(info->model_id), "%s", model->entry->id);

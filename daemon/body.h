@@ -72,6 +72,9 @@ void body_worker_lost(struct daemon *daemon, const struct lease *lease, bool nob
 
 /* ---- workers ---- */
 
+/* The name that the outside knows a worker by. Any thread. */
+void body_worker_name(const struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX]);
+
 /* What the supervisor is to do about a worker; it takes all of it at once. */
 struct worker_orders {
 	bool spawn;

@@ -186,6 +186,7 @@ static void on_call_error(void *ctx, struct http_call *call, enum http_stage sta
 	struct request *request = ctx;
 	struct loop *loop = request->loop;
 	struct pc_error cause = PC_ERROR_INIT;
+	char worker[PC_WORKER_ID_MAX];
 
 	(void)call;
 	if (could_not_try(stage, err)) {
@@ -194,8 +195,11 @@ static void on_call_error(void *ctx, struct http_call *call, enum http_stage sta
 		loop_deliver(loop);
 		return;
 	}
-	pc_error_set(&cause, PC_E_WORKER_FAILED, "the worker of '%s' broke off: %s",
+	/* By its name one can ask how it ended and what it said last: GET /v2/workers/{id}. */
+	body_worker_name(request->daemon, request->lease.worker_id, worker);
+	pc_error_set(&cause, PC_E_WORKER_FAILED, "worker %s of '%s' broke off: %s", worker,
 		     request->model->entry->id, err->message);
+	pc_error_detail(&cause, "worker_id", "%s", worker);
 	cause.sys_errno = err->sys_errno;
 	body_worker_lost(request->daemon, &request->lease, nobody_listens(stage, err), &cause);
 	end_lease(request, PC_OUTCOME_LOST);
