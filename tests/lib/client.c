@@ -55,6 +55,7 @@ union address {
 static socklen_t parse_address(const char *text, union address *address)
 {
 	const char *colon = strrchr(text, ':');
+	char host[32] = "";
 
 	memset(address, 0, sizeof(*address));
 	if (strncmp(text, "unix:", 5) == 0) {
@@ -63,17 +64,18 @@ static socklen_t parse_address(const char *text, union address *address)
 		strcpy(address->un.sun_path, text + 5);
 		return sizeof(address->un);
 	}
-	if (!colon || strncmp(text, "127.0.0.1:", 10) != 0)
+	if (colon)
+		snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
+	if (strncmp(host, "127.", 4) != 0 || inet_pton(AF_INET, host, &address->in.sin_addr) != 1)
 		fail_msg("\"%s\" is no address for a test", text);
 	address->in.sin_family = AF_INET;
-	address->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	address->in.sin_port = htons((uint16_t)atoi(colon + 1));
 	return sizeof(address->in);
 }
 
 /* ---- connection ---- */
 
-struct client *client_open(const char *address)
+struct client *client_try(const char *address)
 {
 	struct client *client = calloc(1, sizeof(*client));
 	union address peer;
@@ -82,7 +84,17 @@ struct client *client_open(const char *address)
 	client->fd = socket(peer.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	client->next = all;
 	all = client;
-	if (connect(client->fd, &peer.any, length) != 0)
+	if (connect(client->fd, &peer.any, length) == 0)
+		return client;
+	client_close(client);
+	return NULL;
+}
+
+struct client *client_open(const char *address)
+{
+	struct client *client = client_try(address);
+
+	if (!client)
 		fail_msg("connect to %s: %s", address, strerror(errno));
 	return client;
 }

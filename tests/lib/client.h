@@ -18,6 +18,8 @@ struct client; /* one connection */
 
 /* "127.0.0.1:9200" or "unix:/path". */
 struct client *client_open(const char *address);
+/* The same; NULL when nobody listens there. */
+struct client *client_try(const char *address);
 /* Closes the connection, in the middle of an answer too. NULL is allowed. */
 void client_close(struct client *client);
 /* client_close for all that a failed test left open. */

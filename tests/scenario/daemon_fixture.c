@@ -42,8 +42,18 @@ void rig_model(struct rig *rig, const char *id, const char *behaviour, const cha
 		free(test_file_write(rig->dir, name, behaviour));
 	snprintf(rig->catalog + length, sizeof(rig->catalog) - length,
 		 "[[model]]\nid = \"%s\"\nfile = \"%s\"\ncapability = \"text_to_text\"\n"
-		 "backend = \"stub\"\n%s\n%s\n",
-		 id, name, strstr(more, "est_memory") ? "" : "est_memory_allocation_mb = 16", more);
+		 "%s\n%s\n%s\n",
+		 id, name, strstr(more, "backend") ? "" : "backend = \"stub\"",
+		 strstr(more, "est_memory") ? "" : "est_memory_allocation_mb = 16", more);
+}
+
+void rig_backend(struct rig *rig, const char *name, const char *address, const char *more)
+{
+	size_t length = strlen(rig->settings);
+
+	snprintf(rig->settings + length, sizeof(rig->settings) - length,
+		 "\n[backends.%s]\ncommand = [\"%s\", \"{model_path}\", \"%s\"]\n%s\n", name,
+		 program("FAKE_WORKER"), address, more);
 }
 
 char *rig_gate(struct rig *rig, const char *name)

@@ -28,9 +28,15 @@ void rig_init(struct rig *rig);
 /*
  * Adds a model of the stub engine: `behaviour` is its model file's text, NULL leaves the file out;
  * `more` are further lines of its
- * [[model]], may be "".
+ * [[model]], may be "", and name the backend if it is not the stub.
  */
 void rig_model(struct rig *rig, const char *id, const char *behaviour, const char *more);
+/*
+ * Adds a backend that tests/standins/fake_worker.c plays; its model files say what it does. It
+ * listens on `address`, "{socket}" or "{port}"; `more` are further lines of its table. After
+ * settings of [pool], which it ends.
+ */
+void rig_backend(struct rig *rig, const char *name, const char *address, const char *more);
 /* A FIFO in the rig's directory for a model's gate; returns its path, free(3) it. */
 char *rig_gate(struct rig *rig, const char *name);
 /* Opens the gate's writing end, which waits for the engine to open the other. */

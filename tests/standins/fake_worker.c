@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fake_worker.c - a backend process that misbehaves on order: fake_worker FILE ADDRESS, where
+ * ADDRESS is a port of 127.0.0.1 or the path of a Unix socket. GET /health is answered with 200,
+ * everything else as the file says, which is read again for each request:
+ *
+ *     answer=normal      a name of the table `answers` below, which says what each does
+ *     bytes=1048576      how long the answers are that have a length to choose
+ *     code=9             the exit status of answer=exit and start=exit
+ *     once=/path         the answer is given to the first request that finds no such file, and
+ *                        makes it; the others get a normal one
+ *     start=never_ready  /health says 503 for ever; exit: ends before it listens
+ *     say=TEXT           a line for the log, bytes as they are
+ *     show=NAME          a line for the log with that variable of the environment
+ *     ignore_term=1      SIGTERM does nothing
+ *
+ * One thread per connection, blocking; what fails ends the connection.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define HEAD_MAX 65536
+
+struct behaviour {
+	char answer[32];
+	char start[32];
+	char once[200];
+	unsigned long bytes;
+	int code;
+	bool ignores_term;
+};
+
+struct request {
+	int fd;
+	bool is_health;
+	size_t body_left; /* not read yet */
+};
+
+static const char *behaviour_path;
+
+/* ---- the behaviour ---- */
+
+static void say(const char *key, const char *value)
+{
+	const char *known;
+
+	if (strcmp(key, "say") == 0) {
+		fprintf(stderr, "%s\n", value);
+	} else if (strcmp(key, "show") == 0) {
+		known = getenv(value);
+		fprintf(stderr, "%s=%s\n", value, known ? known : "(unset)");
+	}
+}
+
+static void read_line(struct behaviour *behaviour, const char *key, const char *value)
+{
+	if (strcmp(key, "answer") == 0)
+		snprintf(behaviour->answer, sizeof(behaviour->answer), "%s", value);
+	else if (strcmp(key, "start") == 0)
+		snprintf(behaviour->start, sizeof(behaviour->start), "%s", value);
+	else if (strcmp(key, "once") == 0)
+		snprintf(behaviour->once, sizeof(behaviour->once), "%s", value);
+	else if (strcmp(key, "bytes") == 0)
+		behaviour->bytes = strtoul(value, NULL, 10);
+	else if (strcmp(key, "code") == 0)
+		behaviour->code = atoi(value);
+	else if (strcmp(key, "ignore_term") == 0)
+		behaviour->ignores_term = true;
+}
+
+static struct behaviour read_behaviour(bool at_start)
+{
+	struct behaviour behaviour = { .answer = "normal", .code = 1 };
+	FILE *file = fopen(behaviour_path, "re");
+	char line[4096];
+
+	if (!file) {
+		fprintf(stderr, "%s: %s\n", behaviour_path, strerror(errno));
+		exit(1);
+	}
+	while (fgets(line, sizeof(line), file)) {
+		char *value = strchr(line, '=');
+
+		line[strcspn(line, "\n")] = '\0';
+		if (!value)
+			continue;
+		*value++ = '\0';
+		if (at_start)
+			say(line, value);
+		read_line(&behaviour, line, value);
+	}
+	fclose(file);
+	return behaviour;
+}
+
+/* Whether this request gets the misbehaviour. */
+static bool is_my_turn(const struct behaviour *behaviour)
+{
+	int fd;
+
+	if (!behaviour->once[0])
+		return true;
+	fd = open(behaviour->once, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* ---- the wire ---- */
+
+static bool put(int fd, const void *data, size_t length)
+{
+	const char *bytes = data;
+
+	while (length > 0) {
+		ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+
+		if (sent <= 0)
+			return false;
+		bytes += sent;
+		length -= (size_t)sent;
+	}
+	return true;
+}
+
+static bool put_text(int fd, const char *text)
+{
+	return put(fd, text, strlen(text));
+}
+
+static bool drop_body(struct request *request)
+{
+	char buffer[65536];
+
+	while (request->body_left > 0) {
+		size_t want = request->body_left < sizeof(buffer) ? request->body_left
+								  : sizeof(buffer);
+		ssize_t got = recv(request->fd, buffer, want, 0);
+
+		if (got <= 0)
+			return false;
+		request->body_left -= (size_t)got;
+	}
+	return true;
+}
+
+/* Reads byte by byte, so that nothing of the body is taken; false at the end of the connection. */
+static bool read_head(int fd, struct request *request)
+{
+	char head[HEAD_MAX];
+	const char *length;
+	size_t at = 0;
+
+	do {
+		if (at + 1 == sizeof(head) || recv(fd, head + at, 1, 0) != 1)
+			return false;
+		head[++at] = '\0';
+	} while (at < 4 || memcmp(head + at - 4, "\r\n\r\n", 4) != 0);
+	length = strcasestr(head, "\r\nContent-Length:");
+	*request = (struct request){
+		.fd = fd,
+		.is_health = strncmp(head, "GET /health ", 12) == 0,
+		.body_left = length ? strtoul(length + 17, NULL, 10) : 0,
+	};
+	return true;
+}
+
+/* ---- the answers; false: the connection is closed ---- */
+
+typedef bool (*answer_fn)(struct request *request, const struct behaviour *behaviour);
+
+static bool answer_normal(struct request *request, const struct behaviour *behaviour)
+{
+	char body[64], text[256];
+	int length = snprintf(body, sizeof(body), "{\"answer\":\"normal\",\"pid\":%d}",
+			      (int)getpid());
+
+	(void)behaviour;
+	snprintf(
+		text, sizeof(text),
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		length, body);
+	return drop_body(request) && put_text(request->fd, text);
+}
+
+/* Sends a fixed text and breaks off. */
+static bool break_off(struct request *request, const char *text)
+{
+	if (drop_body(request))
+		put_text(request->fd, text);
+	return false;
+}
+
+static bool answer_broken_events(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+				  "Transfer-Encoding: chunked\r\n\r\n"
+				  "d\r\ndata: {\"n\":1}\r\n");
+}
+
+static bool answer_broken_events_length(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+				  "Content-Length: 4000\r\n\r\ndata: {\"n\":1}\n\n");
+}
+
+static bool answer_broken_events_gzip(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+				  "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+				  "8\r\n\x1f\x8b\x08gzip!\r\n");
+}
+
+static bool answer_broken_chunks(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+				  "Transfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\nzz\r\n");
+}
+
+static bool answer_broken_length(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+				  "Content-Length: 100\r\n\r\n{\"a\"");
+}
+
+static bool answer_two_lengths(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+				  "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n");
+}
+
+static bool answer_garbage(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "I am no web server\r\n\r\n");
+}
+
+static bool answer_switch(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n"
+				  "Upgrade: websocket\r\n\r\nbytes of another protocol");
+}
+
+static bool answer_hang_up(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	drop_body(request);
+	return false;
+}
+
+static bool answer_exit(struct request *request, const struct behaviour *behaviour)
+{
+	drop_body(request);
+	_exit(behaviour->code);
+}
+
+static bool answer_never(struct request *request, const struct behaviour *behaviour)
+{
+	char byte;
+
+	(void)behaviour;
+	drop_body(request);
+	fprintf(stderr, "holding a request\n");
+	while (recv(request->fd, &byte, 1, 0) > 0)
+		continue;
+	fprintf(stderr, "a request was cancelled\n");
+	return false;
+}
+
+static bool answer_huge(struct request *request, const struct behaviour *behaviour)
+{
+	static char block[65536];
+	char head[128];
+	size_t left = behaviour->bytes;
+
+	memset(block, 'x', sizeof(block));
+	snprintf(head, sizeof(head),
+		 "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n",
+		 left);
+	if (!drop_body(request) || !put_text(request->fd, head))
+		return false;
+	while (left > 0) {
+		size_t part = left < sizeof(block) ? left : sizeof(block);
+
+		if (!put(request->fd, block, part))
+			return false;
+		left -= part;
+	}
+	return true;
+}
+
+/* The whole answer before the request's body is read. */
+static bool answer_early(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return put_text(request->fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+				     "Content-Length: 18\r\n\r\n{\"answer\":\"early\"}") &&
+	       drop_body(request);
+}
+
+/* Every byte in a packet of its own. */
+static bool answer_slow(struct request *request, const struct behaviour *behaviour)
+{
+	static const char text[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+				   "Transfer-Encoding: chunked\r\n\r\n"
+				   "9\r\n{\"answer\"\r\n08;ext=1\r\n:\"slow\"}\r\n0\r\n\r\n";
+
+	(void)behaviour;
+	if (!drop_body(request))
+		return false;
+	for (size_t i = 0; i < sizeof(text) - 1; i++) {
+		if (!put(request->fd, text + i, 1))
+			return false;
+	}
+	return true;
+}
+
+static bool answer_continues(struct request *request, const struct behaviour *behaviour)
+{
+	return put_text(request->fd, "HTTP/1.1 100 Continue\r\n\r\n"
+				     "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n") &&
+	       answer_normal(request, behaviour);
+}
+
+/* No length: the end of the connection is the end of the body. */
+static bool answer_until_close(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	return break_off(request, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+				  "{\"answer\":\"until close\"}");
+}
+
+/* A second answer that nobody has asked for follows; it must not be the next one's. */
+static bool answer_twice(struct request *request, const struct behaviour *behaviour)
+{
+	return answer_normal(request, behaviour) &&
+	       put_text(request->fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+				     "Content-Length: 20\r\n\r\n{\"answer\":\"foreign\"}");
+}
+
+/* Promises to keep the connection and does not. */
+static bool answer_then_close(struct request *request, const struct behaviour *behaviour)
+{
+	answer_normal(request, behaviour);
+	return false;
+}
+
+/* A head that does not end. */
+static bool answer_endless_head(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	if (!drop_body(request) || !put_text(request->fd, "HTTP/1.1 200 OK\r\nX-Long: "))
+		return false;
+	while (put(request->fd, "xxxxxxxxxxxxxxxx", 16))
+		continue;
+	return false;
+}
+
+static const struct {
+	const char *name;
+	answer_fn answer;
+} answers[] = {
+	{ "normal", answer_normal },
+	{ "broken_events", answer_broken_events },
+	{ "broken_events_length", answer_broken_events_length },
+	{ "broken_events_gzip", answer_broken_events_gzip },
+	{ "broken_chunks", answer_broken_chunks },
+	{ "broken_length", answer_broken_length },
+	{ "two_lengths", answer_two_lengths },
+	{ "garbage", answer_garbage },
+	{ "switch", answer_switch },
+	{ "hang_up", answer_hang_up },
+	{ "exit", answer_exit },
+	{ "never", answer_never },
+	{ "huge", answer_huge },
+	{ "early", answer_early },
+	{ "slow", answer_slow },
+	{ "continues", answer_continues },
+	{ "until_close", answer_until_close },
+	{ "twice", answer_twice },
+	{ "then_close", answer_then_close },
+	{ "endless_head", answer_endless_head },
+};
+
+/* ---- serving ---- */
+
+static bool answer_health(struct request *request, const struct behaviour *behaviour)
+{
+	if (strcmp(behaviour->start, "never_ready") == 0)
+		return put_text(request->fd, "HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n");
+	return put_text(request->fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+static bool answer(struct request *request)
+{
+	struct behaviour behaviour = read_behaviour(false);
+
+	if (request->is_health)
+		return answer_health(request, &behaviour);
+	if (!is_my_turn(&behaviour))
+		return answer_normal(request, &behaviour);
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		if (strcmp(answers[i].name, behaviour.answer) == 0)
+			return answers[i].answer(request, &behaviour);
+	}
+	fprintf(stderr, "there is no answer '%s'\n", behaviour.answer);
+	return false;
+}
+
+static void *serve(void *arg)
+{
+	int fd = (int)(intptr_t)arg;
+	struct request request;
+
+	while (read_head(fd, &request) && answer(&request))
+		continue;
+	close(fd);
+	return NULL;
+}
+
+static int listen_on(const char *address)
+{
+	struct sockaddr_un path = { .sun_family = AF_UNIX };
+	struct sockaddr_in port = { .sin_family = AF_INET };
+	struct sockaddr *name = (struct sockaddr *)&path;
+	socklen_t length = sizeof(path);
+	int on = 1, fd;
+
+	if (address[0] == '/') {
+		snprintf(path.sun_path, sizeof(path.sun_path), "%s", address);
+	} else {
+		port.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		port.sin_port = htons((uint16_t)atoi(address));
+		name = (struct sockaddr *)&port;
+		length = sizeof(port);
+	}
+	fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, name, length) || listen(fd, 64)) {
+		fprintf(stderr, "%s: %s\n", address, strerror(errno));
+		exit(1);
+	}
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	struct behaviour behaviour;
+	int fd;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: fake_worker FILE ADDRESS\n");
+		return 2;
+	}
+	behaviour_path = argv[1];
+	behaviour = read_behaviour(true);
+	if (behaviour.ignores_term)
+		signal(SIGTERM, SIG_IGN);
+	if (strcmp(behaviour.start, "exit") == 0)
+		return behaviour.code;
+	fd = listen_on(argv[2]);
+	for (;;) {
+		int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
+		pthread_t thread;
+
+		if (connection < 0)
+			return 1;
+		setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)connection))
+			return 1;
+		pthread_detach(thread);
+	}
+}
