@@ -49,12 +49,13 @@ struct daemon {
 	struct loop *loops;
 	size_t loop_count;
 
-	char instance[8];    /* random, part of every worker id: an id is never used twice */
-	char *runtime_dir;   /* sockets of workers */
-	char *token;	     /* what clients must present, or NULL */
-	char ready_url[192]; /* where workers report that they are loaded */
-	char address[128];   /* the first address in force, for people */
-	bool loopback_only;  /* then the Host header must name this machine */
+	char instance[8];	  /* random, part of every worker id: an id is never used twice */
+	char *runtime_dir;	  /* sockets of workers */
+	char *token;		  /* what clients must present, or NULL */
+	char ready_url[192];	  /* where workers report that they are loaded */
+	char address[128];	  /* the first address in force, for people */
+	bool loopback_only;	  /* then the Host header must name this machine */
+	uint64_t max_connections; /* of all loops; within what RLIMIT_NOFILE allows */
 	uint64_t started_ns;
 	int64_t started_wall_ms;
 };

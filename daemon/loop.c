@@ -122,7 +122,7 @@ static int init_server(struct loop *loop, const int *fds, size_t fd_count, struc
 	http_limits_init(&limits);
 	limits.max_body_bytes = config->http_max_body_bytes;
 	limits.idle_timeout_ms = config->http_idle_timeout_secs * 1000;
-	limits.max_connections = config->http_max_connections / loop->daemon->loop_count;
+	limits.max_connections = loop->daemon->max_connections / loop->daemon->loop_count;
 	if (limits.max_connections == 0)
 		limits.max_connections = 1;
 	rc = http_server_create(&loop->uv, &route_handlers, loop, &limits, &loop->server, err);

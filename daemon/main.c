@@ -41,6 +41,8 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 #define OVERRIDES_MAX 64
 #define LISTEN_MAX 16
 #define TOKEN_MAX 4096
+/* What the daemon has open before it serves anybody: registry, log, loops, listeners. */
+#define DESCRIPTORS_OWN 48
 
 /* ---- options ---- */
 
@@ -473,14 +475,33 @@ static int open_loops(struct daemon *daemon, const struct listeners *listeners,
 
 /* ---- running ---- */
 
-/* Every connection is a descriptor, and so are every worker's pipe and pidfd. */
-static void raise_descriptor_limit(void)
+/*
+ * Every connection is a descriptor, and so is every upstream call, and two are every worker's.
+ * Clients get at most half of what there is beyond the few that are always open, so that they
+ * cannot keep workers from being started.
+ */
+static void share_out_descriptors(struct daemon *daemon)
 {
 	struct rlimit limit;
+	uint64_t most;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+	daemon->max_connections = daemon->config->http_max_connections;
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	if (limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	most = limit.rlim_cur > DESCRIPTORS_OWN ? (limit.rlim_cur - DESCRIPTORS_OWN) / 2 : 1;
+	if (daemon->max_connections > most) {
+		char text[24];
+
+		snprintf(text, sizeof(text), "%" PRIu64, most);
+		pc_log(PC_LOG_WARN, "http", PC_FIELDS({ "max_connections", text }),
+		       "the limit of open files allows fewer connections than "
+		       "http.max_connections; raise it with ulimit -n or LimitNOFILE=");
+		daemon->max_connections = most;
 	}
 }
 
@@ -550,7 +571,7 @@ static int run(struct daemon *daemon, struct pc_error *err)
 	int lock_fd = -1;
 	int rc;
 
-	raise_descriptor_limit();
+	share_out_descriptors(daemon);
 	signal(SIGPIPE, SIG_IGN);
 	daemon->started_ns = pc_clock_now_ns();
 	daemon->started_wall_ms = pc_clock_wall_ms();

@@ -54,8 +54,12 @@ static void close_all(struct shutdown *shutdown)
 	shutdown->phase = CLOSING;
 	supervisor_close(daemon->supervisor);
 	body_wish_loops(daemon, LOOP_CLOSE);
-	for (size_t i = 0; i < PC_ARRAY_LEN(signal_numbers); i++)
+	for (size_t i = 0; i < PC_ARRAY_LEN(signal_numbers); i++) {
 		uv_close((uv_handle_t *)&shutdown->signals[i], NULL);
+		/* libuv has put the default action back; what is left to do takes no time and is
+		 * not to be cut short. */
+		signal(signal_numbers[i], SIG_IGN);
+	}
 	uv_close((uv_handle_t *)&shutdown->timer, NULL);
 }
 
