@@ -29,7 +29,6 @@ struct field {
 	const char *neutral; /* NEUTRAL: a JSON array of the values that are accepted */
 	size_t offset;	     /* of the member that take fills */
 	double min, max;
-	bool above_min; /* min itself is excluded */
 };
 
 /* Every refusal names its field for machines too. */
@@ -98,21 +97,33 @@ static int take_float(struct openai_request *request, const struct field *field,
 	if (!json_is_number(value))
 		return REFUSE(err, field->name, "'%s' must be a number, not %s", field->name,
 			      kind_of(value));
-	if (!(number >= field->min && number <= field->max) ||
-	    (field->above_min && number == field->min))
-		return REFUSE(err, field->name, "'%s' must be %s %g and at most %g, not %g",
-			      field->name, field->above_min ? "above" : "at least", field->min,
-			      field->max, number);
+	if (!(number >= field->min && number <= field->max))
+		return REFUSE(err, field->name, "'%s' must be at least %g and at most %g, not %g",
+			      field->name, field->min, field->max, number);
 	*(float *)member_of(request, field) = (float)number;
 	return 0;
+}
+
+/* 100.0 is one as well: not every language keeps whole numbers apart. */
+static bool whole_number(const json_t *value, json_int_t *ret_number)
+{
+	double real = json_real_value(value);
+
+	if (json_is_integer(value))
+		*ret_number = json_integer_value(value);
+	else if (json_is_real(value) && fabs(real) < 0x1p53 && real == trunc(real))
+		*ret_number = (json_int_t)real;
+	else
+		return false;
+	return true;
 }
 
 static int take_count(struct openai_request *request, const struct field *field, json_t *value,
 		      struct pc_error *err)
 {
-	json_int_t number = json_integer_value(value);
+	json_int_t number;
 
-	if (!json_is_integer(value))
+	if (!whole_number(value, &number))
 		return REFUSE(err, field->name, "'%s' must be a whole number, not %s", field->name,
 			      json_is_real(value) ? "a fraction" : kind_of(value));
 	if (number < (json_int_t)field->min || number > (json_int_t)field->max)
@@ -123,15 +134,28 @@ static int take_count(struct openai_request *request, const struct field *field,
 	return 0;
 }
 
+/* A count, or -1 as llama.cpp and LM Studio write "as long as it gets". */
+static int take_max_tokens(struct openai_request *request, const struct field *field, json_t *value,
+			   struct pc_error *err)
+{
+	if (json_integer_value(value) != -1)
+		return take_count(request, field, value, err);
+	*(uint32_t *)member_of(request, field) = INT32_MAX;
+	return 0;
+}
+
 /* Any 64-bit number, folded to the engine's 32. */
 static int take_seed(struct openai_request *request, const struct field *field, json_t *value,
 		     struct pc_error *err)
 {
-	uint64_t bits = (uint64_t)json_integer_value(value);
+	json_int_t number;
 
-	if (!json_is_integer(value))
+	if (!whole_number(value, &number))
 		return REFUSE(err, field->name, "'%s' must be a whole number, not %s", field->name,
 			      json_is_real(value) ? "a fraction" : kind_of(value));
+
+	uint64_t bits = (uint64_t)number;
+
 	request->text.seed = (uint32_t)(bits ^ bits >> 32);
 	request->has_seed = true;
 	return 0;
@@ -155,13 +179,11 @@ static int take_stop(struct openai_request *request, const struct field *field, 
 				      "'%s' must be a string or an array of strings, not %s%s",
 				      field->name, json_is_array(value) ? "one that holds " : "",
 				      kind_of(item));
-		if (json_string_length(item) == 0)
-			return REFUSE(err, field->name, "'%s' must not hold an empty string",
-				      field->name);
-		request->stops[i] = json_string_value(item);
+		/* An empty one stops nothing; forms send it for a field left blank. */
+		if (json_string_length(item) > 0)
+			request->stops[request->text.stop_count++] = json_string_value(item);
 	}
 	request->text.stops = request->stops;
-	request->text.stop_count = count;
 	return 0;
 }
 
@@ -280,6 +302,8 @@ static int join_parts(json_t *message, json_t *parts, const char *param, struct 
 	size_t length = 0, i;
 	json_t *part;
 
+	if (json_array_size(parts) == 0)
+		return REFUSE(err, param, "%s holds no text", param);
 	json_array_foreach(parts, i, part)
 	{
 		json_t *text = json_object_get(part, "text");
@@ -304,40 +328,30 @@ static int join_parts(json_t *message, json_t *parts, const char *param, struct 
 		memcpy(joined + length, json_string_value(text), json_string_length(text) + 1);
 		length += json_string_length(text);
 	}
-	if (length == 0)
-		return REFUSE(err, param, "%s holds no text", param);
 	if (json_object_set_new(message, "content", json_stringn(joined, length)) != 0)
 		return pc_error_oom(err);
 	return 0;
 }
 
+/*
+ * A history carries what clients keep in it for themselves and what other servers have answered
+ * (ids, reasoning, annotations), so that members which are not known are no mistake here: vLLM
+ * refused them once and had to stop (vllm-project/vllm pull request 10463). What would be lost is
+ * refused.
+ */
 static int check_message_keys(json_t *message, size_t index, struct pc_error *err)
 {
-	/* What an assistant's message carries when it is sent back as history. */
-	static const char *const known[] = { "role",	   "content",	    "name",
-					     "refusal",	   "annotations",   "audio",
-					     "tool_calls", "function_call", "reasoning_content" };
-	/* Of these, anything but nothing would be lost. */
-	static const char *const empty[] = { "audio", "tool_calls", "function_call" };
-	const char *key;
-	json_t *value;
+	static const char *const empty[] = { "audio", "tool_calls", "function_call", "images" };
+	char param[64];
 
-	json_object_foreach(message, key, value)
-	{
-		const char *nearest = pc_nearest_name(key, known, PC_ARRAY_LEN(known));
-		char param[64];
+	snprintf(param, sizeof(param), "messages[%zu]", index);
+	for (size_t i = 0; i < PC_ARRAY_LEN(empty); i++) {
+		const json_t *value = json_object_get(message, empty[i]);
 
-		snprintf(param, sizeof(param), "messages[%zu]", index);
-		if (!nearest || strcmp(key, nearest) != 0)
-			return REFUSE(err, param, "%s has an unknown member '%.64s'%s%s", param,
-				      key, nearest ? "; did you mean " : "",
-				      nearest ? nearest : "");
-		for (size_t i = 0; i < PC_ARRAY_LEN(empty); i++) {
-			if (strcmp(key, empty[i]) == 0 && !json_is_null(value) &&
-			    !(json_is_array(value) && json_array_size(value) == 0))
-				return REFUSE(err, param, "%s.%s is not supported by this worker",
-					      param, key);
-		}
+		if (value && !json_is_null(value) &&
+		    !(json_is_array(value) && json_array_size(value) == 0))
+			return REFUSE(err, param, "%s.%s is not supported by this worker", param,
+				      empty[i]);
 	}
 	return 0;
 }
@@ -365,13 +379,17 @@ static int take_message(struct openai_request *request, size_t index, json_t *me
 			return err->code;
 		content = json_object_get(message, "content");
 	}
-	if (!json_is_string(content))
+
+	/* An assistant that said nothing has null, or no content at all. */
+	bool silent = (!content || json_is_null(content)) && strcmp(role, "assistant") == 0;
+
+	if (!json_is_string(content) && !silent)
 		return REFUSE(err, param, "%s must be a string or an array of text parts%s%s",
 			      param, content ? ", not " : "; it is missing",
 			      content ? kind_of(content) : "");
 	request->messages[index] = (struct pc_chat_message){
 		.role = engine_role(role),
-		.content = json_string_value(content),
+		.content = silent ? "" : json_string_value(content),
 	};
 	return 0;
 }
@@ -412,9 +430,9 @@ static int take_messages(struct openai_request *request, const struct field *fie
 	IGNORED("user")
 
 #define FIELDS_OF_TEXT \
-	USED("max_tokens",  take_count, INTO(max_tokens), .min = 1, .max = INT32_MAX), \
+	USED("max_tokens",  take_max_tokens, INTO(max_tokens), .min = 1, .max = INT32_MAX), \
 	USED("temperature", take_float, INTO(text.temperature), .min = 0, .max = 2), \
-	USED("top_p",       take_float, INTO(text.top_p), .min = 0, .max = 1, .above_min = true), \
+	USED("top_p",       take_float, INTO(text.top_p), .min = 0, .max = 1), \
 	USED("seed",        take_seed), \
 	USED("stop",        take_stop), \
 	USED("stream",      take_bool, INTO(stream)), \
@@ -422,13 +440,22 @@ static int take_messages(struct openai_request *request, const struct field *fie
 	NEUTRAL("n",                 "[1]"), \
 	NEUTRAL("presence_penalty",  "[0]"), \
 	NEUTRAL("frequency_penalty", "[0]"), \
-	NEUTRAL("logit_bias",        "[{}]")
+	NEUTRAL("logit_bias",        "[{}]"), \
+	/* Of llama.cpp, vLLM and Ollama, whose users' clients send them to whoever serves. */ \
+	NEUTRAL("top_k",              "[0,-1]"), \
+	NEUTRAL("min_p",              "[0]"), \
+	NEUTRAL("typical_p",          "[1]"), \
+	NEUTRAL("repeat_penalty",     "[1]"), \
+	NEUTRAL("repetition_penalty", "[1]"), \
+	NEUTRAL("options",            "[{}]"), \
+	IGNORED("keep_alive"), \
+	IGNORED("cache_prompt")
 
 static const struct field chat_fields[] = {
 	FIELDS_OF_ALL,
 	FIELDS_OF_TEXT,
 	USED("messages", take_messages),
-	USED("max_completion_tokens", take_count, INTO(max_completion_tokens), .min = 1,
+	USED("max_completion_tokens", take_max_tokens, INTO(max_completion_tokens), .min = 1,
 	     .max = INT32_MAX),
 	NEUTRAL("logprobs",           "[false]"),
 	NEUTRAL("top_logprobs",       "[0]"),
@@ -439,8 +466,11 @@ static const struct field chat_fields[] = {
 	NEUTRAL("response_format",    "[{\"type\":\"text\"}]"),
 	NEUTRAL("modalities",         "[[\"text\"]]"),
 	NEUTRAL("audio",              "[]"),
-	NEUTRAL("reasoning_effort",   "[\"none\"]"),
 	NEUTRAL("web_search_options", "[]"),
+	NEUTRAL("chat_template_kwargs", "[{}]"),
+	/* Wishes that a model without such a choice cannot follow. */
+	IGNORED("reasoning_effort"),
+	IGNORED("verbosity"),
 	/* A prediction only makes an answer faster; the others are for OpenAI's own records. */
 	IGNORED("prediction"),
 	IGNORED("metadata"),
@@ -535,10 +565,10 @@ static int take_field(struct openai_request *request, const char *name, json_t *
 {
 	const struct field *field = find_field(request->route, name);
 
-	if (!field)
-		return refuse_unknown(request->route, name, err);
 	if (json_is_null(value))
 		return 0;
+	if (!field)
+		return refuse_unknown(request->route, name, err);
 	if (field->take)
 		return field->take(request, field, value, err);
 	return field->neutral ? check_neutral(field, value, err) : 0;
@@ -558,9 +588,11 @@ static int check_whole(struct openai_request *request, struct pc_error *err)
 			      "'max_tokens' (%u) and 'max_completion_tokens' (%u) contradict each "
 			      "other: send the second only",
 			      request->max_tokens, request->max_completion_tokens);
-	if (json_is_object(json_object_get(request->body, "stream_options")) && !request->stream)
-		return REFUSE(err, "stream_options",
-			      "'stream_options' is allowed only when 'stream' is true");
+	/* Nothing but the likeliest token, which is what engines call temperature 0. */
+	if (request->text.top_p == 0) {
+		request->text.top_p = 1;
+		request->text.temperature = 0;
+	}
 	request->text.max_tokens = request->max_tokens ? request->max_tokens
 						       : request->max_completion_tokens;
 	if (request->route == OPENAI_COMPLETION && !request->text.max_tokens)
