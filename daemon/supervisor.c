@@ -214,7 +214,7 @@ static void announce_gone(struct process *process, const struct pc_worker_exit *
 {
 	bool wanted = stop_was_wanted(process);
 
-	pc_log(wanted ? PC_LOG_INFO : PC_LOG_WARN, "worker",
+	pc_log(wanted ? PC_LOG_INFO : PC_LOG_WARN, "supervisor",
 	       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
 			 { "code", wanted ? "OK" : pc_error_name(cause->code) }),
 	       "%s", cause->message);
@@ -309,13 +309,16 @@ static void stop(struct process *process, enum pc_stop_reason why, bool force)
 static void become_ready(struct process *process, uint64_t reported_bytes)
 {
 	struct daemon *daemon = process->supervisor->daemon;
-	uint64_t measured = pc_process_memory(process->os.pid);
+	bool on_gpu = process->worker->info.gpu_id >= 0;
+	uint64_t measured;
 	char load_ms[24];
 
 	if (process->state != STARTING)
 		return; /* late or repeated */
 	process->state = SERVING;
 	uv_timer_stop(&process->timer);
+	/* What the process holds in RAM says nothing about a GPU. */
+	measured = on_gpu ? 0 : pc_process_memory(process->os.pid);
 	if (reported_bytes > measured)
 		measured = reported_bytes;
 	snprintf(load_ms, sizeof(load_ms), "%llu",
