@@ -12,6 +12,11 @@
 /* Longer than any token of the usual vocabularies (runs of blanks lead with 256 or so). */
 #define PIECE_MAX_BYTES 1024
 
+/* Below it the likeliest token has all the probability that a float can tell from 1; far below it
+ * the scores, divided by it, become infinite and their sum no number. vLLM draws the line here too.
+ */
+#define TEMPERATURE_MIN 1e-5f
+
 /* Every token is compared with every stop string. A guess; change freely. */
 #define STOP_MAX_BYTES 1024
 
@@ -80,7 +85,7 @@ static struct llama_sampler *make_sampler(const struct pc_text_request *request)
 
 	if (!chain)
 		return NULL;
-	if (request->temperature == 0) {
+	if (request->temperature < TEMPERATURE_MIN) {
 		llama_sampler_chain_add(chain, llama_sampler_init_greedy());
 		return chain;
 	}

@@ -206,6 +206,22 @@ static void greedy_is_the_same_every_time(void **state)
 	assert_int_equal(heard.chunks, first.completion_tokens);
 }
 
+/* Scores divided by next to nothing are past what a float holds, and the answer was noise. */
+static void next_to_no_temperature_is_none(void **state)
+{
+	static const float small[] = { 1e-6f, 1e-30f, 1e-38f, 1e-40f, 1e-45f };
+	struct pc_text_request request = ask("The");
+
+	(void)state;
+	request.temperature = 0;
+	answer(&request, &heard);
+	for (size_t i = 0; i < PC_ARRAY_LEN(small); i++) {
+		request.temperature = small[i];
+		answer(&request, &again);
+		assert_string_equal(heard.text, again.text);
+	}
+}
+
 static void a_seed_repeats_and_others_differ(void **state)
 {
 	struct pc_text_request request = ask("I think that");
@@ -866,6 +882,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(it_describes_itself),
 		cmocka_unit_test(a_smaller_description_is_filled_to_its_size),
 		cmocka_unit_test(greedy_is_the_same_every_time),
+		cmocka_unit_test(next_to_no_temperature_is_none),
 		cmocka_unit_test(a_seed_repeats_and_others_differ),
 		cmocka_unit_test(a_request_leaves_nothing_to_the_next),
 		cmocka_unit_test(max_tokens_is_kept),
