@@ -299,6 +299,8 @@ uint64_t pc_sched_tick(struct pc_sched *sched, uint64_t now_ns)
 	pc__expire_tickets(sched);
 	pc__expire_starting(sched);
 	end_backoffs(sched);
+	if (sched->draining)
+		serve_all(sched); /* who loads for requests that gave up is not waited for */
 	end_drain(sched);
 	maintain(sched);
 	if (sched->recheck_ns <= sched->now_ns)

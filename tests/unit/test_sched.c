@@ -946,6 +946,20 @@ static void a_drain_finishes_what_it_has_and_refuses_the_rest(void **state)
 	assert_true(pc_sched_is_drained(body.sched));
 }
 
+static void a_drain_stops_what_loads_for_a_request_that_gave_up(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit_with(0, a, PC_PRIORITY_INTERACTIVE, 2 * SEC, 0);
+	body.next_ns = pc_sched_drain(body.sched, body.now_ns, body.now_ns + 5 * SEC);
+	expect("spawn 1 'a' on 0\n");
+	pass(2 * SEC);
+	expect("reject t0 TIMEOUT\nstop 1 shutdown\n");
+	gone(1);
+	assert_true(pc_sched_is_drained(body.sched));
+}
+
 static void a_drain_that_is_over_rejects_and_forces(void **state)
 {
 	struct pc_sched_model *a = add_simple("a", GIB);
@@ -1324,6 +1338,7 @@ int main(void)
 		scenario(a_deadline_that_has_passed_is_refused),
 		scenario(a_lowered_limit_stops_idle_workers),
 		scenario(a_drain_finishes_what_it_has_and_refuses_the_rest),
+		scenario(a_drain_stops_what_loads_for_a_request_that_gave_up),
 		scenario(a_drain_that_is_over_rejects_and_forces),
 		scenario(an_operator_loads_and_stops),
 		scenario(a_load_that_does_not_fit_says_so),
