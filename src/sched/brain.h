@@ -145,10 +145,16 @@ static inline bool pc__is_backing_off(const struct pc_sched_model *model)
 	return model->retry_ns > model->sched->now_ns;
 }
 
+/* Its workers failed so often that requests are refused during its back-off (open), and that one
+ * worker at a time is tried after it (half open), until somebody was answered. */
+static inline bool pc__has_tripped(const struct pc_sched_model *model)
+{
+	return model->failures_in_row >= model->sched->settings.breaker_failures;
+}
+
 static inline bool pc__is_breaker_open(const struct pc_sched_model *model)
 {
-	return pc__is_backing_off(model) &&
-	       model->failures_in_row >= model->sched->settings.breaker_failures;
+	return pc__has_tripped(model) && pc__is_backing_off(model);
 }
 
 /* ---- queue.c: tickets ---- */

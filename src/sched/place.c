@@ -40,6 +40,8 @@ bool pc__needs_worker(const struct pc_sched_model *model)
 
 	if (pc__is_backing_off(model) || !may_have_more)
 		return false;
+	if (pc__has_tripped(model) && model->in_state[WORKER_SPAWNING] > 0)
+		return false; /* one probe at a time (rule 9) */
 	if (model->queue.first && live == 0)
 		return true; /* cold start */
 	if (model->sched->draining)
@@ -162,7 +164,7 @@ static bool spawn_if_it_fits(struct pc_sched_model *model)
 static bool grow(struct pc_sched_model *model)
 {
 	bool extras = pc__needs_worker(model) && is_cold(model) && model->queue.first &&
-		      !model->sched->draining;
+		      !pc__has_tripped(model) && !model->sched->draining;
 
 	while (pc__needs_worker(model)) {
 		if (!spawn_if_it_fits(model))

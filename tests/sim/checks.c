@@ -97,6 +97,10 @@ static void check_spawn_is_called_for(struct world *world, unsigned m,
 	sim_check(world, may_have_more(world, m), "%s got more than max_workers", spec->key);
 	sim_check(world, world->now_ns >= model->no_spawn_before_ns,
 		  "rule 9: %s was spawned during its back-off", spec->key);
+	sim_check(world,
+		  model->loading == 0 ||
+			  model->failures_in_row < world->script->settings.breaker_failures,
+		  "rule 9: %s got a second probe", spec->key);
 	sim_check(world, !older_loading || floor,
 		  "I6: %s was spawned while another of its workers was loading", spec->key);
 	sim_check(world, !in_this_step || floor || live(model) < spec->cold_start_workers,
@@ -536,6 +540,9 @@ static bool needs_a_worker(const struct world *world, unsigned m)
 		return true;
 	if (world->draining)
 		return false;
+	if (model->loading > 0 &&
+	    model->failures_in_row >= world->script->settings.breaker_failures)
+		return false; /* one probe at a time */
 	return (live(model) == 0 && model->load_asked) ||
 	       (model->waiting > 0 && model->loading == 0) ||
 	       (model->kept && live(model) < spec_of(world, m)->min_workers);

@@ -802,6 +802,40 @@ static void five_failures_open_the_breaker_and_a_probe_closes_it(void **state)
 	assert_int_equal(view.failures_in_row, 0);
 }
 
+/* Makes the next load of two workers fail. */
+static void fail_two(struct pc_sched_model *model, uint64_t worker)
+{
+	submit_with(0, model, PC_PRIORITY_INTERACTIVE, 100 * SEC, 0);
+	pass(60 * SEC);
+	failed(worker, PC_E_SPAWN_FAILED, "exit code 1");
+	failed(worker + 1, PC_E_SPAWN_FAILED, "exit code 1");
+	gone(worker);
+	gone(worker + 1);
+	body.log[0] = '\0';
+}
+
+static void the_probe_is_one_worker_however_many_a_cold_start_has(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.cold_start_workers = spec.max_workers = 2;
+
+	struct pc_sched_model *a = add(&spec);
+
+	for (uint64_t worker = 1; worker <= 5; worker += 2)
+		fail_two(a, worker);
+	pass(60 * SEC);
+	submit(0, a);
+	expect("spawn 7 'a' on 0\n");
+	ready(7);
+	submit(1, a); /* growth is a probe too until somebody was answered */
+	expect("grant t0 7\nspawn 8 'a' on 0\n");
+	release(0);
+	release(1);
+	expect("grant t1 7\n");
+}
+
 static void a_worker_that_dies_is_not_granted_again(void **state)
 {
 	struct pc_model_spec spec = spec_of("a", GIB);
@@ -1331,6 +1365,7 @@ int main(void)
 		scenario(a_failed_load_backs_off_and_then_tries_again),
 		scenario(a_request_that_ends_in_back_off_is_told_the_cause),
 		scenario(five_failures_open_the_breaker_and_a_probe_closes_it),
+		scenario(the_probe_is_one_worker_however_many_a_cold_start_has),
 		scenario(a_worker_that_dies_is_not_granted_again),
 		scenario(a_timeout_says_how_many_are_busy_and_ahead),
 		scenario(a_timeout_while_loading_says_so),
