@@ -72,7 +72,8 @@ struct pc_sched_model {
 	uint64_t last_busy_ns;	/* when a lease last ended or a worker became ready */
 	uint64_t lease_mean_ns; /* moving average of how long leases last, for Retry-After */
 
-	uint32_t failures_in_row;
+	uint32_t failures_in_row; /* until a worker that has loaded since the last one answers */
+	uint64_t failed_ns;	  /* when the last one was */
 	uint64_t retry_ns;	  /* no spawn before; 0 when not backing off */
 	struct pc_error *failure; /* the last cause; allocated before the first spawn */
 };

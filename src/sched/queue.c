@@ -211,8 +211,10 @@ void pc__return_lease(struct pc_ticket *ticket, enum pc_outcome outcome)
 	model->last_busy_ns = sched->now_ns;
 	model->lease_mean_ns = model->lease_mean_ns - model->lease_mean_ns / 8 + lasted_ns / 8;
 	sched->leases--;
-	if (outcome == PC_OUTCOME_OK || outcome == PC_OUTCOME_ERROR)
-		model->failures_in_row = 0; /* it answers */
+	/* It answers. A worker that was there before says nothing about the next load. */
+	if ((outcome == PC_OUTCOME_OK || outcome == PC_OUTCOME_ERROR) &&
+	    worker->ready_ns >= model->failed_ns)
+		model->failures_in_row = 0;
 	if (worker->state == WORKER_GONE) {
 		if (worker->leases == 0)
 			pc_free(worker);

@@ -217,6 +217,7 @@ static void back_off(struct pc_sched_model *model, const struct pc_error *cause)
 	sched->counters.failed_workers++;
 	if (model->failures_in_row < UINT32_MAX)
 		model->failures_in_row++;
+	model->failed_ns = sched->now_ns;
 	model->retry_ns = pc_time_add(sched->now_ns, backoff_ns(sched, model->failures_in_row));
 	model->load_asked = false;
 	pc__set_remove(&sched->retries, &model->by_retry);

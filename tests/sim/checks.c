@@ -65,6 +65,7 @@ void sim_note_failure(struct world *world, struct fake_model *model)
 	uint64_t delay_ns = world->script->settings.backoff_min_ns;
 
 	model->failures_in_row++;
+	model->failed_ns = world->now_ns;
 	for (uint32_t i = 1; i < model->failures_in_row; i++) {
 		delay_ns *= 2;
 		if (delay_ns > world->script->settings.backoff_max_ns)

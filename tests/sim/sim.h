@@ -123,6 +123,7 @@ struct fake_model {
 	uint32_t waiting;
 	uint32_t loading, ready; /* not draining, not stopping */
 	uint32_t failures_in_row;
+	uint64_t failed_ns;
 	uint64_t no_spawn_before_ns, maybe_spawn_after_ns;
 	bool load_asked, kept;
 	uint64_t asked_since_ns; /* PC_TIME_NEVER: nobody waits for it */

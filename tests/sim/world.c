@@ -150,6 +150,7 @@ static void cancels(struct world *world, struct fake_ticket *ticket)
 static void releases(struct world *world, struct fake_ticket *ticket)
 {
 	struct fake_worker *worker = &world->workers[ticket->worker];
+	struct fake_model *model = &world->models[ticket->model];
 	enum pc_outcome outcome = worker->state == W_DEAD    ? PC_OUTCOME_LOST
 				  : ticket->number % 16 == 0 ? PC_OUTCOME_CANCELLED
 							     : PC_OUTCOME_OK;
@@ -160,8 +161,8 @@ static void releases(struct world *world, struct fake_ticket *ticket)
 	ticket->next_ns = PC_TIME_NEVER;
 	worker->leases--;
 	worker->last_use = ++world->uses;
-	if (outcome == PC_OUTCOME_OK)
-		world->models[ticket->model].failures_in_row = 0;
+	if (outcome == PC_OUTCOME_OK && worker->ready_ns >= model->failed_ns)
+		model->failures_in_row = 0;
 	if (worker->state == W_DEAD && worker->leases == 0)
 		worker->state = W_NONE;
 	world->tick_ns = pc_sched_release(world->sched, world->now_ns, &ticket->ticket, outcome);

@@ -836,6 +836,40 @@ static void the_probe_is_one_worker_however_many_a_cold_start_has(void **state)
 	expect("grant t1 7\n");
 }
 
+static void growth_that_fails_backs_off_though_another_worker_answers(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_view view;
+
+	(void)state;
+	spec.max_workers = 2;
+
+	struct pc_sched_model *a = add(&spec);
+
+	submit(0, a);
+	ready(1);
+	pass(SEC);
+	for (uint64_t worker = 2; worker <= 4; worker++) {
+		submit_with(1, a, PC_PRIORITY_INTERACTIVE, 600 * SEC, 0);
+		pass(60 * SEC - 1);
+		failed(worker, PC_E_SPAWN_FAILED, "exit code 1");
+		gone(worker);
+		release(0); /* worker 1 is well, and says nothing about the next load */
+		release(1);
+		submit(0, a);
+		pc_sched_get_model(a, &view);
+		assert_int_equal(view.failures_in_row, worker - 1);
+	}
+	assert_in_range(view.backoff_until_ns - body.now_ns, 3 * SEC, 4 * SEC);
+	submit_with(1, a, PC_PRIORITY_INTERACTIVE, 600 * SEC, 0);
+	pass(4 * SEC);
+	ready(5);
+	release(1);
+	release(0);
+	pc_sched_get_model(a, &view);
+	assert_int_equal(view.failures_in_row, 0); /* worker 5 has loaded since, and answered */
+}
+
 static void a_worker_that_dies_is_not_granted_again(void **state)
 {
 	struct pc_model_spec spec = spec_of("a", GIB);
@@ -1366,6 +1400,7 @@ int main(void)
 		scenario(a_request_that_ends_in_back_off_is_told_the_cause),
 		scenario(five_failures_open_the_breaker_and_a_probe_closes_it),
 		scenario(the_probe_is_one_worker_however_many_a_cold_start_has),
+		scenario(growth_that_fails_backs_off_though_another_worker_answers),
 		scenario(a_worker_that_dies_is_not_granted_again),
 		scenario(a_timeout_says_how_many_are_busy_and_ahead),
 		scenario(a_timeout_while_loading_says_so),
