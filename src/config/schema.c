@@ -480,11 +480,10 @@ static int read_number_text(const struct pc__reading *reading, const char *text,
 			return unreadable(reading, text, err);
 		break;
 	case PC__SETTING_SIZE:
-		if (parse_integer(text, &value))
-			break;
-		if (pc__parse_size(text, &bytes))
+		if (pc__parse_size(text, &bytes) == 0)
+			value = (int64_t)bytes;
+		else if (text[0] != '-' || !parse_integer(text, &value))
 			return unreadable(reading, text, err);
-		value = (int64_t)bytes;
 		break;
 	default:
 		if (pc__parse_duration(text, &value))

@@ -646,6 +646,13 @@ static void environment_refusals(void **state)
 	assert_variable_refused(
 		"RBEES_POOL_POOL_QUEUE_CAPACITY", "99999999999999999999", "pool.queue_capacity",
 		"\"99999999999999999999\" is out of range; use 1 to 1000000 requests");
+	/* One more than int64 holds, where every int64 is allowed. */
+	assert_variable_refused("RBEES_POOL_STAGING_MAX_BYTES", "9223372036854775808",
+				"staging.max_bytes",
+				"\"9223372036854775808\" is not understood; an integer number of "
+				"bytes or a size like \"32MiB\" is expected");
+	assert_variable_refused("RBEES_POOL_STAGING_MAX_BYTES", "-1", "staging.max_bytes",
+				"\"-1\" is out of range; use \"0B\" or more");
 	assert_variable_refused("RBEES_POOL_POOL_QUEUE_CAPACITY", "0", "pool.queue_capacity",
 				"\"0\" is out of range; use 1 to 1000000 requests");
 	assert_variable_refused("RBEES_POOL_HTTP_LISTEM", "x", "http.listem",
