@@ -137,7 +137,7 @@ struct pc_model_spec {
  */
 PC_API int pc_sched_add_model(struct pc_sched *sched, const struct pc_model_spec *spec,
 			      struct pc_sched_model **ret_model, struct pc_error *err);
-/* The model of a key, or NULL. */
+/* The model of a key, or NULL; also when the key is NULL. */
 PC_API struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, const char *key);
 
 /* ---- events ---- */
@@ -192,7 +192,10 @@ PC_API uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct
 
 /* Events of workers with an id the brain does not know (late, repeated) are ignored. */
 
-/* `measured_bytes`: what it really takes, trued up into its reservation; 0 when unknown. */
+/*
+ * `measured_bytes`: what it really takes, trued up into its reservation; 0 when unknown. More than
+ * the device has counts as all of it.
+ */
 PC_API uint64_t pc_sched_worker_ready(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 				      uint64_t measured_bytes);
 /*
@@ -224,7 +227,8 @@ PC_API uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t
 
 /*
  * Asks for one worker as if a request had come, unless one is there or on its way. Errors:
- * INSUFFICIENT_MEMORY (with needed_bytes, free_bytes, holders), MODEL_BACKOFF, SHUTTING_DOWN.
+ * INSUFFICIENT_MEMORY (with needed_bytes, free_bytes, holders), MODEL_BACKOFF, SHUTTING_DOWN,
+ * INVALID_ARGUMENT.
  * `ret_worker_id`: the new or the existing worker; 0 when idle workers of other models were
  * stopped for it and it follows as soon as they are gone.
  */

@@ -22,6 +22,9 @@ static uint64_t hash_key(const char *key)
 
 struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, const char *key)
 {
+	if (!key)
+		return NULL;
+
 	uint64_t hash = hash_key(key);
 
 	for (struct pc_link *link = pc__set_at_least(&sched->models_by_hash, hash, 0);
@@ -99,6 +102,9 @@ static int check_spec(const struct pc_sched *sched, const struct pc_model_spec *
 int pc_sched_add_model(struct pc_sched *sched, const struct pc_model_spec *spec,
 		       struct pc_sched_model **ret_model, struct pc_error *err)
 {
+	if (!spec || !ret_model)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a model needs a spec and a place for its handle");
 	if (check_spec(sched, spec, err))
 		return PC_E_INVALID_ARGUMENT;
 	if (pc_sched_find_model(sched, spec->key)) {

@@ -368,6 +368,9 @@ int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model
 {
 	uint64_t worker_id = 0;
 
+	if (!model || !ret_worker_id)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a load needs a model and a place for the worker's id");
 	enter(sched, now_ns);
 
 	int rc = load(model, &worker_id, err);
@@ -441,6 +444,9 @@ int pc_sched_create(const struct pc_sched_settings *settings, const struct pc_sc
 		    void *driver_ctx, struct pc_ledger *ledger, struct pc_sched **ret_sched,
 		    struct pc_error *err)
 {
+	if (!settings || !ret_sched)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a brain needs settings and a place for the result");
 	if (check_arguments(settings, driver, ledger, err))
 		return PC_E_INVALID_ARGUMENT;
 

@@ -125,7 +125,11 @@ bool pc__spawn(struct pc_sched_model *model, unsigned device)
 static void true_up(struct pc_sched_worker *worker, uint64_t measured_bytes)
 {
 	struct pc_sched *sched = worker->model->sched;
+	struct pc_device_account account;
 
+	pc_ledger_account(sched->ledger, worker->device, &account);
+	if (measured_bytes > account.total_bytes)
+		measured_bytes = account.total_bytes; /* it counted something twice */
 	if (measured_bytes == 0 || measured_bytes == worker->reserved_bytes)
 		return;
 	pc_ledger_true_up(sched->ledger, worker->device, worker->reserved_bytes, measured_bytes);

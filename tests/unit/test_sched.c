@@ -354,6 +354,20 @@ static void what_a_worker_measures_replaces_its_reservation(void **state)
 
 /* ---- rule 5: memory ---- */
 
+static void nobody_measures_more_than_the_device_has(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+
+	(void)state;
+	submit(0, a);
+	pc_sched_worker_ready(body.sched, body.now_ns, 1, UINT64_MAX);
+	assert_int_equal(reserved(0), 10 * GIB);
+	release(0);
+	expect("spawn 1 'a' on 0\ngrant t0 1\nstop 1 pressure\n");
+	gone(1);
+	assert_int_equal(reserved(0), 0);
+}
+
 static void a_model_that_can_never_fit_is_refused_at_once(void **state)
 {
 	(void)state;
@@ -1178,6 +1192,13 @@ static void a_wrong_driver_or_setting_is_refused(void **state)
 			 PC_E_INVALID_ARGUMENT);
 	assert_string_equal(err.message, "a brain needs a ledger");
 	pc_error_clear(&err);
+	assert_int_equal(pc_sched_create(NULL, &driver, NULL, body.ledger, &sched, &err),
+			 PC_E_INVALID_ARGUMENT);
+	assert_string_equal(err.message, "a brain needs settings and a place for the result");
+	pc_error_clear(&err);
+	assert_int_equal(pc_sched_create(&settings, &driver, NULL, body.ledger, NULL, &err),
+			 PC_E_INVALID_ARGUMENT);
+	pc_error_clear(&err);
 	settings.backoff_min_ns = 61 * SEC;
 	assert_int_equal(pc_sched_create(&settings, &driver, NULL, body.ledger, &sched, &err),
 			 PC_E_INVALID_ARGUMENT);
@@ -1206,6 +1227,25 @@ static void models_are_found_by_key(void **state)
 		assert_ptr_equal(pc_sched_find_model(body.sched, keys[i]), models[i]);
 	assert_null(pc_sched_find_model(body.sched, "A"));
 	assert_null(pc_sched_find_model(body.sched, ""));
+}
+
+static void no_function_takes_nothing_for_a_model(void **state)
+{
+	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model *model = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+	uint64_t id = 0;
+
+	(void)state;
+	assert_int_equal(pc_sched_add_model(body.sched, NULL, &model, &err), PC_E_INVALID_ARGUMENT);
+	assert_string_equal(err.message, "a model needs a spec and a place for its handle");
+	assert_int_equal(pc_sched_add_model(body.sched, &spec, NULL, NULL), PC_E_INVALID_ARGUMENT);
+	pc_error_clear(&err);
+	assert_int_equal(pc_sched_load(body.sched, body.now_ns, NULL, &id, &err),
+			 PC_E_INVALID_ARGUMENT);
+	assert_string_equal(err.message, "a load needs a model and a place for the worker's id");
+	assert_null(pc_sched_find_model(body.sched, NULL));
+	expect("");
 }
 
 /* ---- views ---- */
@@ -1247,6 +1287,26 @@ static void views_show_the_state_of_every_worker(void **state)
 	assert_false(pc_sched_get_worker(body.sched, 6, &view));
 	release(0);
 	release(1);
+}
+
+static void see_model(void *ctx, const struct pc_sched_model_view *view)
+{
+	(void)ctx;
+	note("%s %u workers %u spawning %u waiting\n", view->key, view->workers, view->spawning,
+	     view->waiting);
+}
+
+static void models_are_shown_in_the_order_of_registration(void **state)
+{
+	struct pc_sched_model *b = add_simple("b", GIB);
+
+	(void)state;
+	add_simple("a", GIB);
+	submit(0, b);
+	body.log[0] = '\0';
+	pc_sched_each_model(body.sched, see_model, NULL);
+	expect("b 1 workers 1 spawning 1 waiting\na 0 workers 0 spawning 0 waiting\n");
+	cancel(0);
 }
 
 /* ---- allocation ---- */
@@ -1379,6 +1439,7 @@ int main(void)
 		scenario(the_emptiest_device_that_fits_is_chosen),
 		scenario(a_reservation_returns_when_the_worker_is_gone_and_not_before),
 		scenario(what_a_worker_measures_replaces_its_reservation),
+		scenario(nobody_measures_more_than_the_device_has),
 		scenario(a_model_that_can_never_fit_is_refused_at_once),
 		scenario(what_does_not_fit_now_waits_and_says_who_holds_the_rest),
 		scenario(room_is_made_by_the_least_recently_used_idle_worker),
@@ -1416,7 +1477,9 @@ int main(void)
 		scenario(a_wrong_driver_or_setting_is_refused),
 		scenario(a_request_without_a_model_is_rejected),
 		scenario(models_are_found_by_key),
+		scenario(no_function_takes_nothing_for_a_model),
 		scenario(views_show_the_state_of_every_worker),
+		scenario(models_are_shown_in_the_order_of_registration),
 		scenario(every_allocation_may_fail_at_birth),
 		scenario(a_spawn_that_cannot_be_recorded_is_made_up_for),
 		scenario(two_brains_share_a_ledger),
