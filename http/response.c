@@ -178,9 +178,12 @@ static bool writable(const struct http_exchange *exchange, enum http__output exp
 	const struct http__connection *connection = http__connection_of(exchange);
 
 	assert(exchange->open);
+	/* Until on_close tells it, the handler cannot know; what it says meanwhile is dropped, so
+	 * that the output does not go on to where the handler believes it to be. */
+	if (connection->doomed || connection->finishing)
+		return false;
 	assert(exchange->output == expected);
-	return exchange->open && exchange->output == expected && !connection->doomed &&
-	       !connection->finishing;
+	return exchange->open && exchange->output == expected;
 }
 
 static void put(struct http__connection *connection, const uv_buf_t *bufs, unsigned count)

@@ -720,6 +720,28 @@ static void reentrancy(void **state)
 	}
 }
 
+/* A handler that is not told of the end yet goes on answering, and nobody hears it. */
+static void answers_after_the_end(void **state)
+{
+	struct peer *peer;
+
+	(void)state;
+	start();
+	peer = connect_peer();
+	peer_send(peer, "GET /wait HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(waiting);
+	http_server_close(pc_steal(&server), closed_server, NULL);
+	http_respond_start(waiting, 200, NULL, -1);
+	assert_false(http_write(waiting, "late", 4));
+	http_respond_end(waiting);
+	UNTIL(server_closed);
+	assert_string_equal(story, "head /wait;end;close 0;");
+	UNTIL(peer->eof);
+	assert_string_equal(peer->in, "");
+	peer_close(peer);
+	stop();
+}
+
 static void told_empty(void *ctx)
 {
 	(*(int *)ctx)++;
@@ -1013,6 +1035,7 @@ int main(void)
 		cmocka_unit_test_setup(client_leaves, setup),
 		cmocka_unit_test_setup(backpressure, setup),
 		cmocka_unit_test_setup(reentrancy, setup),
+		cmocka_unit_test_setup(answers_after_the_end, setup),
 		cmocka_unit_test_setup(drain, setup),
 		cmocka_unit_test_setup(connection_limit, setup),
 		cmocka_unit_test_setup(correlation_id, setup),
