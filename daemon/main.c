@@ -13,6 +13,7 @@
 #include <poolcore/log.h>
 #include <poolcore/memory.h>
 #include <poolcore/registry.h>
+#include <poolcore/text.h>
 #include <poolcore/version.h>
 
 #include <errno.h>
@@ -57,7 +58,7 @@ struct options {
 };
 
 struct option_row {
-	const char *name;
+	const char *flag; /* with its dashes */
 	char letter;
 	const char *argument; /* NULL: none */
 	const char *key;      /* the setting it overrides, or NULL */
@@ -66,15 +67,15 @@ struct option_row {
 
 /* clang-format off */
 static const struct option_row option_table[] = {
-	{ "config",     'c', "FILE",      NULL,             "read the settings from FILE" },
-	{ "check",      'k', NULL,        NULL,             "check the configuration and the catalog, then exit" },
-	{ "listen",     'l', "ADDRESS",   "http.listen",    "serve on ADDRESS: 127.0.0.1:9200, unix:/path" },
-	{ "state-dir",  'd', "DIR",       "pool.state_dir", "keep registry and sockets in DIR" },
-	{ "log-level",  'L', "LEVEL",     "log.level",      "debug, info, warn or error" },
-	{ "log-format", 'F', "FORMAT",    "log.format",     "human or json" },
-	{ "set",        's', "KEY=VALUE", NULL,             "override any setting: --set pool.request_timeout_secs=60" },
-	{ "help",       'h', NULL,        NULL,             "print this help" },
-	{ "version",    'V', NULL,        NULL,             "print the version" },
+	{ "--config",     'c', "FILE",      NULL,             "read the settings from FILE" },
+	{ "--check",      'k', NULL,        NULL,             "check the configuration and the catalog, then exit" },
+	{ "--listen",     'l', "ADDRESS",   "http.listen",    "serve on ADDRESS: 127.0.0.1:9200, unix:/path" },
+	{ "--state-dir",  'd', "DIR",       "pool.state_dir", "keep registry and sockets in DIR" },
+	{ "--log-level",  'L', "LEVEL",     "log.level",      "debug, info, warn or error" },
+	{ "--log-format", 'F', "FORMAT",    "log.format",     "human or json" },
+	{ "--set",        's', "KEY=VALUE", NULL,             "override any setting: --set pool.request_timeout_secs=60" },
+	{ "--help",       'h', NULL,        NULL,             "print this help" },
+	{ "--version",    'V', NULL,        NULL,             "print the version" },
 };
 /* clang-format on */
 
@@ -87,7 +88,7 @@ static void print_help(FILE *out)
 		const struct option_row *row = &option_table[i];
 		char left[40];
 
-		snprintf(left, sizeof(left), "--%s%s%s", row->name, row->argument ? " " : "",
+		snprintf(left, sizeof(left), "%s%s%s", row->flag, row->argument ? " " : "",
 			 row->argument ? row->argument : "");
 		fprintf(out, "  -%c, %-22s  %s\n", row->letter, left, row->help);
 	}
@@ -102,13 +103,16 @@ static int usage(const char *sentence, const char *what)
 	return EXIT_USAGE;
 }
 
-static int add_override(struct options *options, const char *key, const char *value)
+/* `name` is what an error calls it: the option as it was typed. */
+static int add_override(struct options *options, const char *name, const char *key,
+			const char *value)
 {
 	if (options->override_count == OVERRIDES_MAX)
 		return usage("too many options", "");
 	options->overrides[options->override_count++] = (struct pc_setting_override){
 		.key = key,
 		.value = value,
+		.name = name,
 		.source = PC_SOURCE_FLAG,
 	};
 	return 0;
@@ -126,13 +130,13 @@ static int add_set(struct options *options, const char *argument)
 	options->keys[at] = pc_strndup(argument, (size_t)(equals - argument));
 	if (!options->keys[at])
 		return usage("out of memory", "");
-	return add_override(options, options->keys[at], equals + 1);
+	return add_override(options, "--set", options->keys[at], equals + 1);
 }
 
 static int apply_option(struct options *options, const struct option_row *row)
 {
 	if (row->key)
-		return add_override(options, row->key, optarg);
+		return add_override(options, row->flag, row->key, optarg);
 	switch (row->letter) {
 	case 'c':
 		options->config = optarg;
@@ -162,7 +166,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 	for (size_t i = 0; i < PC_ARRAY_LEN(option_table); i++) {
 		const struct option_row *row = &option_table[i];
 
-		longs[i] = (struct option){ row->name,
+		longs[i] = (struct option){ row->flag + 2,
 					    row->argument ? required_argument : no_argument, NULL,
 					    row->letter };
 		shorts[at++] = row->letter;
@@ -199,9 +203,11 @@ static int add_device(struct daemon *daemon, const char *device, uint64_t total_
 	uint64_t budget = budget_of(daemon->config, device, total_bytes);
 
 	if (budget > total_bytes) {
-		pc_error_set(err, PC_E_INVALID_CONFIG,
-			     "memory.%s: %" PRIu64 " bytes are more than the device's %" PRIu64,
-			     device, budget, total_bytes);
+		char wanted[32], there[32];
+
+		pc_error_set(err, PC_E_INVALID_CONFIG, "memory.%s: %s is more than the device's %s",
+			     device, pc_format_size(budget, wanted),
+			     pc_format_size(total_bytes, there));
 		pc_error_detail(err, "key", "memory.%s", device);
 		return PC_E_INVALID_CONFIG;
 	}
