@@ -47,6 +47,68 @@ static void assert_chat_serves(struct rig *rig, const char *model)
 	assert_served(answer);
 }
 
+/* The whole answer, and the end of the connection. */
+static void assert_answered(struct client *client)
+{
+	assert_int_equal(client_status(client), 200);
+	assert_served(client_json(client));
+	client_close(client);
+}
+
+/* ---- what most scenarios begin and end with ---- */
+
+static char gate_path[256];
+
+/* A daemon with the model "m", whose worker answers at once. */
+static void start_plain(struct rig *rig)
+{
+	rig_init(rig);
+	rig_model(rig, "m", "tokens=4", "");
+	rig_start(rig);
+}
+
+/*
+ * A daemon with the model "m", whose worker waits at a gate: `key` is "gate" (before each token) or
+ * "load_gate" (before it is loaded). `more` are lines of its catalog entry, `settings` of [pool].
+ */
+static void start_gated(struct rig *rig, const char *key, const char *more, const char *settings)
+{
+	char behaviour[512], *path;
+
+	rig_init(rig);
+	path = rig_gate(rig, "gate");
+	snprintf(gate_path, sizeof(gate_path), "%s", path);
+	snprintf(behaviour, sizeof(behaviour), "tokens=4\n%s=%s\n", key, path);
+	snprintf(rig->settings, sizeof(rig->settings), "%s", settings);
+	rig_model(rig, "m", behaviour, more);
+	rig_start(rig);
+	free(path);
+}
+
+static struct client *ask(struct rig *rig, bool stream)
+{
+	struct client *client = client_open(rig->address);
+
+	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", stream));
+	return client;
+}
+
+/* Lets that many tokens, or one load, pass; the descriptor keeps the gate open. */
+static int open_gate(size_t passes)
+{
+	int fd = rig_gate_open(gate_path);
+
+	for (size_t i = 0; i < passes; i++)
+		assert_int_equal(write(fd, "x", 1), 1);
+	return fd;
+}
+
+static void finish(struct rig *rig)
+{
+	assert_int_equal(rig_stop(rig), 0);
+	rig_fini(rig);
+}
+
 /* ---- lazily loaded, served, stopped ---- */
 
 static void nothing_loads_before_a_request(void **state)
@@ -88,20 +150,13 @@ static void a_stream_comes_event_by_event(void **state)
 {
 	struct rig rig;
 	struct client *client;
-	char text[256] = "", *event, *gate;
+	char text[256] = "", *event;
 	int gate_fd;
 
 	(void)state;
-	rig_init(&rig);
-	gate = rig_gate(&rig, "gate");
-	char *behaviour;
-
-	assert_true(asprintf(&behaviour, "tokens=4\ngate=%s\n", gate) > 0);
-	rig_model(&rig, "m", behaviour, "");
-	rig_start(&rig);
-	client = client_open(rig.address);
-	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", true));
-	gate_fd = rig_gate_open(gate);
+	start_gated(&rig, "gate", "", "");
+	client = ask(&rig, true);
+	gate_fd = open_gate(0);
 	/* Each token passes through before the next one exists. */
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(write(gate_fd, "x", 1), 1);
@@ -124,25 +179,17 @@ static void a_stream_comes_event_by_event(void **state)
 	assert_string_equal(text, "one two three four");
 	client_close(client);
 	close(gate_fd);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
-	free(gate);
-	free(behaviour);
+	finish(&rig);
 }
 
 static void many_first_requests_make_one_cold_start(void **state)
 {
 	struct client *clients[COLD_CALLERS];
 	struct rig rig;
-	char *gate, *behaviour;
 	int gate_fd;
 
 	(void)state;
-	rig_init(&rig);
-	gate = rig_gate(&rig, "gate");
-	assert_true(asprintf(&behaviour, "tokens=4\nload_gate=%s\n", gate) > 0);
-	rig_model(&rig, "m", behaviour, "max_workers = 1\nslots = 2");
-	rig_start(&rig);
+	start_gated(&rig, "load_gate", "max_workers = 1\nslots = 2", "");
 	for (size_t i = 0; i < COLD_CALLERS; i++) {
 		clients[i] = client_open(rig.address);
 		client_request(clients[i], "POST", "/v1/chat/completions", NULL,
@@ -150,8 +197,7 @@ static void many_first_requests_make_one_cold_start(void **state)
 	}
 	/* The model finishes loading only when all of them are waiting for it. */
 	rig_wait_model(&rig, "m", "waiting", COLD_CALLERS);
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "x", 1), 1);
+	gate_fd = open_gate(1);
 	for (size_t i = 0; i < COLD_CALLERS; i++) {
 		assert_int_equal(client_status(clients[i]), 200);
 		assert_served(client_json(clients[i]));
@@ -162,10 +208,7 @@ static void many_first_requests_make_one_cold_start(void **state)
 	assert_int_equal(rig_counter(&rig, "granted"), COLD_CALLERS);
 	assert_int_equal(rig_counter(&rig, "rejected"), 0);
 	close(gate_fd);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
-	free(gate);
-	free(behaviour);
+	finish(&rig);
 }
 
 /* ---- when workers die ---- */
@@ -186,21 +229,15 @@ static void a_killed_worker_ends_its_stream_with_an_error(void **state)
 {
 	struct rig rig;
 	struct client *client;
-	char *gate, *behaviour, *event, id[64], other_id[64];
+	char *event, id[64], other_id[64];
 	json_t *data;
 	pid_t pid, other_pid;
 	int gate_fd;
 
 	(void)state;
-	rig_init(&rig);
-	gate = rig_gate(&rig, "gate");
-	assert_true(asprintf(&behaviour, "tokens=4\ngate=%s\n", gate) > 0);
-	rig_model(&rig, "m", behaviour, "");
-	rig_start(&rig);
-	client = client_open(rig.address);
-	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", true));
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "xx", 2), 2);
+	start_gated(&rig, "gate", "", "");
+	client = ask(&rig, true);
+	gate_fd = open_gate(2);
 	assert_int_equal(client_status(client), 200);
 	free(client_event(client)); /* the stream is under way */
 	assert_int_equal(rig_workers(&rig, &pid, id), 1);
@@ -228,22 +265,15 @@ static void a_killed_worker_ends_its_stream_with_an_error(void **state)
 	assert_int_equal(errno, ESRCH);
 
 	/* The next request loads a new worker. It may have to wait out the back-off. */
-	client = client_open(rig.address);
-	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", false));
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "xxxx", 4), 4);
-	assert_int_equal(client_status(client), 200);
-	assert_served(client_json(client));
-	client_close(client);
+	client = ask(&rig, false);
+	gate_fd = open_gate(4);
+	assert_answered(client);
 	assert_int_equal(rig_workers(&rig, &other_pid, other_id), 1);
 	assert_int_not_equal(other_pid, pid);
 	assert_string_not_equal(other_id, id);
 	assert_int_equal(rig_reserved(&rig), worker_reserved(&rig));
 	close(gate_fd);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
-	free(gate);
-	free(behaviour);
+	finish(&rig);
 }
 
 static void a_model_that_fails_to_load_says_why(void **state)
@@ -263,8 +293,7 @@ static void a_model_that_fails_to_load_says_why(void **state)
 	json_decref(answer);
 	rig_wait_workers(&rig, 0);
 	assert_int_equal(rig_reserved(&rig), 0);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 /* ---- bad input: each with its status and code, and nothing lost ---- */
@@ -310,9 +339,7 @@ static void bad_requests_are_refused_by_name(void **state)
 	struct rig rig;
 
 	(void)state;
-	rig_init(&rig);
-	rig_model(&rig, "m", "tokens=4", "");
-	rig_start(&rig);
+	start_plain(&rig);
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		struct client *client = client_open(rig.address);
 		json_t *answer;
@@ -327,8 +354,7 @@ static void bad_requests_are_refused_by_name(void **state)
 	}
 	assert_int_equal(rig_counter(&rig, "spawned"), 0);
 	assert_chat_serves(&rig, "m");
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 static void a_body_over_the_limit_is_413(void **state)
@@ -373,8 +399,7 @@ static void a_body_over_the_limit_is_413(void **state)
 	assert_int_equal(client_status(client), 413);
 	client_close(client);
 	assert_chat_serves(&rig, "m");
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 static void a_foreign_host_is_421(void **state)
@@ -385,9 +410,7 @@ static void a_foreign_host_is_421(void **state)
 	json_t *answer;
 
 	(void)state;
-	rig_init(&rig);
-	rig_model(&rig, "m", "tokens=4", "");
-	rig_start(&rig);
+	start_plain(&rig);
 	client = client_open(rig.address);
 	client_send(client, request, strlen(request));
 	assert_int_equal(client_status(client), 421);
@@ -395,8 +418,7 @@ static void a_foreign_host_is_421(void **state)
 	assert_string_equal(error_code(answer), "WRONG_HOST");
 	json_decref(answer);
 	client_close(client);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 static void a_missing_file_says_so(void **state)
@@ -415,8 +437,7 @@ static void a_missing_file_says_so(void **state)
 		"m.stub"));
 	json_decref(answer);
 	assert_int_equal(rig_reserved(&rig), 0);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 static void a_model_over_the_budget_is_told_the_figures(void **state)
@@ -439,24 +460,17 @@ static void a_model_over_the_budget_is_told_the_figures(void **state)
 	assert_non_null(strstr(json_string_value(json_object_get(error, "message")), "small"));
 	json_decref(answer);
 	assert_chat_serves(&rig, "small");
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 static void a_passed_deadline_is_504_with_the_reason(void **state)
 {
 	struct rig rig;
 	json_t *answer = NULL;
-	char *gate, *behaviour;
 	int gate_fd;
 
 	(void)state;
-	rig_init(&rig);
-	gate = rig_gate(&rig, "gate");
-	assert_true(asprintf(&behaviour, "tokens=4\nload_gate=%s\n", gate) > 0);
-	rig_model(&rig, "m", behaviour, "");
-	snprintf(rig.settings, sizeof(rig.settings), "request_timeout_secs = 1");
-	rig_start(&rig);
+	start_gated(&rig, "load_gate", "", "request_timeout_secs = 1");
 	assert_int_equal(chat(&rig, "m", &answer), 504);
 	assert_string_equal(error_code(answer), "TIMEOUT");
 	assert_non_null(strstr(
@@ -464,16 +478,12 @@ static void a_passed_deadline_is_504_with_the_reason(void **state)
 		"loading"));
 	json_decref(answer);
 	/* The load that others may wait for went on, and serves now. */
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "x", 1), 1);
+	gate_fd = open_gate(1);
 	assert_chat_serves(&rig, "m");
 	assert_int_equal(rig_counter(&rig, "spawned"), 1);
 	assert_int_equal(rig_counter(&rig, "timeouts"), 1);
 	close(gate_fd);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
-	free(gate);
-	free(behaviour);
+	finish(&rig);
 }
 
 static void taken_ports_are_named(void **state)
@@ -517,8 +527,7 @@ static void taken_ports_are_named(void **state)
 
 	/* A model on a port of its own choice serves through plain HTTP readiness. */
 	assert_chat_serves(&rig, "p");
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 static void two_daemons_do_not_share_a_state(void **state)
@@ -527,16 +536,13 @@ static void two_daemons_do_not_share_a_state(void **state)
 	struct rig rig;
 
 	(void)state;
-	rig_init(&rig);
-	rig_model(&rig, "m", "tokens=4", "");
-	rig_start(&rig);
+	start_plain(&rig);
 	second = rig_start_only(&rig);
 	assert_int_equal(proc_wait(second), 1);
 	assert_non_null(strstr(proc_last_line(second), "another pool-managerd"));
 	proc_free(second);
 	assert_chat_serves(&rig, "m");
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 static void bad_configuration_is_exit_2(void **state)
@@ -562,19 +568,12 @@ static void a_client_that_leaves_cancels_upstream(void **state)
 {
 	struct rig rig;
 	struct client *client;
-	char *gate, *behaviour;
 	int gate_fd;
 
 	(void)state;
-	rig_init(&rig);
-	gate = rig_gate(&rig, "gate");
-	assert_true(asprintf(&behaviour, "tokens=4\ngate=%s\n", gate) > 0);
-	rig_model(&rig, "m", behaviour, "");
-	rig_start(&rig);
-	client = client_open(rig.address);
-	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", true));
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "x", 1), 1);
+	start_gated(&rig, "gate", "", "");
+	client = ask(&rig, true);
+	gate_fd = open_gate(1);
 	assert_int_equal(client_status(client), 200);
 	free(client_event(client));
 	client_close(client);
@@ -583,54 +582,34 @@ static void a_client_that_leaves_cancels_upstream(void **state)
 	close(gate_fd);
 
 	/* The slot serves the next one. */
-	client = client_open(rig.address);
-	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", false));
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "xxxx", 4), 4);
-	assert_int_equal(client_status(client), 200);
-	assert_served(client_json(client));
-	client_close(client);
+	client = ask(&rig, false);
+	gate_fd = open_gate(4);
+	assert_answered(client);
 	close(gate_fd);
 	assert_int_equal(rig_counter(&rig, "spawned"), 1);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
-	free(gate);
-	free(behaviour);
+	finish(&rig);
 }
 
 static void a_client_that_leaves_does_not_stop_the_loading(void **state)
 {
 	struct rig rig;
 	struct client *leaver, *stayer;
-	char *gate, *behaviour;
 	int gate_fd;
 
 	(void)state;
-	rig_init(&rig);
-	gate = rig_gate(&rig, "gate");
-	assert_true(asprintf(&behaviour, "tokens=4\nload_gate=%s\n", gate) > 0);
-	rig_model(&rig, "m", behaviour, "");
-	rig_start(&rig);
-	leaver = client_open(rig.address);
-	client_request(leaver, "POST", "/v1/chat/completions", NULL, chat_body("m", false));
+	start_gated(&rig, "load_gate", "", "");
+	leaver = ask(&rig, false);
 	rig_wait_model(&rig, "m", "waiting", 1);
-	stayer = client_open(rig.address);
-	client_request(stayer, "POST", "/v1/chat/completions", NULL, chat_body("m", false));
+	stayer = ask(&rig, false);
 	rig_wait_model(&rig, "m", "waiting", 2);
 	client_close(leaver);
 	rig_wait_model(&rig, "m", "waiting", 1);
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "x", 1), 1);
-	assert_int_equal(client_status(stayer), 200);
-	assert_served(client_json(stayer));
-	client_close(stayer);
+	gate_fd = open_gate(1);
+	assert_answered(stayer);
 	assert_int_equal(rig_counter(&rig, "cancelled"), 1);
 	assert_int_equal(rig_counter(&rig, "spawned"), 1);
 	close(gate_fd);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
-	free(gate);
-	free(behaviour);
+	finish(&rig);
 }
 
 static void an_operator_starts_and_stops_workers(void **state)
@@ -640,9 +619,7 @@ static void an_operator_starts_and_stops_workers(void **state)
 	json_t *answer = NULL;
 
 	(void)state;
-	rig_init(&rig);
-	rig_model(&rig, "m", "tokens=4", "");
-	rig_start(&rig);
+	start_plain(&rig);
 	assert_int_equal(
 		client_call(rig.address, "POST", "/v2/workers/start", "{\"model\":\"m\"}", &answer),
 		202);
@@ -668,8 +645,7 @@ static void an_operator_starts_and_stops_workers(void **state)
 	answer = rig_get(&rig, path);
 	assert_true(json_array_size(json_object_get(answer, "lines")) > 0);
 	json_decref(answer);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 /* ---- the end, and the next beginning ---- */
@@ -678,20 +654,13 @@ static void a_shutdown_lets_a_running_stream_finish(void **state)
 {
 	struct rig rig;
 	struct client *client;
-	char *gate, *behaviour, *event, *last = NULL;
+	char *event, *last = NULL;
 	int gate_fd;
 
 	(void)state;
-	rig_init(&rig);
-	gate = rig_gate(&rig, "gate");
-	assert_true(asprintf(&behaviour, "tokens=4\ngate=%s\n", gate) > 0);
-	rig_model(&rig, "m", behaviour, "");
-	snprintf(rig.settings, sizeof(rig.settings), "shutdown_timeout_secs = 60");
-	rig_start(&rig);
-	client = client_open(rig.address);
-	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", true));
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "x", 1), 1);
+	start_gated(&rig, "gate", "", "shutdown_timeout_secs = 60");
+	client = ask(&rig, true);
+	gate_fd = open_gate(1);
 	assert_int_equal(client_status(client), 200);
 	free(client_event(client));
 	proc_signal(rig.daemon, SIGTERM);
@@ -708,30 +677,21 @@ static void a_shutdown_lets_a_running_stream_finish(void **state)
 	close(gate_fd);
 	assert_int_equal(proc_wait(rig.daemon), 0);
 	rig_fini(&rig);
-	free(gate);
-	free(behaviour);
 }
 
 static void a_shutdown_does_not_wait_for_ever(void **state)
 {
 	struct rig rig;
 	struct client *client;
-	char *gate, *behaviour, *event;
+	char *event;
 	bool told = false;
 	int gate_fd;
 	pid_t pid;
 
 	(void)state;
-	rig_init(&rig);
-	gate = rig_gate(&rig, "gate");
-	assert_true(asprintf(&behaviour, "tokens=4\ngate=%s\n", gate) > 0);
-	rig_model(&rig, "m", behaviour, "");
-	snprintf(rig.settings, sizeof(rig.settings), "shutdown_timeout_secs = 1");
-	rig_start(&rig);
-	client = client_open(rig.address);
-	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", true));
-	gate_fd = rig_gate_open(gate);
-	assert_int_equal(write(gate_fd, "x", 1), 1);
+	start_gated(&rig, "gate", "", "shutdown_timeout_secs = 1");
+	client = ask(&rig, true);
+	gate_fd = open_gate(1);
 	assert_int_equal(client_status(client), 200);
 	free(client_event(client));
 	assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
@@ -747,8 +707,6 @@ static void a_shutdown_does_not_wait_for_ever(void **state)
 	assert_int_equal(kill(pid, 0), -1);
 	close(gate_fd);
 	rig_fini(&rig);
-	free(gate);
-	free(behaviour);
 }
 
 static void what_a_dead_daemon_left_is_cleared(void **state)
@@ -757,9 +715,7 @@ static void what_a_dead_daemon_left_is_cleared(void **state)
 	pid_t pid;
 
 	(void)state;
-	rig_init(&rig);
-	rig_model(&rig, "m", "tokens=4", "");
-	rig_start(&rig);
+	start_plain(&rig);
 	assert_chat_serves(&rig, "m");
 	assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
 	proc_signal(rig.daemon, SIGKILL);
@@ -771,8 +727,7 @@ static void what_a_dead_daemon_left_is_cleared(void **state)
 	assert_true(proc_has_line(rig.daemon, "an earlier daemon left it running"));
 	assert_int_equal(rig_workers(&rig, NULL, NULL), 0);
 	assert_chat_serves(&rig, "m");
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 }
 
 static void a_token_is_demanded(void **state)
@@ -807,8 +762,7 @@ static void a_token_is_demanded(void **state)
 	assert_int_equal(client_status(client), 200);
 	json_decref(client_json(client));
 	client_close(client);
-	assert_int_equal(rig_stop(&rig), 0);
-	rig_fini(&rig);
+	finish(&rig);
 	free(path);
 }
 
