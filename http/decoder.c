@@ -2,7 +2,8 @@
 /*
  * decoder.c - bodies out of their framing, with llhttp. Heads are read in head.c; llhttp reads them
  * once more only to come to the same framing by itself (see the smuggling note there). Trailers are
- * checked by llhttp and dropped. The thread of its connection.
+ * read here, as strictly as heads, and dropped: llhttp takes an LF alone for the end of a message
+ * behind them, and folded lines. The thread of its connection.
  */
 #include "http/decoder.h"
 
@@ -43,6 +44,17 @@ static int on_body(llhttp_t *parser, const char *data, size_t length)
 	return decoder->stopped ? HPE_USER : 0;
 }
 
+/* After the chunk of length zero come the trailers; they are not for llhttp. */
+static int on_chunk_header(llhttp_t *parser)
+{
+	struct http__decoder *decoder = parser->data;
+
+	if (parser->content_length != 0)
+		return 0;
+	decoder->trailers = TRAILERS_LINE;
+	return HPE_PAUSED;
+}
+
 static int on_message_complete(llhttp_t *parser)
 {
 	struct http__decoder *decoder = parser->data;
@@ -53,9 +65,48 @@ static int on_message_complete(llhttp_t *parser)
 
 static const llhttp_settings_t settings = {
 	.on_headers_complete = on_headers_complete,
+	.on_chunk_header = on_chunk_header,
 	.on_body = on_body,
 	.on_message_complete = on_message_complete,
 };
+
+/* The place after `c`, or TRAILERS_NONE when it must not stand there. */
+static enum http__trailers trailers_step(enum http__trailers at, char c)
+{
+	switch (at) {
+	case TRAILERS_LINE:
+		return c == '\r'	       ? TRAILERS_LAST_LF
+		       : http__is_name_char(c) ? TRAILERS_NAME
+					       : TRAILERS_NONE;
+	case TRAILERS_NAME:
+		return c == ':'		       ? TRAILERS_VALUE
+		       : http__is_name_char(c) ? TRAILERS_NAME
+					       : TRAILERS_NONE;
+	case TRAILERS_VALUE:
+		return c == '\r'		? TRAILERS_LF
+		       : http__is_value_char(c) ? TRAILERS_VALUE
+						: TRAILERS_NONE;
+	case TRAILERS_LF:
+		return c == '\n' ? TRAILERS_LINE : TRAILERS_NONE;
+	default:
+		return TRAILERS_NONE;
+	}
+}
+
+/* Reads trailers to the end of the message or of the data; returns how many bytes, -1: broken. */
+static ssize_t take_trailers(struct http__decoder *decoder, const char *data, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if (decoder->trailers == TRAILERS_LAST_LF && data[i] == '\n') {
+			decoder->complete = true;
+			return (ssize_t)i + 1;
+		}
+		decoder->trailers = trailers_step(decoder->trailers, data[i]);
+		if (decoder->trailers == TRAILERS_NONE)
+			return -1;
+	}
+	return (ssize_t)length;
+}
 
 static int broken(struct http__decoder *decoder, struct pc_error *err)
 {
@@ -75,6 +126,7 @@ static int start(struct http__decoder *decoder, llhttp_type_t type, const struct
 	decoder->parser.data = decoder;
 	decoder->head = head;
 	decoder->overhead_bytes = 0;
+	decoder->trailers = TRAILERS_NONE;
 	decoder->agrees = decoder->complete = decoder->stopped = false;
 	result = llhttp_execute(&decoder->parser, text, length);
 	decoder->head = NULL;
@@ -109,27 +161,50 @@ int http__decoder_start_response(struct http__decoder *decoder, const struct htt
 	return start(decoder, HTTP_RESPONSE, head, text, length, err);
 }
 
-int http__decoder_feed(struct http__decoder *decoder, const char *data, size_t length,
+/* The part that llhttp reads. */
+static int feed_parser(struct http__decoder *decoder, const char *data, size_t length,
 		       size_t *ret_used, struct pc_error *err)
 {
-	llhttp_errno_t result;
+	llhttp_errno_t result = llhttp_execute(&decoder->parser, data, length);
 
-	decoder->overhead_bytes += length;
-	result = llhttp_execute(&decoder->parser, data, length);
 	*ret_used = length;
-	if (decoder->complete || decoder->stopped) {
+	if (decoder->complete || decoder->stopped || decoder->trailers) {
 		const char *at = llhttp_get_error_pos(&decoder->parser);
 
 		if (at >= data && at <= data + length)
 			*ret_used = (size_t)(at - data);
 		return 0;
 	}
-	if (result != HPE_OK)
-		return broken(decoder, err);
+	return result == HPE_OK ? 0 : broken(decoder, err);
+}
+
+int http__decoder_feed(struct http__decoder *decoder, const char *data, size_t length,
+		       size_t *ret_used, struct pc_error *err)
+{
+	int invalid = decoder->parser.type == HTTP_REQUEST ? PC_E_INVALID_REQUEST
+							   : PC_E_RECV_FAILED;
+	size_t used = 0;
+
+	decoder->overhead_bytes += length;
+	if (!decoder->trailers) {
+		int code = feed_parser(decoder, data, length, &used, err);
+
+		if (code)
+			return code;
+	}
+	if (decoder->trailers && !decoder->stopped) {
+		ssize_t taken = take_trailers(decoder, data + used, length - used);
+
+		if (taken < 0)
+			return pc_error_set(err, invalid,
+					    "the trailers behind the message's chunks are broken");
+		used += (size_t)taken;
+	}
+	*ret_used = used;
+	if (decoder->complete || decoder->stopped)
+		return 0;
 	if (decoder->overhead_bytes > OVERHEAD_MAX_BYTES + length)
-		return pc_error_set(err,
-				    decoder->parser.type == HTTP_REQUEST ? PC_E_INVALID_REQUEST
-									 : PC_E_RECV_FAILED,
+		return pc_error_set(err, invalid,
 				    "the message's chunks carry more framing than body");
 	return 0;
 }

@@ -13,13 +13,24 @@
 /* A piece of the body. Returns false to stop decoding: the connection is to be closed. */
 typedef bool (*http__decoder_body_fn)(void *ctx, const char *data, size_t length);
 
+/* Where in the trailers the next byte stands; after the last one the message is complete. */
+enum http__trailers {
+	TRAILERS_NONE, /* not there yet */
+	TRAILERS_LINE, /* at a line's begin */
+	TRAILERS_NAME,
+	TRAILERS_VALUE,
+	TRAILERS_LF, /* a line's CR has come */
+	TRAILERS_LAST_LF,
+};
+
 struct http__decoder {
 	llhttp_t parser;
 	http__decoder_body_fn on_body;
 	void *ctx;
 	const struct http__head *head; /* while the head is fed */
-	size_t overhead_bytes;	       /* framing since the last byte of body */
-	bool no_body;		       /* the answer to HEAD */
+	enum http__trailers trailers;
+	size_t overhead_bytes; /* framing since the last byte of body */
+	bool no_body;	       /* the answer to HEAD */
 	bool agrees;
 	bool complete;
 	bool stopped; /* by on_body */

@@ -71,6 +71,16 @@ static size_t span(const char *text, size_t length, unsigned class)
 	return i;
 }
 
+bool http__is_name_char(char c)
+{
+	return classes[(unsigned char)c] & CHAR_TOKEN;
+}
+
+bool http__is_value_char(char c)
+{
+	return classes[(unsigned char)c] & CHAR_VALUE;
+}
+
 bool http__target_valid(struct http_slice target)
 {
 	return target.length > 0 && span(target.data, target.length, CHAR_TARGET) == target.length;

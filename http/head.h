@@ -50,6 +50,9 @@ int http__response_head_read(const char *text, size_t length, struct http_header
 
 /* Whether it may stand in a request line: visible ASCII without '#', and not empty. */
 bool http__target_valid(struct http_slice target);
+/* Whether it may stand in a header's name, and in its value. */
+bool http__is_name_char(char c);
+bool http__is_value_char(char c);
 /* 1 to 64 of [a-zA-Z0-9-]. */
 bool http__correlation_id_valid(struct http_slice id);
 
