@@ -240,6 +240,31 @@ static void a_second_signal_kills_stubborn_workers(void **state)
 	finish_ended(&rig);
 }
 
+/* Nobody knows when the load would be over. */
+static void a_loading_worker_does_not_hold_up_the_end(void **state)
+{
+	struct client *client;
+	struct rig rig;
+	json_t *answer;
+	pid_t pid;
+
+	(void)state;
+	rig_init_fake(&rig, "shutdown_timeout_secs = 1", "start=never_ready\nignore_term=1");
+	rig_start(&rig);
+	client = ask(&rig);
+	proc_wait_line(rig.daemon, "worker spawned");
+	assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
+	proc_signal(rig.daemon, SIGTERM);
+	assert_int_equal(client_status(client), 503);
+	answer = client_json(client);
+	assert_string_equal(error_code(answer), "SHUTTING_DOWN");
+	json_decref(answer);
+	client_close(client);
+	assert_int_equal(proc_wait(rig.daemon), 0);
+	assert_int_equal(kill(pid, 0), -1);
+	finish_ended(&rig);
+}
+
 /* ---- what is left behind ---- */
 
 static void a_clean_stop_leaves_no_records(void **state)
@@ -584,6 +609,31 @@ static void a_port_cannot_be_given_to_a_worker_that_is_there(void **state)
 	finish(&rig);
 }
 
+static void a_forced_stop_overtakes_a_gentle_one(void **state)
+{
+	json_t *answer = NULL;
+	char body[128], id[64];
+	struct rig rig;
+
+	(void)state;
+	rig_init_fake(&rig, "", "ignore_term=1");
+	rig_start(&rig);
+	assert_int_equal(client_call(rig.address, "POST", "/v1/chat/completions",
+				     chat_body("m", false), &answer),
+			 200);
+	json_decref(answer);
+	assert_int_equal(rig_workers(&rig, NULL, id), 1);
+	snprintf(body, sizeof(body), "{\"worker_id\":\"%s\"}", id);
+	assert_int_equal(client_call(rig.address, "POST", "/v2/workers/stop", body, NULL), 202);
+	proc_wait_line(rig.daemon, "worker stopping");
+	assert_int_equal(rig_workers(&rig, NULL, NULL), 1);
+	snprintf(body, sizeof(body), "{\"worker_id\":\"%s\",\"force\":true}", id);
+	assert_int_equal(client_call(rig.address, "POST", "/v2/workers/stop", body, NULL), 202);
+	rig_wait_workers(&rig, 0);
+	assert_int_equal(rig_reserved(&rig), 0);
+	finish(&rig);
+}
+
 static int clean_up(void **state)
 {
 	client_close_all();
@@ -602,6 +652,7 @@ int main(void)
 		SCENARIO(nobody_is_let_in_during_a_drain),
 		SCENARIO(a_lost_terminal_is_a_clean_end),
 		SCENARIO(a_second_signal_kills_stubborn_workers),
+		SCENARIO(a_loading_worker_does_not_hold_up_the_end),
 		SCENARIO(a_clean_stop_leaves_no_records),
 		SCENARIO(a_unix_socket_serves),
 		SCENARIO(pages_of_strangers_are_kept_out),
@@ -610,6 +661,7 @@ int main(void)
 		SCENARIO(methods_are_what_they_are),
 		SCENARIO(pipelined_requests_are_answered_in_order),
 		SCENARIO(a_port_cannot_be_given_to_a_worker_that_is_there),
+		SCENARIO(a_forced_stop_overtakes_a_gentle_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

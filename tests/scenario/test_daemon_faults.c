@@ -261,6 +261,34 @@ static void odd_answers_are_passed_on(void **state)
 	finish(&rig);
 }
 
+/* A worker may refuse a long request by its head, and not wait for the rest. */
+static void an_answer_may_come_before_the_request_is_read(void **state)
+{
+	static const char *const models[] = { "socket", "port" };
+	static char body[4 << 20];
+	struct rig rig;
+
+	(void)state;
+	fault_rig_init(&rig);
+	rig_backend(&rig, "other", "{port}", "readiness = \"http:/health\"\ndevice = \"cpu\"");
+	fake_model(&rig, "socket", "answer=early_close");
+	rig_model(&rig, "port", "answer=early_close", "backend = \"other\"");
+	rig_start(&rig);
+	for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
+		json_t *answer = NULL;
+
+		memset(body, ' ', sizeof(body) - 1);
+		body[snprintf(body, sizeof(body), "{\"model\":\"%s\"", models[i])] = ' ';
+		body[sizeof(body) - 2] = '}';
+		assert_int_equal(
+			client_call(rig.address, "POST", "/v1/chat/completions", body, &answer),
+			200);
+		assert_string_equal(json_string_value(json_object_get(answer, "answer")), "early");
+		json_decref(answer);
+	}
+	finish(&rig);
+}
+
 /* ---- workers that die under a request ---- */
 
 static void a_request_survives_its_worker(void **state)
@@ -347,6 +375,25 @@ static void a_request_that_kills_its_workers_is_502(void **state)
 	finish(&rig);
 }
 
+static void a_worker_that_nobody_reaches_is_replaced(void **state)
+{
+	struct rig rig;
+	pid_t before, after;
+
+	(void)state;
+	fault_rig_init(&rig);
+	fake_model(&rig, "m", "answer=deaf");
+	rig_start(&rig);
+	assert_answers(&rig, "m", "normal");
+	assert_int_equal(rig_workers(&rig, &before, NULL), 1);
+	assert_answers(&rig, "m", "normal");
+	assert_int_equal(rig_counter(&rig, "failed_workers"), 1);
+	rig_wait_workers(&rig, 1);
+	assert_int_equal(rig_workers(&rig, &after, NULL), 1);
+	assert_int_not_equal(after, before);
+	finish(&rig);
+}
+
 /* ---- workers that do not get ready ---- */
 
 static void a_worker_that_never_loads_is_stopped(void **state)
@@ -356,13 +403,17 @@ static void a_worker_that_never_loads_is_stopped(void **state)
 	(void)state;
 	rig_init(&rig);
 	rig_backend(&rig, "fake", "{socket}",
-		    "readiness = \"http:/health\"\ndevice = \"cpu\"\nstart_timeout_secs = 1");
+		    "readiness = \"http:/health\"\ndevice = \"cpu\"\nstart_timeout_secs = 1\n"
+		    "stop_grace_secs = 1");
 	fake_model(&rig, "m", "start=never_ready");
+	fake_model(&rig, "stubborn", "start=never_ready\nignore_term=1");
 	rig_start(&rig);
 	assert_refused(&rig, "m", 503, "SPAWN_FAILED", "not ready");
+	assert_refused(&rig, "stubborn", 503, "SPAWN_FAILED", "not ready");
 	rig_wait_workers(&rig, 0);
+	assert_true(proc_has_line(rig.daemon, "the stop's grace is over"));
 	assert_int_equal(rig_reserved(&rig), 0);
-	assert_int_equal(rig_counter(&rig, "failed_workers"), 1);
+	assert_int_equal(rig_counter(&rig, "failed_workers"), 2);
 	finish(&rig);
 }
 
@@ -435,6 +486,7 @@ static void last_words_need_not_be_utf8(void **state)
 	memmove(strstr(text, "say=") + 5, strstr(text, "say=") + 4, 801);
 	strstr(text, "say=")[4] = 'a';
 	fake_model(&rig, "odd", text);
+	fake_model(&rig, "noise", "start=exit\nnoise=10000000");
 	rig_start(&rig);
 	assert_refused(&rig, "bytes", 503, "SPAWN_FAILED", "caf");
 	spawned_worker(&rig, id);
@@ -443,6 +495,9 @@ static void last_words_need_not_be_utf8(void **state)
 	spawned_worker(&rig, id);
 	assert_reads_as_json(&rig, id);
 	assert_refused(&rig, "odd", 503, "SPAWN_FAILED", "a\xc3\xa4\xc3\xa4");
+	spawned_worker(&rig, id);
+	assert_reads_as_json(&rig, id);
+	assert_refused(&rig, "noise", 503, "SPAWN_FAILED", "????");
 	spawned_worker(&rig, id);
 	assert_reads_as_json(&rig, id);
 	finish(&rig);
@@ -489,6 +544,7 @@ static void readiness_is_believed_once(void **state)
 	assert_int_equal(sscanf(strstr(proc_wait_line(rig.daemon, "FAKE_TOKEN="), "FAKE_TOKEN="),
 				"FAKE_TOKEN=%63s", token),
 			 1);
+	proc_wait_line(rig.daemon, "listening"); /* it would be a lie before */
 	assert_int_equal(report_ready(&rig, id, "0123456789abcdef0123456789abcdef"), 401);
 	assert_int_equal(report_ready(&rig, "w-none-1", token), 404);
 	rig_wait_model(&rig, "m", "spawning", 1);
@@ -527,6 +583,7 @@ static void a_model_on_a_gpu_is_told_which(void **state)
 		    "env = { CUDA_VISIBLE_DEVICES = \"{gpu_id}\" }");
 	rig_model(&rig, "m", "show=CUDA_VISIBLE_DEVICES",
 		  "backend = \"gpu\"\ndevice = \"gpu1\"\nest_memory_allocation_mb = 1024");
+	rig_model(&rig, "absent", "", "backend = \"gpu\"\ndevice = \"gpu7\"");
 	script = test_file_write(rig.dir, "nvml.txt",
 				 "driver 550.54.14\n"
 				 "gpu Card A|GPU-1111|8589934592|1073741824|45|12\n"
@@ -542,6 +599,7 @@ static void a_model_on_a_gpu_is_told_which(void **state)
 	gpu = json_array_get(json_object_get(answer, "gpus"), 1);
 	assert_string_equal(json_string_value(json_object_get(gpu, "name")), "Card B");
 	json_decref(answer);
+	assert_refused(&rig, "absent", 503, "NO_WORKERS", "gpu7");
 	assert_answers(&rig, "m", "normal");
 	assert_true(proc_has_line(rig.daemon, "CUDA_VISIBLE_DEVICES=1"));
 
@@ -576,9 +634,11 @@ int main(void)
 		SCENARIO(what_is_no_answer_is_502),
 		SCENARIO(a_worker_that_hangs_up_is_asked_once_more),
 		SCENARIO(odd_answers_are_passed_on),
+		SCENARIO(an_answer_may_come_before_the_request_is_read),
 		SCENARIO(a_request_survives_its_worker),
 		SCENARIO(a_killed_worker_gives_its_request_back),
 		SCENARIO(a_request_that_kills_its_workers_is_502),
+		SCENARIO(a_worker_that_nobody_reaches_is_replaced),
 		SCENARIO(a_worker_that_never_loads_is_stopped),
 		SCENARIO(a_worker_that_cannot_start_says_why),
 		SCENARIO(last_words_need_not_be_utf8),

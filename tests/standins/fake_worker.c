@@ -12,6 +12,7 @@
  *     start=never_ready  /health says 503 for ever; exit: ends before it listens
  *     say=TEXT           a line for the log, bytes as they are
  *     show=NAME          a line for the log with that variable of the environment
+ *     noise=1048576      that many bytes for the log which are no UTF-8, without a line's end
  *     ignore_term=1      SIGTERM does nothing
  *
  * One thread per connection, blocking; what fails ends the connection.
@@ -50,8 +51,18 @@ struct request {
 };
 
 static const char *behaviour_path;
+static int listening_fd;
 
 /* ---- the behaviour ---- */
+
+static void make_noise(unsigned long bytes)
+{
+	char block[4096];
+
+	memset(block, 0xff, sizeof(block));
+	for (; bytes > 0; bytes -= bytes < sizeof(block) ? bytes : sizeof(block))
+		fwrite(block, 1, bytes < sizeof(block) ? bytes : sizeof(block), stderr);
+}
 
 static void say(const char *key, const char *value)
 {
@@ -62,6 +73,8 @@ static void say(const char *key, const char *value)
 	} else if (strcmp(key, "show") == 0) {
 		known = getenv(value);
 		fprintf(stderr, "%s=%s\n", value, known ? known : "(unset)");
+	} else if (strcmp(key, "noise") == 0) {
+		make_noise(strtoul(value, NULL, 10));
 	}
 }
 
@@ -318,6 +331,25 @@ static bool answer_early(struct request *request, const struct behaviour *behavi
 	       drop_body(request);
 }
 
+/* The same, and nobody reads the body at all. */
+static bool answer_early_close(struct request *request, const struct behaviour *behaviour)
+{
+	(void)behaviour;
+	put_text(request->fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+			      "Connection: close\r\nContent-Length: 18\r\n\r\n"
+			      "{\"answer\":\"early\"}");
+	return false;
+}
+
+/* A last answer: it lives on, but nobody can connect any more. */
+static bool answer_deaf(struct request *request, const struct behaviour *behaviour)
+{
+	shutdown(listening_fd, SHUT_RDWR);
+	close(listening_fd);
+	answer_normal(request, behaviour);
+	return false;
+}
+
 /* Every byte in a packet of its own. */
 static bool answer_slow(struct request *request, const struct behaviour *behaviour)
 {
@@ -394,6 +426,8 @@ static const struct {
 	{ "never", answer_never },
 	{ "huge", answer_huge },
 	{ "early", answer_early },
+	{ "early_close", answer_early_close },
+	{ "deaf", answer_deaf },
 	{ "slow", answer_slow },
 	{ "continues", answer_continues },
 	{ "until_close", answer_until_close },
@@ -466,7 +500,6 @@ static int listen_on(const char *address)
 int main(int argc, char **argv)
 {
 	struct behaviour behaviour;
-	int fd;
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: fake_worker FILE ADDRESS\n");
@@ -478,13 +511,14 @@ int main(int argc, char **argv)
 		signal(SIGTERM, SIG_IGN);
 	if (strcmp(behaviour.start, "exit") == 0)
 		return behaviour.code;
-	fd = listen_on(argv[2]);
+	listening_fd = listen_on(argv[2]);
+	fprintf(stderr, "listening\n");
 	for (;;) {
-		int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
+		int connection = accept4(listening_fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
 		pthread_t thread;
 
-		if (connection < 0)
-			return 1;
+		while (connection < 0)
+			pause(); /* deaf */
 		setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)connection))
 			return 1;
