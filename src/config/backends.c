@@ -8,6 +8,8 @@
 
 #include <poolcore/types.h>
 
+#include "config/template.h"
+
 #define BACKEND_NAME_MAX 64
 
 /* Overridable by the file like any other; its `env` keeps the token out of the arguments. */
@@ -23,93 +25,58 @@ const char pc__builtin_backends[] =
 	"stop_grace_secs = 10\n"
 	"device = \"cpu\"\n";
 
-/* What src/lifecycle fills in, struct pc_launch_values. */
-#define PLACEHOLDERS \
-	"model_path, model_id, worker_id, port, socket, gpu_id, slots, context_tokens, " \
-	"capability, spawn_token, ready_url"
-
 /* ---- templates ---- */
 
-/* Whether name[length] is one of the words of a list separated by ", ". */
-static bool is_listed(const char *list, const char *name, size_t length)
+static bool is_known(const struct pc__piece *piece)
 {
-	while (list) {
-		size_t word = strcspn(list, ",");
-
-		if (word == length && strncmp(list, name, length) == 0)
-			return true;
-		list = list[word] ? list + word + 2 : NULL;
-	}
-	return false;
+#define X(name, kind, env_only) pc__piece_is(piece, #name)
+	return PC__PLACEHOLDER_LIST(X, ||);
+#undef X
 }
 
-/*
- * Steps through the placeholders of a template: returns the next one's name, its length, and where
- * to go on; NULL at the end, or with *ret_wrong set. "{{" and "}}" are literal braces.
- */
-static const char *next_placeholder(const char **cursor, size_t *ret_length, const char **ret_wrong)
+static bool is_secret(const struct pc__piece *piece)
 {
-	const char *p = *cursor;
+#define X(name, kind, env_only) ((env_only) && pc__piece_is(piece, #name))
+	return PC__PLACEHOLDER_LIST(X, ||);
+#undef X
+}
 
-	for (; *p; p++) {
-		if (p[0] != '{' && p[0] != '}')
-			continue;
-		if (p[1] == p[0]) {
-			p++;
-			continue;
-		}
+static int bad_brace(const struct pc__reading *reading, const char *text, char brace,
+		     struct pc_error *err)
+{
+	char shown[PC__QUOTED_MAX];
 
-		size_t length = strcspn(p + 1, "{}");
-
-		if (p[0] == '}' || p[1 + length] != '}') {
-			*ret_wrong = p[0] == '}' ? "a '}' stands alone; write \"}}\" for a brace"
-						 : "a '{' is not closed; write \"{{\" for a brace";
-			return NULL;
-		}
-		*cursor = p + length + 2;
-		*ret_length = length;
-		return p + 1;
-	}
-	return NULL;
+	return pc__setting_error(reading, err, "%s: %s", pc__quoted(text, shown),
+				 brace == '}' ? "a '}' stands alone; write \"}}\" for a brace"
+					      : "a '{' is not closed; write \"{{\" for a brace");
 }
 
 static int check_template(const struct pc__reading *reading, const char *text, bool is_argument,
 			  struct pc_error *err)
 {
-	const char *cursor = text, *wrong = NULL, *name;
-	char shown[PC__QUOTED_MAX];
-	size_t length;
+	const char *cursor = text;
 
-	while ((name = next_placeholder(&cursor, &length, &wrong))) {
-		if (!is_listed(PLACEHOLDERS, name, length))
-			return pc__setting_error(
-				reading, err, "{%.*s} is not a placeholder; known: " PLACEHOLDERS,
-				(int)(length < 40 ? length : 40), name);
-		if (is_argument && is_listed("spawn_token", name, length))
+	for (;;) {
+		struct pc__piece piece = pc__piece_next(&cursor);
+
+		if (piece.kind == PC__PIECE_END)
+			return 0;
+		if (piece.kind == PC__PIECE_BAD_BRACE)
+			return bad_brace(reading, text, *piece.text, err);
+		if (piece.kind != PC__PIECE_PLACEHOLDER)
+			continue;
+		if (!is_known(&piece))
 			return pc__setting_error(
 				reading, err,
-				"{spawn_token} is a secret and every user can read "
-				"arguments; put it into env");
+				"{%.*s} is not a placeholder; known: " PC__PLACEHOLDER_NAMES,
+				(int)(piece.length < 40 ? piece.length : 40), piece.text);
+		if (is_argument && is_secret(&piece))
+			return pc__setting_error(
+				reading, err,
+				"{%.*s} is a secret and every user can read arguments; put it "
+				"into env",
+				(int)piece.length, piece.text);
 	}
-	if (wrong)
-		return pc__setting_error(reading, err, "%s: %s", pc__quoted(text, shown), wrong);
-	return 0;
-}
-
-static bool list_uses(const struct pc_string_list *list, const char *placeholder)
-{
-	const char *wrong = NULL, *name;
-	size_t length;
-
-	for (size_t i = 0; i < list->count; i++) {
-		const char *cursor = list->items[i];
-
-		while ((name = next_placeholder(&cursor, &length, &wrong))) {
-			if (is_listed(placeholder, name, length))
-				return true;
-		}
-	}
-	return false;
 }
 
 /* ---- one string of a backend ---- */
@@ -192,7 +159,7 @@ const struct pc__setting pc__backend_settings[] = {
 	{ "backends", "command", PC__SETTING_STRING_LIST, AT(command),
 	  .min = 1, .max = 256, .required = true, .refine = refine_argument,
 	  .description = "The program and its arguments, one element each and never a shell, with "
-			 "placeholders in braces: " PLACEHOLDERS },
+			 "placeholders in braces: " PC__PLACEHOLDER_NAMES },
 	{ "backends", "env", PC__SETTING_STRING_TABLE, AT(env),
 	  .max = 256, .fallback = "", .refine = refine_variable,
 	  .description = "Variables of the worker's environment, with the same placeholders" },
@@ -268,18 +235,17 @@ static int check_backend(struct pc__config *config, size_t index, const struct p
 					 "[\"llama-server\", \"--port\", \"{port}\"]");
 	if (backend->command.items[0][0] == '\0')
 		return pc__setting_error(&reading, err, "the program's name is empty");
-	if (!list_uses(&backend->command, "port, socket") &&
-	    !list_uses(&backend->env, "port, socket"))
+	if (!pc__backend_uses(backend, "port") && !pc__backend_uses(backend, "socket"))
 		return pc__setting_error(&reading, err,
 					 "it has neither {port} nor {socket}, so that nobody could "
 					 "reach the worker");
 	if (backend->readiness != PC_READINESS_CALLBACK)
 		return 0;
-	if (!list_uses(&backend->command, "ready_url") && !list_uses(&backend->env, "ready_url"))
+	if (!pc__backend_uses(backend, "ready_url"))
 		return pc__setting_error(&reading, err,
 					 "readiness \"callback\" needs {ready_url} in command or "
 					 "env");
-	if (!list_uses(&backend->env, "spawn_token"))
+	if (!pc__env_uses(&backend->env, "spawn_token"))
 		return pc__setting_error(&reading, err,
 					 "readiness \"callback\" needs {spawn_token} in env, which "
 					 "the worker's call must carry");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "config/template.h"
 
 /* Linux takes no single argument or environment string longer than MAX_ARG_STRLEN, 32 pages of
  * 4 KiB with its NUL: execve(2). */
@@ -26,33 +27,22 @@ struct placeholder {
 	const char *name;
 	enum value_kind kind;
 	size_t offset; /* in struct pc_launch_values */
-	bool env_only; /* everybody on the machine can read a process's arguments */
+	bool env_only;
 };
 
 /* clang-format off */
 static const struct placeholder placeholders[] = {
 #define X(member, kind, env_only) \
-	{ #member, kind, offsetof(struct pc_launch_values, member), env_only },
-	X(model_path,     VALUE_STRING, false)
-	X(model_id,       VALUE_STRING, false)
-	X(worker_id,      VALUE_STRING, false)
-	X(port,           VALUE_PORT,   false)
-	X(socket,         VALUE_STRING, false)
-	X(gpu_id,         VALUE_GPU,    false)
-	X(slots,          VALUE_COUNT,  false)
-	X(context_tokens, VALUE_COUNT,  false)
-	X(capability,     VALUE_STRING, false)
-	X(spawn_token,    VALUE_STRING, true)
-	X(ready_url,      VALUE_STRING, false)
+	{ #member, VALUE_##kind, offsetof(struct pc_launch_values, member), env_only },
+	PC__PLACEHOLDER_LIST(X, )
 #undef X
 };
 /* clang-format on */
 
-static const struct placeholder *placeholder_find(const char *name, size_t length)
+static const struct placeholder *placeholder_find(const struct pc__piece *piece)
 {
 	for (size_t i = 0; i < PC_ARRAY_LEN(placeholders); i++) {
-		if (strlen(placeholders[i].name) == length &&
-		    memcmp(placeholders[i].name, name, length) == 0)
+		if (pc__piece_is(piece, placeholders[i].name))
 			return &placeholders[i];
 	}
 	return NULL;
@@ -86,65 +76,9 @@ static const char *placeholder_value(const struct placeholder *placeholder,
 	return NULL;
 }
 
-/* ---- pieces of a template ---- */
-
-enum piece_kind { PIECE_END, PIECE_TEXT, PIECE_PLACEHOLDER, PIECE_BAD_BRACE };
-
-struct piece {
-	enum piece_kind kind;
-	const char *text; /* of a placeholder: its name */
-	size_t length;
-};
-
-/* Takes the next piece off *cursor. A doubled brace is a piece of its own, one character long. */
-static struct piece piece_next(const char **cursor)
-{
-	const char *start = *cursor;
-	size_t length = strcspn(start, "{}");
-
-	if (length > 0) {
-		*cursor = start + length;
-		return (struct piece){ PIECE_TEXT, start, length };
-	}
-	if (*start == '\0')
-		return (struct piece){ PIECE_END, start, 0 };
-	if (start[1] == start[0]) {
-		*cursor = start + 2;
-		return (struct piece){ PIECE_TEXT, start, 1 };
-	}
-	length = strcspn(start + 1, "{}");
-	if (*start == '}' || start[1 + length] != '}')
-		return (struct piece){ PIECE_BAD_BRACE, start, 1 };
-	*cursor = start + 1 + length + 1;
-	return (struct piece){ PIECE_PLACEHOLDER, start + 1, length };
-}
-
-static bool template_uses(const char *template, const char *name)
-{
-	for (const char *cursor = template;;) {
-		struct piece piece = piece_next(&cursor);
-
-		if (piece.kind == PIECE_END || piece.kind == PIECE_BAD_BRACE)
-			return false;
-		if (piece.kind == PIECE_PLACEHOLDER && strlen(name) == piece.length &&
-		    memcmp(name, piece.text, piece.length) == 0)
-			return true;
-	}
-}
-
 bool pc_command_uses(const struct pc_backend_config *backend, const char *placeholder)
 {
-	for (size_t i = 0; i < backend->command.count; i++) {
-		if (template_uses(backend->command.items[i], placeholder))
-			return true;
-	}
-	for (size_t i = 0; i < backend->env.count; i++) {
-		const char *equals = strchr(backend->env.items[i], '=');
-
-		if (equals && template_uses(equals + 1, placeholder))
-			return true;
-	}
-	return false;
+	return pc__backend_uses(backend, placeholder);
 }
 
 /* ---- expansion ---- */
@@ -174,7 +108,7 @@ static int config_error(const struct expansion *x, const char *fmt, ...)
 	return PC_E_INVALID_CONFIG;
 }
 
-static int unknown_placeholder(const struct expansion *x, const struct piece *piece)
+static int unknown_placeholder(const struct expansion *x, const struct pc__piece *piece)
 {
 	char known[256] = "", name[64];
 	const char *nearest = NULL;
@@ -199,10 +133,10 @@ static int unknown_placeholder(const struct expansion *x, const struct piece *pi
 	return config_error(x, "unknown placeholder {%s}; known are %s", name, known);
 }
 
-static int expand_placeholder(const struct expansion *x, const struct piece *piece,
+static int expand_placeholder(const struct expansion *x, const struct pc__piece *piece,
 			      struct pc__buf *out)
 {
-	const struct placeholder *placeholder = placeholder_find(piece->text, piece->length);
+	const struct placeholder *placeholder = placeholder_find(piece);
 	char number[16];
 
 	if (!placeholder)
@@ -238,19 +172,19 @@ static int expand_placeholder(const struct expansion *x, const struct piece *pie
 static int expand(const struct expansion *x, struct pc__buf *out)
 {
 	for (const char *cursor = x->template;;) {
-		struct piece piece = piece_next(&cursor);
+		struct pc__piece piece = pc__piece_next(&cursor);
 		int rc = 0;
 
 		switch (piece.kind) {
-		case PIECE_END:
+		case PC__PIECE_END:
 			break;
-		case PIECE_TEXT:
+		case PC__PIECE_TEXT:
 			pc__buf_append(out, piece.text, piece.length);
 			break;
-		case PIECE_PLACEHOLDER:
+		case PC__PIECE_PLACEHOLDER:
 			rc = expand_placeholder(x, &piece, out);
 			break;
-		case PIECE_BAD_BRACE:
+		case PC__PIECE_BAD_BRACE:
 			rc = config_error(
 				x,
 				"single '%c' at character %zu; write '%c%c' for the brace "
@@ -266,7 +200,7 @@ static int expand(const struct expansion *x, struct pc__buf *out)
 					    "%s: longer than the %zu bytes that the system takes "
 					    "for one string",
 					    x->where, STRING_MAX_BYTES);
-		if (piece.kind == PIECE_END)
+		if (piece.kind == PC__PIECE_END)
 			return out->failed ? pc_error_oom(x->err) : 0;
 	}
 }
