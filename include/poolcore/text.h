@@ -15,8 +15,8 @@ PC_API size_t pc_utf8_valid_prefix(const char *text, size_t length);
 
 /*
  * The one of `count` names that is nearest to `word`, for "did you mean"; NULL when none is near
- * enough to have been meant (more than a third of its letters, and at least two, would have to
- * change). NULL names are skipped. Any thread.
+ * enough to have been meant: one slip in a word of up to 3 letters, two in one of up to 7, three in
+ * a longer one. NULL names are skipped. Any thread.
  */
 PC_API const char *pc_nearest_name(const char *word, const char *const *names, size_t count);
 

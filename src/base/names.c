@@ -1,42 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * names.c - the public face of text.c for the programs: UTF-8 checking and the nearest known name.
- * Pure functions.
+ * names.c - the nearest known name, for "did you mean", and the programs' door to UTF-8 checking.
+ * Pure functions, any thread.
  */
-#include <poolcore/text.h>
-
-#include <limits.h>
-
 #include "base/text.h"
 
-/* At most this many letters of a name may differ; a guess that reads well in practice. */
-static unsigned tolerance(const char *name)
+void pc__nearest_offer(struct pc__nearest *nearest, const char *candidate)
 {
-	size_t third = strlen(name) / 3;
+	size_t length = strlen(nearest->wanted), other = strlen(candidate);
+	/* One slip in a short word, up to three in a long one; more is another word. A guess. */
+	unsigned limit = length < 4 ? 1 : length < 8 ? 2 : 3;
+	unsigned distance;
 
-	return third < 2 ? 2 : (unsigned)third;
+	if ((length > other ? length - other : other - length) > limit)
+		return;
+	distance = pc__edit_distance(nearest->wanted, candidate);
+	if (distance > limit || (nearest->best && distance >= nearest->distance))
+		return;
+	nearest->best = candidate;
+	nearest->distance = distance;
+}
+
+const char *pc_nearest_name(const char *word, const char *const *names, size_t count)
+{
+	struct pc__nearest nearest = PC__NEAREST_INIT(word);
+
+	for (size_t i = 0; i < count; i++) {
+		if (names[i])
+			pc__nearest_offer(&nearest, names[i]);
+	}
+	return nearest.best;
 }
 
 size_t pc_utf8_valid_prefix(const char *text, size_t length)
 {
 	return pc__utf8_valid_prefix(text, length);
-}
-
-const char *pc_nearest_name(const char *word, const char *const *names, size_t count)
-{
-	const char *nearest = NULL;
-	unsigned best = UINT_MAX;
-
-	for (size_t i = 0; i < count; i++) {
-		if (!names[i])
-			continue;
-
-		unsigned distance = pc__edit_distance(word, names[i]);
-
-		if (distance <= tolerance(names[i]) && distance < best) {
-			best = distance;
-			nearest = names[i];
-		}
-	}
-	return nearest;
 }

@@ -58,9 +58,23 @@ int pc__parse_size(const char *text, uint64_t *ret_bytes);
  * is none. */
 int pc__parse_duration(const char *text, int64_t *ret_ms);
 
+/* The search for the nearest of many words, for "did you mean". */
+struct pc__nearest {
+	const char *wanted;
+	const char *best; /* NULL: none was near */
+	unsigned distance;
+};
+
+#define PC__NEAREST_INIT(text) \
+	{ \
+		.wanted = (text) \
+	}
+
+void pc__nearest_offer(struct pc__nearest *nearest, const char *candidate);
+
 /*
- * Damerau-Levenshtein distance (optimal string alignment), for "did you mean"; strings longer than
- * 63 bytes compare as far apart.
+ * Damerau-Levenshtein distance (optimal string alignment); strings longer than 63 bytes compare as
+ * far apart.
  */
 unsigned pc__edit_distance(const char *a, const char *b);
 

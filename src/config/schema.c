@@ -630,23 +630,7 @@ void pc__settings_fini(const struct pc__setting *rows, size_t count, void *objec
 	}
 }
 
-/* ---- the nearest word, names, devices ---- */
-
-void pc__nearest_offer(struct pc__nearest *nearest, const char *candidate)
-{
-	size_t length = strlen(nearest->wanted), other = strlen(candidate);
-	/* One slip in a short word, up to three in a long one; more is another word. A guess. */
-	unsigned limit = length < 4 ? 1 : length < 8 ? 2 : 3;
-	unsigned distance;
-
-	if ((length > other ? length - other : other - length) > limit)
-		return;
-	distance = pc__edit_distance(nearest->wanted, candidate);
-	if (distance > limit || (nearest->best && distance >= nearest->distance))
-		return;
-	nearest->best = candidate;
-	nearest->distance = distance;
-}
+/* ---- names, devices ---- */
 
 bool pc__is_name(const char *text, const char *extra, size_t max)
 {

@@ -128,21 +128,6 @@ void pc__print_manual_text(struct pc__buf *out, const char *text);
 /* Writes the buffer and checks it: OUT_OF_MEMORY, IO. */
 int pc__print_to(struct pc__buf *out, FILE *file, struct pc_error *err);
 
-/* ---- the nearest of many words ---- */
-
-struct pc__nearest {
-	const char *wanted;
-	const char *best; /* NULL: none was near */
-	unsigned distance;
-};
-
-#define PC__NEAREST_INIT(text) \
-	{ \
-		.wanted = (text) \
-	}
-
-void pc__nearest_offer(struct pc__nearest *nearest, const char *candidate);
-
 /* ---- string lists ---- */
 
 /* Takes ownership of `item`, also when it fails (OUT_OF_MEMORY). */

@@ -110,26 +110,19 @@ static int config_error(const struct expansion *x, const char *fmt, ...)
 
 static int unknown_placeholder(const struct expansion *x, const struct pc__piece *piece)
 {
-	char known[256] = "", name[64];
-	const char *nearest = NULL;
-	unsigned nearest_distance = 3; /* more is a guess, not a typing error */
-	size_t length = 0;
+#define X(name, kind, env_only) "{" #name "}"
+	static const char known[] = PC__PLACEHOLDER_LIST(X, " ");
+#undef X
+	char name[64];
+	struct pc__nearest nearest = PC__NEAREST_INIT(name);
 
 	snprintf(name, sizeof(name), "%.*s", (int)(piece->length < 48 ? piece->length : 48),
 		 piece->text);
-	for (size_t i = 0; i < PC_ARRAY_LEN(placeholders); i++) {
-		unsigned distance = pc__edit_distance(name, placeholders[i].name);
-
-		if (distance < nearest_distance) {
-			nearest_distance = distance;
-			nearest = placeholders[i].name;
-		}
-		length += (size_t)snprintf(known + length, sizeof(known) - length, "%s{%s}",
-					   i ? " " : "", placeholders[i].name);
-	}
-	if (nearest)
+	for (size_t i = 0; i < PC_ARRAY_LEN(placeholders); i++)
+		pc__nearest_offer(&nearest, placeholders[i].name);
+	if (nearest.best)
 		return config_error(x, "unknown placeholder {%s}; did you mean {%s}? Known are %s",
-				    name, nearest, known);
+				    name, nearest.best, known);
 	return config_error(x, "unknown placeholder {%s}; known are %s", name, known);
 }
 
