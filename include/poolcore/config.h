@@ -18,6 +18,8 @@ struct pc_string_list {
 	char **items;
 	size_t count;
 };
+/* Frees the strings and the array, and leaves the list empty. NULL is allowed. */
+PC_API void pc_string_list_free(struct pc_string_list *list);
 
 enum pc_readiness {
 	PC_READINESS_HTTP,     /* "http:/health": poll the path until it answers 200 */

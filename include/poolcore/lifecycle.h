@@ -46,7 +46,6 @@ PC_API int pc_command_build(const struct pc_backend_config *backend,
 			    struct pc_string_list *ret_env, struct pc_error *err);
 /* Whether the template uses a placeholder ("port", "socket"). */
 PC_API bool pc_command_uses(const struct pc_backend_config *backend, const char *placeholder);
-PC_API void pc_string_list_free(struct pc_string_list *list);
 
 /*
  * Finds the program of argv[0] as execvp would, with two differences: a name without a slash is

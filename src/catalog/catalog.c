@@ -192,7 +192,7 @@ void pc_catalog_free(struct pc_catalog *catalog)
 	for (size_t i = 0; i < catalog->count; i++)
 		pc__model_fini(&catalog->models[i]);
 	pc_free(catalog->models);
-	pc__list_fini(&catalog->files);
+	pc_string_list_free(&catalog->files);
 	pc__index_fini(&catalog->names);
 	pc__index_fini(&catalog->refs);
 	pc_free(catalog);

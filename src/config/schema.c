@@ -11,33 +11,6 @@
 
 #include "config/path.h"
 
-/* ---- lists ---- */
-
-int pc__list_push(struct pc_string_list *list, char *item, struct pc_error *err)
-{
-	char **items;
-
-	if (!item)
-		return pc_error_oom(err);
-	items = pc_realloc(list->items, (list->count + 2) * sizeof(*items));
-	if (!items) {
-		pc_free(item);
-		return pc_error_oom(err);
-	}
-	items[list->count++] = item;
-	items[list->count] = NULL;
-	list->items = items;
-	return 0;
-}
-
-void pc__list_fini(struct pc_string_list *list)
-{
-	for (size_t i = 0; i < list->count; i++)
-		pc_free(list->items[i]);
-	pc_free(list->items);
-	*list = (struct pc_string_list){ .count = 0 };
-}
-
 /* ---- messages ---- */
 
 int pc__setting_error(const struct pc__reading *reading, struct pc_error *err, const char *fmt, ...)
@@ -330,10 +303,10 @@ static int store_list(const struct pc__reading *reading, struct pc_string_list *
 		rc = pc__setting_error(reading, err, "it has %zu items; use %" PRIu64 " at most",
 				       list->count, row->max);
 	if (rc) {
-		pc__list_fini(list);
+		pc_string_list_free(list);
 		return rc;
 	}
-	pc__list_fini(member);
+	pc_string_list_free(member);
 	*member = *list;
 	return 0;
 }
@@ -622,7 +595,7 @@ void pc__settings_fini(const struct pc__setting *rows, size_t count, void *objec
 		case PC__SETTING_STRING_LIST:
 		case PC__SETTING_PATH_LIST:
 		case PC__SETTING_STRING_TABLE:
-			pc__list_fini(member);
+			pc_string_list_free(member);
 			break;
 		default:
 			break;

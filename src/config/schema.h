@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "base/toml.h"
+#include "config/string_list.h"
 
 /* What a key holds; behind each, the type of the member it is stored in. */
 enum pc__setting_kind {
@@ -127,12 +128,6 @@ void pc__setting_print_manual(const struct pc__setting *row, const char *variabl
 void pc__print_manual_text(struct pc__buf *out, const char *text);
 /* Writes the buffer and checks it: OUT_OF_MEMORY, IO. */
 int pc__print_to(struct pc__buf *out, FILE *file, struct pc_error *err);
-
-/* ---- string lists ---- */
-
-/* Takes ownership of `item`, also when it fails (OUT_OF_MEMORY). */
-int pc__list_push(struct pc_string_list *list, char *item, struct pc_error *err);
-void pc__list_fini(struct pc_string_list *list);
 
 /* ---- checks that several tables share ---- */
 

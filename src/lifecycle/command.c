@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "config/string_list.h"
 #include "config/template.h"
 
 /* Linux takes no single argument or environment string longer than MAX_ARG_STRLEN, 32 pages of
@@ -198,34 +199,7 @@ static int expand(const struct expansion *x, struct pc__buf *out)
 	}
 }
 
-/* ---- lists ---- */
-
-void pc_string_list_free(struct pc_string_list *list)
-{
-	if (!list)
-		return;
-	for (size_t i = 0; i < list->count; i++)
-		pc_free(list->items[i]);
-	pc_free(list->items);
-	*list = (struct pc_string_list){ .items = NULL };
-}
-
-/* Takes `text`, also when it fails; NULL stands for a failed allocation. */
-static int list_add(struct pc_string_list *list, char *text, struct pc_error *err)
-{
-	char **items = NULL;
-
-	if (text)
-		items = pc_realloc(list->items, (list->count + 2) * sizeof(*items));
-	if (!items) {
-		pc_free(text);
-		return pc_error_oom(err);
-	}
-	list->items = items;
-	items[list->count++] = text;
-	items[list->count] = NULL;
-	return 0;
-}
+/* ---- argv and environment ---- */
 
 /* Adds "NAME=value", instead of an earlier one of that name. Takes `text`. */
 static int list_set(struct pc_string_list *list, char *text, struct pc_error *err)
@@ -239,10 +213,8 @@ static int list_set(struct pc_string_list *list, char *text, struct pc_error *er
 		list->items[i] = text;
 		return 0;
 	}
-	return list_add(list, text, err);
+	return pc__list_push(list, text, err);
 }
-
-/* ---- argv and environment ---- */
 
 static int build_argv(const struct pc_backend_config *backend,
 		      const struct pc_launch_values *values, struct pc_string_list *argv,
@@ -268,7 +240,7 @@ static int build_argv(const struct pc_backend_config *backend,
 			pc__buf_fini(&text);
 			return rc;
 		}
-		rc = list_add(argv, pc__buf_steal(&text), err);
+		rc = pc__list_push(argv, pc__buf_steal(&text), err);
 		if (rc)
 			return rc;
 	}
@@ -298,7 +270,7 @@ static int build_env(const struct pc_backend_config *backend, const struct pc_la
 		     struct pc_string_list *env, struct pc_error *err)
 {
 	for (char **ours = environ; ours && *ours; ours++) {
-		int rc = is_passed(*ours) ? list_add(env, pc_strdup(*ours), err) : 0;
+		int rc = is_passed(*ours) ? pc__list_push(env, pc_strdup(*ours), err) : 0;
 
 		if (rc)
 			return rc;
