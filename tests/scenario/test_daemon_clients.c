@@ -177,7 +177,7 @@ static void nobody_is_let_in_during_a_drain(void **state)
 	json_t *answer;
 
 	(void)state;
-	rig_init_fake(&rig, "shutdown_timeout_secs = 1", "answer=never");
+	rig_init_fake(&rig, "shutdown_timeout_secs = " NEVER_SECS, "answer=never");
 	rig_start(&rig);
 	running = ask(&rig);
 	proc_wait_line(rig.daemon, "holding a request");
@@ -186,7 +186,8 @@ static void nobody_is_let_in_during_a_drain(void **state)
 	/* Until every loop has closed its share of the listening socket. */
 	for (deadline = test_deadline_ms(); (late = client_try(rig.address)); client_close(late))
 		assert_true(test_remaining_ms(deadline) > 0);
-	/* The one inside is told. */
+	/* The one inside is told when the daemon is asked to hurry. */
+	proc_signal(rig.daemon, SIGTERM);
 	assert_int_equal(client_status(running), 503);
 	answer = client_json(running);
 	assert_string_equal(error_code(answer), "SHUTTING_DOWN");
@@ -417,6 +418,7 @@ static void the_host_must_be_ours(void **state)
 		  "WRONG_HOST" },
 		{ "GET /health HTTP/1.1\r\nHost: localhost.evil.example:80\r\n\r\n", 421,
 		  "WRONG_HOST" },
+		{ "GET /health HTTP/1.1\r\nHost: 127.evil.1\r\n\r\n", 421, "WRONG_HOST" },
 		{ "GET /health HTTP/1.1\r\nHost: 0x7f000001\r\n\r\n", 421, "WRONG_HOST" },
 		/* The authority is in one place only: the target has none. */
 		{ "GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 400,
