@@ -90,7 +90,7 @@ struct http_server {
 	struct http__text text;			      /* while a head is written */
 	uint64_t date_second;
 	char date[32]; /* the Date header's value for date_second */
-	unsigned char random[512];
+	unsigned char random[2048];
 	size_t random_left;
 };
 
