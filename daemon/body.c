@@ -212,11 +212,18 @@ static void action_grant(void *ctx, struct pc_ticket *ticket, uint64_t worker_id
 
 static void action_reject(void *ctx, struct pc_ticket *ticket, const struct pc_error *err)
 {
+	struct body *body = ctx;
 	struct lease *lease = (struct lease *)ticket;
+	const char *number = pc_error_detail_get(err, "worker_id");
+	const struct worker *worker = NULL;
 
-	(void)ctx;
 	lease->state = LEASE_REJECTED;
 	lease->error = *err;
+	/* The brain knows workers by their number; everybody else by their name. */
+	if (number)
+		worker = roster_find(&body->roster, strtoull(number, NULL, 10));
+	if (worker)
+		pc_error_detail(&lease->error, "worker_id", "%s", worker->info.worker_id);
 	deliver_locked(lease);
 }
 

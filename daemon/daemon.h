@@ -55,6 +55,7 @@ struct daemon {
 	char ready_url[192];	  /* where workers report that they are loaded */
 	char address[128];	  /* the first address in force, for people */
 	bool loopback_only;	  /* then the Host header must name this machine */
+	size_t listening;	  /* how many of http.listen are ours */
 	uint64_t max_connections; /* of all loops; within what RLIMIT_NOFILE allows */
 	uint64_t started_ns;
 	int64_t started_wall_ms;

@@ -433,7 +433,7 @@ static int open_listeners(struct daemon *daemon, struct listeners *listeners, st
 				      address, err);
 		if (rc)
 			return rc;
-		listeners->count++;
+		listeners->count = daemon->listening = i + 1;
 		if (i == 0)
 			snprintf(daemon->address, sizeof(daemon->address), "%s", address);
 		daemon->loopback_only &= is_loopback(address);
@@ -453,7 +453,7 @@ static void unlink_sockets(const struct daemon *daemon)
 {
 	const struct pc_string_list *addresses = &daemon->config->http_listen;
 
-	for (size_t i = 0; i < addresses->count; i++) {
+	for (size_t i = 0; i < daemon->listening; i++) {
 		if (strncmp(addresses->items[i], "unix:", 5) == 0)
 			unlink(addresses->items[i] + 5);
 	}
@@ -585,9 +585,9 @@ static int run(struct daemon *daemon, struct pc_error *err)
 	rc = open_rooms(daemon, &lock_fd, err);
 	if (!rc) {
 		rc = run_loops(daemon, err);
-		unlink_sockets(daemon);
 		pc_log(PC_LOG_INFO, "daemon", PC_NO_FIELDS, "stopped");
 	}
+	unlink_sockets(daemon);
 	if (daemon->runtime_dir)
 		rmdir(daemon->runtime_dir); /* empty by now; not so is its own business */
 	if (lock_fd >= 0)

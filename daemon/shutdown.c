@@ -4,17 +4,17 @@
  *
  *	SERVING --signal--> DRAINING --quiet--> CLOSING --loops end--> (main goes on)
  *
- * DRAINING: no new connections; what waits and runs may go on until pool.shutdown_timeout_secs have
- *passed. Then the brain rejects the rest and has every worker killed. A second signal is a deadline
- *that has passed.
+ * DRAINING: no new connections; what waits and runs may go on until pool.shutdown_timeout_secs
+ * have passed. Then the brain rejects the rest and has every worker killed. A second signal is a
+ * deadline that has passed.
  *
  * Quiet is when the brain has neither tickets nor workers, no process is left, and every loop has
- *sent its last byte. A client that does not read cannot hold up the end: FAREWELL_MS after the
- *deadline its connection is cut off.
+ * sent its last byte. A client that does not read cannot hold up the end: FAREWELL_MS after the
+ * deadline its connection is cut off.
  *
  * Whatever may make it quiet wakes loop 0, which calls shutdown_step: the brain's last ticket or
- *worker (body.c), the last process (supervisor.c), a loop's last connection (loop.c), and the timer
- *here.
+ * worker (body.c), the last process (supervisor.c), a loop's last connection (loop.c), and the
+ * timer here.
  */
 #include "daemon/shutdown.h"
 
@@ -115,7 +115,6 @@ static void on_signal(uv_signal_t *handle, int number)
 	if (shutdown->phase == DRAINING) {
 		pc_log(PC_LOG_WARN, "daemon", PC_FIELDS({ "signal", name }),
 		       "second signal; killing the workers");
-		supervisor_kill_all(daemon->supervisor);
 		hurry(shutdown);
 	}
 	if (shutdown->phase != SERVING)

@@ -739,14 +739,6 @@ bool supervisor_is_idle(const struct supervisor *supervisor)
 	return !supervisor->processes;
 }
 
-void supervisor_kill_all(struct supervisor *supervisor)
-{
-	for (struct process *process = supervisor->processes; process; process = process->next) {
-		if (process->worker && process->state != PREPARING)
-			kill_now(process, "shutdown was asked for twice");
-	}
-}
-
 /* ---- creation ---- */
 
 int supervisor_create(struct daemon *daemon, struct supervisor **ret_supervisor,

@@ -20,9 +20,6 @@ void supervisor_run_orders(struct supervisor *supervisor);
 
 /* Whether no process is left. */
 bool supervisor_is_idle(const struct supervisor *supervisor);
-/* SIGKILL for every worker, now. */
-void supervisor_kill_all(struct supervisor *supervisor);
-
 /* Ends the clerk when all processes are gone; the loop must run once more after it. */
 void supervisor_close(struct supervisor *supervisor);
 /* After the loop has ended. NULL is allowed. */
