@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fail_alloc.h - an allocator that refuses the nth request and counts what is not given back.
+ * fail_alloc.h - an allocator that refuses the nth request, counted from 1, and counts what is not
+ * given back.
  *
  *	for (unsigned n = 1;; n++) {
  *		fail_alloc_begin(n);
@@ -11,7 +12,7 @@
  *		assert_int_equal(fail_alloc_live(), 0);
  *	}
  *
- * One thread only.
+ * Memory is the C library's throughout, so that blocks may outlive begin and end. One thread only.
  */
 #ifndef TESTS_UNIT_FAIL_ALLOC_H
 #define TESTS_UNIT_FAIL_ALLOC_H
@@ -21,13 +22,19 @@
 #include <stdlib.h>
 
 static struct {
-	unsigned countdown; /* requests until the one that is refused; 0: it was */
+	unsigned first, last; /* of the requests that are refused */
+	unsigned requests;
 	long live;
+	bool refused;
 } fail_alloc;
 
 static bool fail_alloc_refuses(void)
 {
-	return fail_alloc.countdown == 0 || --fail_alloc.countdown == 0;
+	unsigned number = ++fail_alloc.requests;
+	bool refuses = number >= fail_alloc.first && number <= fail_alloc.last;
+
+	fail_alloc.refused |= refuses;
+	return refuses;
 }
 
 static void *fail_alloc_alloc(void *ctx, size_t size)
@@ -53,25 +60,39 @@ static void fail_alloc_release(void *ctx, void *ptr)
 	free(ptr);
 }
 
-/* From now on the nth request is refused, and every one after it. Counts live blocks from 0. */
-static inline void fail_alloc_begin(unsigned nth)
+static inline void fail_alloc_between(unsigned first, unsigned last)
 {
 	static const struct pc_allocator refusing = { fail_alloc_alloc, fail_alloc_resize,
 						      fail_alloc_release, NULL };
 
-	fail_alloc.countdown = nth;
+	fail_alloc.first = first;
+	fail_alloc.last = last;
+	fail_alloc.requests = 0;
 	fail_alloc.live = 0;
+	fail_alloc.refused = false;
 	pc_allocator_set(&refusing);
+}
+
+/* From now on the nth request is refused, and every one after it. Counts anew. */
+static inline void fail_alloc_begin(unsigned nth)
+{
+	fail_alloc_between(nth, ~0u);
+}
+
+/* The nth alone is refused; 0: none is, they are only counted. */
+static inline void fail_alloc_begin_once(unsigned nth)
+{
+	fail_alloc_between(nth, nth);
 }
 
 /* Back to the usual allocator; whether none was refused. */
 static inline bool fail_alloc_end(void)
 {
 	pc_allocator_set(NULL);
-	return fail_alloc.countdown > 0;
+	return !fail_alloc.refused;
 }
 
-/* Blocks that were allocated since fail_alloc_begin and not given back. */
+/* Blocks that were allocated since it began and not given back. */
 static inline long fail_alloc_live(void)
 {
 	return fail_alloc.live;

@@ -11,14 +11,12 @@
 
 #include <poolcore/base.h>
 
-#include "refusing.h"
+#include "tests/unit/fail_alloc.h"
 
 static void memory_is_handed_out_and_taken_back(void **state)
 {
-	struct refusing counting;
-
 	(void)state;
-	refusing_begin(&counting, 0);
+	fail_alloc_begin_once(0);
 
 	char *a = pc_malloc(16);
 	char *b = pc_calloc(4, 4);
@@ -31,13 +29,14 @@ static void memory_is_handed_out_and_taken_back(void **state)
 	assert_string_equal(d, "warm");
 	a = pc_realloc(a, 4096);
 	assert_int_equal(a[15], 1);
-	assert_int_equal(counting.blocks, 4);
+	assert_int_equal(fail_alloc_live(), 4);
 	pc_free(a);
 	pc_free(b);
 	pc_free(c);
 	pc_free(d);
 	pc_free(NULL);
-	assert_int_equal(refusing_end(&counting), 0);
+	fail_alloc_end();
+	assert_int_equal(fail_alloc_live(), 0);
 }
 
 static void nothing_asked_is_not_a_failure(void **state)
@@ -59,38 +58,35 @@ static void nothing_asked_is_not_a_failure(void **state)
 
 static void products_that_overflow_are_refused(void **state)
 {
-	struct refusing counting;
-
 	(void)state;
-	refusing_begin(&counting, 0);
+	fail_alloc_begin_once(0);
 	assert_null(pc_calloc(SIZE_MAX / 2 + 2, 2));
 	assert_null(pc_calloc(SIZE_MAX, SIZE_MAX));
-	assert_int_equal(counting.requests, 0); /* the allocator was not even asked */
-	refusing_end(&counting);
+	assert_int_equal(fail_alloc.requests, 0); /* the allocator was not even asked */
+	fail_alloc_end();
 }
 
 static void refusals_come_through(void **state)
 {
-	struct refusing refusing;
-
 	(void)state;
-	refusing_begin(&refusing, 1);
+	fail_alloc_begin_once(1);
 	assert_null(pc_malloc(8));
-	refusing_end(&refusing);
-	refusing_begin(&refusing, 1);
+	fail_alloc_end();
+	fail_alloc_begin_once(1);
 	assert_null(pc_calloc(2, 8));
-	refusing_end(&refusing);
-	refusing_begin(&refusing, 1);
+	fail_alloc_end();
+	fail_alloc_begin_once(1);
 	assert_null(pc_strdup("x"));
-	refusing_end(&refusing);
-	refusing_begin(&refusing, 2);
+	fail_alloc_end();
+	fail_alloc_begin_once(2);
 
 	char *kept = pc_strdup("kept");
 
 	assert_null(pc_realloc(kept, 100));
 	assert_string_equal(kept, "kept"); /* as it was */
 	pc_free(kept);
-	assert_int_equal(refusing_end(&refusing), 0);
+	fail_alloc_end();
+	assert_int_equal(fail_alloc_live(), 0);
 }
 
 static void strndup_reads_no_further(void **state)
@@ -115,19 +111,18 @@ static char *hand_over(bool keep)
 
 static void locals_are_freed_or_handed_over(void **state)
 {
-	struct refusing counting;
-
 	(void)state;
-	refusing_begin(&counting, 0);
+	fail_alloc_begin_once(0);
 	assert_null(hand_over(false));
-	assert_int_equal(counting.blocks, 0);
+	assert_int_equal(fail_alloc_live(), 0);
 
 	char *text = hand_over(true);
 
 	assert_string_equal(text, "text");
-	assert_int_equal(counting.blocks, 1);
+	assert_int_equal(fail_alloc_live(), 1);
 	pc_free(text);
-	assert_int_equal(refusing_end(&counting), 0);
+	fail_alloc_end();
+	assert_int_equal(fail_alloc_live(), 0);
 }
 
 int main(void)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "engines/llama/llama_engine.h"
+#include "tests/unit/fail_alloc.h"
 
 struct heard {
 	char text[512];
@@ -127,36 +128,15 @@ static void overlapping_stops_and_empty_ones(void **state)
 	check_all_cuts("a \xe2", replaced, 1, "a ");
 }
 
-static int failing_after;
-
-static void *refuse_nth(void *ctx, void *ptr, size_t size)
-{
-	(void)ctx;
-	return failing_after-- > 0 ? realloc(ptr, size) : NULL;
-}
-
-static void *refuse_nth_alloc(void *ctx, size_t size)
-{
-	return refuse_nth(ctx, NULL, size);
-}
-
-static void release(void *ctx, void *ptr)
-{
-	(void)ctx;
-	free(ptr);
-}
-
 static void running_out_of_memory_is_said(void **state)
 {
-	const struct pc_allocator allocator = { refuse_nth_alloc, refuse_nth, release, NULL };
 	static const char *const stops[] = { "0123456789012345678901234567890123456789"
 					     "0123456789012345678901234567890123456789!" };
 	unsigned refusals = 0;
 	int rc = -1;
 
 	(void)state;
-	pc_allocator_set(&allocator);
-	for (int n = 0; rc; n++) {
+	for (unsigned n = 1; rc; n++) {
 		struct heard heard = { .length = 0 };
 		const struct pc_text_sink sink = { .size = sizeof(sink),
 						   .chunk = hear,
@@ -164,7 +144,7 @@ static void running_out_of_memory_is_said(void **state)
 		struct answer answer = { .sink = &sink, .stops = stops, .stop_count = 1 };
 		struct pc_error err = PC_ERROR_INIT;
 
-		failing_after = n;
+		fail_alloc_begin(n);
 		rc = 0;
 		for (int i = 0; i < 80 && !rc; i++)
 			rc = answer_add(&answer, &"0123456789"[i % 10], 1, &err);
@@ -173,12 +153,13 @@ static void running_out_of_memory_is_said(void **state)
 		if (!rc)
 			rc = answer_end(&answer, &err);
 		answer_fini(&answer);
+		fail_alloc_end();
+		assert_int_equal(fail_alloc_live(), 0);
 		assert_int_equal(err.code, rc);
 		assert_true(rc == 0 || rc == PC_E_OUT_OF_MEMORY);
 		refusals += rc != 0;
 		assert_int_equal(heard.length, rc ? 0 : 83);
 	}
-	pc_allocator_set(NULL);
 	assert_true(refusals >= 2);
 }
 

@@ -19,6 +19,7 @@
 #include <poolcore/gpu.h>
 
 #include "gpu/nvml.h"
+#include "tests/unit/fail_alloc.h"
 
 static char standin[PATH_MAX], standin_bare[PATH_MAX];
 static char script[64];
@@ -346,53 +347,18 @@ static void a_short_buffer_cuts_the_description(void **state)
 
 /* ---- allocation failures ---- */
 
-struct counting {
-	int until_failure; /* -1: never */
-	int live;
-};
-
-static void *counting_alloc(void *ctx, size_t size)
-{
-	struct counting *counting = ctx;
-
-	if (counting->until_failure == 0)
-		return NULL;
-	counting->until_failure--;
-	counting->live++;
-	return malloc(size);
-}
-
-static void *counting_resize(void *ctx, void *ptr, size_t size)
-{
-	struct counting *counting = ctx;
-
-	if (counting->until_failure == 0)
-		return NULL;
-	counting->until_failure--;
-	return realloc(ptr, size);
-}
-
-static void counting_release(void *ctx, void *ptr)
-{
-	((struct counting *)ctx)->live--;
-	free(ptr);
-}
-
 static void every_failed_allocation_is_reported(void **state)
 {
-	struct counting counting;
-	const struct pc_allocator allocator = { counting_alloc, counting_resize, counting_release,
-						&counting };
-	int n = 0, ret;
+	unsigned n = 0;
+	int ret;
 
 	(void)state;
 	put_script(TWO_GPUS);
-	pc_allocator_set(&allocator);
 	do {
 		struct pc_gpu_inventory *inventory = NULL;
 		struct pc_error err = PC_ERROR_INIT;
 
-		counting = (struct counting){ .until_failure = n++ };
+		fail_alloc_begin(++n);
 		ret = pc_gpu_inventory_open(standin, &inventory, &err);
 		if (ret) {
 			assert_int_equal(ret, PC_E_OUT_OF_MEMORY);
@@ -401,9 +367,9 @@ static void every_failed_allocation_is_reported(void **state)
 		} else {
 			pc_gpu_inventory_close(inventory);
 		}
-		assert_int_equal(counting.live, 0);
+		fail_alloc_end();
+		assert_int_equal(fail_alloc_live(), 0);
 	} while (ret);
-	pc_allocator_set(NULL);
 	assert_true(n > 1);
 }
 

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "http_peer.h"
+#include "tests/unit/fail_alloc.h"
 
 static struct http_server *server;
 static struct http_limits limits;
@@ -965,48 +966,24 @@ static void listen_errors(void **state)
 
 /* ---- memory ---- */
 
-static long allowed; /* allocations until one fails; negative: none fails */
-
-static void *counted_alloc(void *ctx, size_t size)
-{
-	(void)ctx;
-	return allowed < 0 || allowed-- > 0 ? malloc(size) : (allowed = 0, NULL);
-}
-
-static void *counted_resize(void *ctx, void *ptr, size_t size)
-{
-	(void)ctx;
-	return allowed < 0 || allowed-- > 0 ? realloc(ptr, size) : (allowed = 0, NULL);
-}
-
-static void counted_release(void *ctx, void *ptr)
-{
-	(void)ctx;
-	free(ptr);
-}
-
 /* The nth allocation fails, and all after it: the connection may close, nothing else happens. */
 static void out_of_memory(void **state)
 {
-	static const struct pc_allocator failing = { counted_alloc, counted_resize, counted_release,
-						     NULL };
 	bool answered = false;
 
 	(void)state;
-	pc_allocator_set(&failing);
-	for (long n = 0; !answered; n++) {
+	for (unsigned n = 1; !answered; n++) {
 		struct peer *peer;
 
-		allowed = -1;
 		start();
 		peer = connect_peer();
-		allowed = n;
+		fail_alloc_begin(n);
 		peer_send(peer, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nhi"
 				"GET /now HTTP/1.1\r\n" HOST "\r\n");
 		UNTIL(peer->eof || strstr(peer->in, "now"));
 		answered = strstr(peer->in, "now") != NULL;
 		/* Whatever began has ended. */
-		allowed = -1;
+		fail_alloc_end();
 		peer_close(peer);
 		stop();
 		if (strstr(story, "head"))

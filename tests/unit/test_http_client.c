@@ -14,6 +14,7 @@
 #include "http/http.h"
 
 #include "http_peer.h"
+#include "tests/unit/fail_alloc.h"
 
 static struct http_client *client;
 static struct http_target target;
@@ -766,45 +767,21 @@ static void unix_socket(void **state)
 
 /* ---- memory ---- */
 
-static long allowed; /* allocations until one fails; negative: none fails */
-
-static void *counted_alloc(void *ctx, size_t size)
-{
-	(void)ctx;
-	return allowed < 0 || allowed-- > 0 ? malloc(size) : (allowed = 0, NULL);
-}
-
-static void *counted_resize(void *ctx, void *ptr, size_t size)
-{
-	(void)ctx;
-	return allowed < 0 || allowed-- > 0 ? realloc(ptr, size) : (allowed = 0, NULL);
-}
-
-static void counted_release(void *ctx, void *ptr)
-{
-	(void)ctx;
-	free(ptr);
-}
-
 static void out_of_memory(void **state)
 {
-	static const struct pc_allocator failing = { counted_alloc, counted_resize, counted_release,
-						     NULL };
 	bool answered = false;
 
 	(void)state;
-	pc_allocator_set(&failing);
-	for (long n = 0; !answered; n++) {
+	for (unsigned n = 1; !answered; n++) {
 		struct http_call_request request = { .target = &target,
 						     .method = "GET",
 						     .path = { "/", 1 } };
 		struct pc_error err = PC_ERROR_INIT;
 		struct peer *peer;
 
-		allowed = -1;
 		start();
 		memset(&outcome, 0, sizeof(outcome));
-		allowed = n;
+		fail_alloc_begin(n);
 		if (http_call_start(client, &request, &handlers, &outcome, &outcome.call, &err)) {
 			assert_int_equal(err.code, PC_E_OUT_OF_MEMORY);
 		} else {
@@ -817,7 +794,7 @@ static void out_of_memory(void **state)
 				assert_int_equal(outcome.err.code, PC_E_OUT_OF_MEMORY);
 			peer_close(peer);
 		}
-		allowed = -1;
+		fail_alloc_end();
 		stop();
 		assert_true(n < 100);
 	}

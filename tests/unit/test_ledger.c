@@ -15,6 +15,8 @@
 
 #include <poolcore/memory.h>
 
+#include "tests/unit/fail_alloc.h"
+
 static struct pc_ledger *ledger_with(uint64_t total, uint64_t budget)
 {
 	struct pc_ledger *ledger;
@@ -179,23 +181,15 @@ static void a_lowered_budget_keeps_reservations_and_refuses_more(void **state)
 	pc_ledger_destroy(ledger);
 }
 
-static void *refuse_alloc(void *ctx, size_t size)
-{
-	(void)ctx;
-	(void)size;
-	return NULL;
-}
-
 static void creation_reports_a_failed_allocation(void **state)
 {
-	const struct pc_allocator refusing = { .alloc = refuse_alloc };
 	struct pc_error err = PC_ERROR_INIT;
 	struct pc_ledger *ledger = NULL;
 
 	(void)state;
-	pc_allocator_set(&refusing);
+	fail_alloc_begin(1);
 	assert_int_equal(pc_ledger_create(&ledger, &err), PC_E_OUT_OF_MEMORY);
-	pc_allocator_set(NULL);
+	fail_alloc_end();
 	assert_int_equal(err.code, PC_E_OUT_OF_MEMORY);
 	assert_null(ledger);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "worker/openai_request.h"
+#include "tests/unit/fail_alloc.h"
 
 #define HI "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 
@@ -394,41 +395,6 @@ static void every_prefix_is_survived(void **state)
 
 /* ---- failing allocations ---- */
 
-static struct {
-	long live;
-	long countdown; /* the allocation that fails; 0: none */
-} door;
-
-static bool refuse_this(void)
-{
-	return door.countdown > 0 && --door.countdown == 0;
-}
-
-static void *door_alloc(void *ctx, size_t size)
-{
-	(void)ctx;
-	if (refuse_this())
-		return NULL;
-	door.live++;
-	return malloc(size);
-}
-
-static void *door_resize(void *ctx, void *ptr, size_t size)
-{
-	(void)ctx;
-	if (refuse_this())
-		return NULL;
-	door.live += ptr == NULL;
-	return realloc(ptr, size);
-}
-
-static void door_release(void *ctx, void *ptr)
-{
-	(void)ctx;
-	door.live -= ptr != NULL;
-	free(ptr);
-}
-
 static void *json_alloc(size_t size)
 {
 	return pc_malloc(size);
@@ -437,17 +403,14 @@ static void *json_alloc(size_t size)
 /* INVALID_JSON is what jansson's lexer makes of a failed allocation. */
 static void each_allocation_may_fail(void **state)
 {
-	static const struct pc_allocator allocator = { door_alloc, door_resize, door_release,
-						       NULL };
 	static const char chat[] =
 		"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
 		"\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}],\"n\":1}";
 	static const char embed[] = "{\"input\":[\"a\",\"b\"]}";
 	int status = -1;
-	long n;
+	unsigned n;
 
 	(void)state;
-	pc_allocator_set(&allocator);
 	json_set_alloc_funcs(json_alloc, pc_free);
 	for (int round = 0; round < 2; round++) {
 		for (n = 1, status = -1; status != 0; n++) {
@@ -455,20 +418,18 @@ static void each_allocation_may_fail(void **state)
 			struct pc_error err = PC_ERROR_INIT;
 			const char *body = round ? embed : chat;
 
-			door.live = 0;
-			door.countdown = n;
+			fail_alloc_begin_once(n);
 			status = openai_request_decode(round ? OPENAI_EMBEDDING : OPENAI_CHAT, body,
 						       strlen(body), &request, &err);
-			door.countdown = 0;
 			if (status == 0)
 				openai_request_fini(&request);
 			else if (status != PC_E_OUT_OF_MEMORY && status != PC_E_INVALID_JSON)
-				fail_msg("allocation %ld: %s", n, err.message);
-			assert_int_equal(door.live, 0);
+				fail_msg("allocation %u: %s", n, err.message);
+			fail_alloc_end();
+			assert_int_equal(fail_alloc_live(), 0);
 		}
 		assert_true(n > 5);
 	}
-	pc_allocator_set(NULL);
 	json_set_alloc_funcs(malloc, free);
 }
 

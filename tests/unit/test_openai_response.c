@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "worker/openai_response.h"
+#include "tests/unit/fail_alloc.h"
 
 static struct openai_reply reply_of(enum openai_route route, bool include_usage)
 {
@@ -178,37 +179,15 @@ static void base64(void **state)
 	}
 }
 
-static void *refuse(void *ctx, size_t size)
-{
-	(void)ctx;
-	(void)size;
-	return NULL;
-}
-
-static void *refuse_resize(void *ctx, void *ptr, size_t size)
-{
-	(void)ctx;
-	(void)ptr;
-	(void)size;
-	return NULL;
-}
-
-static void release(void *ctx, void *ptr)
-{
-	(void)ctx;
-	free(ptr);
-}
-
 static void a_failed_buffer_stays_failed(void **state)
 {
-	static const struct pc_allocator allocator = { refuse, refuse_resize, release, NULL };
 	struct buffer out = { .data = NULL };
 
 	(void)state;
-	pc_allocator_set(&allocator);
+	fail_alloc_begin(1);
 	buffer_puts(&out, "x");
 	assert_true(out.failed);
-	pc_allocator_set(NULL);
+	fail_alloc_end();
 	buffer_puts(&out, "x");
 	buffer_printf(&out, "%d", 1);
 	buffer_puts_json(&out, "x");

@@ -16,6 +16,8 @@
 #include <poolcore/memory.h>
 #include <poolcore/sched.h>
 
+#include "tests/unit/fail_alloc.h"
+
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 #define SEC PC_NS_PER_SEC
@@ -1311,33 +1313,6 @@ static void models_are_shown_in_the_order_of_registration(void **state)
 
 /* ---- allocation ---- */
 
-static struct {
-	unsigned countdown; /* allocations until one is refused; 0: none is */
-	unsigned live;
-} door;
-
-static void *failing_alloc(void *ctx, size_t size)
-{
-	(void)ctx;
-	if (door.countdown > 0 && --door.countdown == 0)
-		return NULL;
-	door.live++;
-	return malloc(size);
-}
-
-static void *failing_resize(void *ctx, void *ptr, size_t size)
-{
-	(void)ctx;
-	return realloc(ptr, size);
-}
-
-static void counting_release(void *ctx, void *ptr)
-{
-	(void)ctx;
-	door.live--;
-	free(ptr);
-}
-
 static void create_and_add(unsigned nth, bool *ret_done)
 {
 	struct pc_model_spec spec = spec_of("a", GIB);
@@ -1347,7 +1322,7 @@ static void create_and_add(unsigned nth, bool *ret_done)
 	struct pc_error err = PC_ERROR_INIT;
 
 	pc_sched_settings_init(&settings);
-	door.countdown = nth;
+	fail_alloc_begin_once(nth);
 
 	int rc = pc_sched_create(&settings, &driver, NULL, body.ledger, &sched, &err);
 
@@ -1356,13 +1331,10 @@ static void create_and_add(unsigned nth, bool *ret_done)
 	*ret_done = rc == 0;
 	assert_true(rc == 0 || (rc == PC_E_OUT_OF_MEMORY && err.code == PC_E_OUT_OF_MEMORY));
 	assert_true(rc == 0 || !sched || !pc_sched_find_model(sched, "a"));
-	door.countdown = 0;
 	pc_sched_destroy(sched);
-	assert_int_equal(door.live, 0);
+	fail_alloc_end();
+	assert_int_equal(fail_alloc_live(), 0);
 }
-
-static const struct pc_allocator failing = { failing_alloc, failing_resize, counting_release,
-					     NULL };
 
 static void every_allocation_may_fail_at_birth(void **state)
 {
@@ -1370,11 +1342,8 @@ static void every_allocation_may_fail_at_birth(void **state)
 	unsigned nth = 0;
 
 	(void)state;
-	memset(&door, 0, sizeof(door));
-	pc_allocator_set(&failing);
 	while (!done)
 		create_and_add(++nth, &done);
-	pc_allocator_set(NULL);
 	assert_int_equal(nth, 5); /* brain, affinities, key, model */
 }
 
@@ -1384,19 +1353,16 @@ static void a_spawn_that_cannot_be_recorded_is_made_up_for(void **state)
 
 	(void)state;
 	for (unsigned nth = 1; nth <= 2; nth++) { /* the model's cause, the worker */
-		memset(&door, 0, sizeof(door));
-		door.countdown = nth;
-		pc_allocator_set(&failing);
+		fail_alloc_begin_once(nth);
 		submit(0, a);
-		pc_allocator_set(NULL);
+		fail_alloc_end();
 		expect("");
 		assert_int_equal(reserved(0), 0);
 		cancel(0);
 	}
-	door.countdown = 1;
-	pc_allocator_set(&failing);
+	fail_alloc_begin_once(1);
 	submit(0, a);
-	pc_allocator_set(NULL);
+	fail_alloc_end();
 	expect("");
 	pass(SEC / 4);
 	expect("spawn 1 'a' on 0\n");

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "refusing.h"
+#include "tests/unit/fail_alloc.h"
 
 /* ---- UTF-8 ---- */
 
@@ -124,27 +124,27 @@ static void buffers_give_their_text_away(void **state)
 
 static void buffers_remember_a_failure(void **state)
 {
-	struct refusing refusing;
 	unsigned nth = 0;
 
 	(void)state;
 	do {
 		struct pc__buf buf = PC__BUF_INIT;
 
-		refusing_begin(&refusing, ++nth);
+		fail_alloc_begin_once(++nth);
 		for (int i = 0; i < 100; i++)
 			pc__buf_puts(&buf, "0123456789");
 		pc__buf_printf(&buf, "%s", "tail");
-		assert_true(buf.failed == refusing.refused);
+		assert_true(buf.failed == fail_alloc.refused);
 
 		char *text = pc__buf_steal(&buf);
 
-		assert_true((text == NULL) == refusing.refused);
+		assert_true((text == NULL) == fail_alloc.refused);
 		if (text)
 			assert_string_equal(text + 1000, "tail");
 		pc_free(text);
-		assert_int_equal(refusing_end(&refusing), 0);
-	} while (refusing.refused);
+		fail_alloc_end();
+		assert_int_equal(fail_alloc_live(), 0);
+	} while (fail_alloc.refused);
 	assert_true(nth > 3);
 }
 

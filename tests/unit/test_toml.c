@@ -20,7 +20,7 @@
 
 #include "base/text.h"
 #include "base/toml.h"
-#include "refusing.h"
+#include "tests/unit/fail_alloc.h"
 
 static struct pc__toml_doc *read_text(const char *text)
 {
@@ -537,7 +537,6 @@ static const char everything[] = "[a.b]\n"
 static void every_allocation_may_fail(void **state)
 {
 	struct pc__buf text = PC__BUF_INIT;
-	struct refusing refusing;
 	unsigned nth = 0;
 
 	(void)state;
@@ -549,16 +548,17 @@ static void every_allocation_may_fail(void **state)
 		struct pc_error err = PC_ERROR_INIT;
 		struct pc__toml_doc *doc = NULL;
 
-		refusing_begin(&refusing, ++nth);
+		fail_alloc_begin_once(++nth);
 
 		int rc = pc__toml_parse("t", text.data, text.length, &doc, &err);
 
-		assert_int_equal(rc, refusing.refused ? PC_E_OUT_OF_MEMORY : 0);
+		assert_int_equal(rc, fail_alloc.refused ? PC_E_OUT_OF_MEMORY : 0);
 		assert_int_equal(err.code, rc);
-		assert_true(refusing.refused == (doc == NULL));
+		assert_true(fail_alloc.refused == (doc == NULL));
 		pc__toml_destroy(doc);
-		assert_int_equal(refusing_end(&refusing), 0);
-	} while (refusing.refused);
+		fail_alloc_end();
+		assert_int_equal(fail_alloc_live(), 0);
+	} while (fail_alloc.refused);
 	assert_true(nth > 6);
 	pc__buf_fini(&text);
 }
