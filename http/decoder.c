@@ -24,8 +24,8 @@ static int on_headers_complete(llhttp_t *parser)
 
 	decoder->agrees = chunked == head->chunked && has_length == head->has_length &&
 			  (!has_length || parser->content_length == head->content_length);
-	/* An offer to upgrade is ignored (RFC 9110 7.8); llhttp would stop to read HTTP after it.
-	 */
+	/* An offer to upgrade is ignored (RFC 9110 7.8); llhttp would stop
+	 * to read HTTP after it. */
 	parser->upgrade = 0;
 	if (!decoder->agrees) {
 		llhttp_set_error_reason(parser, "two readers see different lengths of the body");

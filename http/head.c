@@ -126,8 +126,8 @@ static bool list_next(struct http_slice *list, struct http_slice *ret_member)
 
 bool http_is_hop_by_hop(const struct http_header *headers, size_t count, struct http_slice name)
 {
-	/* RFC 9110 7.6.1; Trailer because trailers are dropped, Proxy-Auth* from RFC 2616 13.5.1.
-	 */
+	/* RFC 9110 7.6.1; Trailer because trailers are dropped, Proxy-Auth*
+	 * from RFC 2616 13.5.1. */
 	static const struct http_slice fixed[] = {
 		HTTP__SLICE("connection"),
 		HTTP__SLICE("keep-alive"),

@@ -89,8 +89,8 @@ struct http_handlers {
 	void (*on_head)(void *ctx, struct http_exchange *exchange);
 	/* A piece of the body, decoded. Not called after the response has ended. May be NULL. */
 	void (*on_body)(void *ctx, struct http_exchange *exchange, const char *data, size_t length);
-	/* The request is complete. Called once after on_head, unless responded to or closed before.
-	 */
+	/* The request is complete. Called once after on_head, unless
+	 * responded to or closed before. */
 	void (*on_end)(void *ctx, struct http_exchange *exchange);
 	/* After http_write returned false: the client has read enough, go on. May be NULL. */
 	void (*on_drained)(void *ctx, struct http_exchange *exchange);

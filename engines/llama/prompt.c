@@ -87,8 +87,8 @@ static int render_messages(const struct pc_engine_instance *instance,
 	if (bytes > instance->text_max_bytes)
 		return refuse_length(instance, bytes, err);
 
-	/* pc_chat_message and llama_chat_message are the same two pointers, but not the same type.
-	 */
+	/* pc_chat_message and llama_chat_message are the same two pointers,
+	 * but not the same type. */
 	pc_auto(pc_free) struct llama_chat_message *messages = pc_calloc(request->message_count,
 									 sizeof(*messages));
 
@@ -142,8 +142,8 @@ int tokenize(const struct pc_engine_instance *instance, const char *text, bool m
 	if (length > instance->text_max_bytes)
 		return refuse_length(instance, length, err);
 
-	/* Usual text takes 3 to 5 bytes for a token; where that is wrong llama.cpp says the number.
-	 */
+	/* Usual text takes 3 to 5 bytes for a token; where that is wrong
+	 * llama.cpp says the number. */
 	int32_t room = (int32_t)(length / 2) + 16;
 	pc_auto(pc_free) llama_token *data = NULL;
 	int32_t count = -room;

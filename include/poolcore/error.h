@@ -101,8 +101,8 @@ PC_API int pc_error_sys(struct pc_error *err, int code, int sys_errno, const cha
 /* The same for a failed allocation: code OUT_OF_MEMORY and a fixed text. */
 PC_API int pc_error_oom(struct pc_error *err);
 
-/* Puts "text: " in front of the message of an error that is set; does nothing to one that is not.
- */
+/* Puts "text: " in front of the message of an error that is set; does
+ * nothing to one that is not. */
 PC_API void pc_error_prefix(struct pc_error *err, const char *fmt, ...) PC_PRINTF(2, 3);
 
 /*

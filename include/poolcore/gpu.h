@@ -48,8 +48,8 @@ PC_API int pc_gpu_inventory_refresh(struct pc_gpu_inventory *inventory, struct p
 PC_API size_t pc_gpu_inventory_list(const struct pc_gpu_inventory *inventory,
 				    const struct pc_gpu **ret_gpus);
 
-/* Why the list is what it is: "2 GPUs, driver 550.54", "no NVML library (libnvidia-ml.so.1: ...)".
- */
+/* Why the list is what it is: "2 GPUs, driver 550.54", "no NVML library
+ * (libnvidia-ml.so.1: ...)". */
 PC_API const char *pc_gpu_inventory_note(const struct pc_gpu_inventory *inventory);
 
 PC_END_DECLS

@@ -19,8 +19,7 @@ PC_BEGIN_DECLS
 
 struct pc_memory_facts {
 	uint64_t total_bytes;	  /* min(MemTotal, every cgroup limit above us) */
-	uint64_t available_bytes; /* min(MemAvailable, room left under every cgroup limit above us)
-				   */
+	uint64_t available_bytes; /* min(MemAvailable, room under every cgroup limit above us) */
 	uint64_t physical_bytes;  /* MemTotal alone */
 	char limited_by[256]; /* "MemTotal", or the cgroup directory whose limit is the smallest */
 };

@@ -17,8 +17,7 @@ PC_BEGIN_DECLS
 /* Plain data, copied in and out; strings are NUL-terminated and cut never, too long ones are
  * refused. */
 struct pc_worker_info {
-	char worker_id[PC_WORKER_ID_MAX]; /* "w-<boot>-<number>", unique for ever in this registry
-					   */
+	char worker_id[PC_WORKER_ID_MAX]; /* "w-<boot>-<number>", never used again */
 	char backend[64];
 	char model_ref[1024];
 	char model_id[160];
@@ -28,8 +27,7 @@ struct pc_worker_info {
 	char socket[128]; /* Unix socket's path, or "" */
 	enum pc_worker_status status;
 	int32_t pid;	      /* 0 before it is spawned */
-	uint64_t start_ticks; /* field 22 of /proc/PID/stat: with boot_id it identifies the process
-			       */
+	uint64_t start_ticks; /* field 22 of /proc/PID/stat; with boot_id it proves who it is */
 	char boot_id[40];     /* /proc/sys/kernel/random/boot_id */
 	char spawn_token[40]; /* random; the worker proves with it that it is ours */
 	int64_t spawned_wall_ms;

@@ -288,8 +288,8 @@ struct pc_sched_counters {
 	uint64_t failed_workers;
 };
 
-/* Calls `visit` for each; it must not call event functions. Order: by worker id; by registration.
- */
+/* Calls `visit` for each; it must not call event functions. Order: by
+ * worker id; by registration. */
 PC_API void pc_sched_each_worker(const struct pc_sched *sched,
 				 void (*visit)(void *ctx, const struct pc_sched_worker_view *view),
 				 void *ctx);

@@ -26,8 +26,8 @@ size_t pc__utf8_encode(uint32_t scalar, char out[4]);
 
 /*
  * A growing byte buffer, always NUL-terminated once it holds anything. A failed allocation is
- * remembered
- * (`failed`) and every later append does nothing, so that a writer checks once at its end.
+ * remembered (`failed`) and every later append does nothing, so that a writer checks once at its
+ * end.
  */
 struct pc__buf {
 	char *data;

@@ -14,8 +14,7 @@
  *	const char *text = pc__toml_string(id, NULL);
  *
  *	if (id && !text)
- *		return pc__toml_error(err, doc, pc__toml_pos(id), "pool_id is a %s, expected a
- *string", pc__toml_kind_name(pc__toml_kind(id)));
+ *		return pc__toml_error(err, doc, pc__toml_pos(id), "a string is expected");
  */
 #ifndef BASE_TOML_H
 #define BASE_TOML_H

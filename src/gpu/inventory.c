@@ -51,8 +51,8 @@ static void append(char *out, size_t size, const char *fmt, ...)
 		out[pc__utf8_cut(out, size - 1)] = '\0';
 }
 
-/* A driver's string, which is to end up in JSON: ended in any case, and cut where it is not UTF-8.
- */
+/* A driver's string, which is to end up in JSON: ended in any case, and
+ * cut where it is not UTF-8. */
 static void tidy(char *text, size_t size)
 {
 	text[size - 1] = '\0';

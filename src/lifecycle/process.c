@@ -16,7 +16,7 @@
  * - After posix_spawn the child is ours and not reaped, dead or alive, until pc_process_reap does
  *   it. So pidfd_open(pid) and /proc/PID/stat right after the spawn mean our child. (A program that
  *   ignores SIGCHLD gives this up; the spawn then fails with a text that says so, or loses an
- * exit.)
+ *   exit.)
  * - A pidfd means one process for ever. Signals through it cannot reach a stranger.
  * - The worker leads its own session and group, so the group's number is its own. kill(-pid) is
  *   safe as long as the leader is not reaped, also when it is dead: a zombie holds the number. That

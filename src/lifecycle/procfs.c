@@ -165,8 +165,8 @@ static void family_add(struct family *family, pid_t pid)
 		family->pids[family->count++] = pid;
 }
 
-/* Children are listed by the thread that made them; kernels without CONFIG_PROC_CHILDREN list none.
- */
+/* Children are listed by the thread that made them; kernels without
+ * CONFIG_PROC_CHILDREN list none. */
 static void family_add_children(struct family *family, pid_t pid)
 {
 	char path[64], text[4096];

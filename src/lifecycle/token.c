@@ -10,8 +10,8 @@ int pc_token_make(char ret_token[33], struct pc_error *err)
 {
 	unsigned char bytes[16];
 
-	/* Up to 256 bytes come whole and without interruption once the pool is ready: getrandom(2).
-	 */
+	/* Up to 256 bytes come whole and without interruption once the pool
+	 * is ready: getrandom(2). */
 	while (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
 		if (errno != EINTR)
 			return pc_error_sys(err, PC_E_IO, errno, "no random bytes");

@@ -185,8 +185,8 @@ void pc_ledger_set_budget(struct pc_ledger *ledger, unsigned index, uint64_t bud
 {
 	struct device *device = device_at(ledger, index);
 
-	/* relaxed: the store below publishes it. Whoever reads the new budget knows of the change.
-	 */
+	/* relaxed: the store below publishes it. Whoever reads the new
+	 * budget knows of the change. */
 	atomic_fetch_add_explicit(&device->budget_changes, 1, memory_order_relaxed);
 	/* seq_cst: partner of both loads in pc_ledger_reserve. */
 	atomic_store_explicit(&device->budget_bytes, budget_bytes, memory_order_seq_cst);

@@ -25,12 +25,12 @@ struct pc__lines {
 /* Opens root/path (`root` may be ""); returns 0 or a negative errno. */
 int pc__lines_open(struct pc__lines *lines, const char *root, const char *path);
 void pc__lines_close(struct pc__lines *lines);
-/* The next line without its newline, valid until the next call; NULL at the end or on a read error.
- */
+/* The next line without its newline, valid until the next call; NULL at
+ * the end or on a read error. */
 char *pc__lines_next(struct pc__lines *lines);
 
-/* Decimal digits at `text`, ended by NUL or white space. False where there are none, or too many.
- */
+/* Decimal digits at `text`, ended by NUL or white space. False where
+ * there are none, or too many. */
 bool pc__number(const char *text, uint64_t *ret_number);
 
 #endif

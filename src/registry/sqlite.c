@@ -224,8 +224,8 @@ static int replace_locked(struct sqlite_registry *sqlite, const struct pc_worker
 	return rc;
 }
 
-/* Reading the old status and writing the new row are one transaction, also against other processes.
- */
+/* Reading the old status and writing the new row are one transaction, also
+ * against other processes. */
 static int update_locked(struct sqlite_registry *sqlite, const struct pc_worker_info *worker,
 			 struct pc_error *err)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sqlite_file.c - opens the registry's file in good order: creates it for us alone, refuses one
- *that is not ours or newer than we are, sets a damaged one aside, and brings an older one up to
- *date. It knows the schema and no row. Runs on the thread that opens the registry.
+ * that is not ours or newer than we are, sets a damaged one aside, and brings an older one up to
+ * date. It knows the schema and no row. Runs on the thread that opens the registry.
  *
  * What may be at the path, and what becomes of it:
  *
@@ -355,8 +355,8 @@ int pc__sqlite_migrate(sqlite3 *db, const char *const steps[], int step_count, s
 
 /* ---- opening ---- */
 
-/* A commit is on the disk when it returns: FULL syncs the log at each one (sqlite.org/pragma.html).
- */
+/* A commit is on the disk when it returns: FULL syncs the log at each one
+ * (sqlite.org/pragma.html). */
 static int set_durability(sqlite3 *db, const char *path, struct pc_error *err)
 {
 	sqlite3_int64 ignored;

@@ -45,8 +45,7 @@ struct pc_sched_worker {
 	uint64_t spawned_ns;
 	uint64_t ready_ns;
 	uint64_t last_used_ns;
-	uint64_t last_use; /* sched->uses at its last lease or return; orders what last_used_ns ties
-			    */
+	uint64_t last_use; /* sched->uses at its last lease or return: breaks ties of the time */
 	struct pc_sched_worker *next_victim; /* while room is being made */
 };
 
@@ -85,8 +84,8 @@ struct device {
 	uint64_t promised_bytes; /* kept for models that wait for room, by the last settle_room */
 };
 
-/* Conversations and the workers that know them: a cache, direct-mapped; wrong entries do no harm.
- */
+/* Conversations and the workers that know them: a cache, direct-mapped;
+ * wrong entries do no harm. */
 enum { AFFINITY_ENTRIES = 4096 };
 struct affinity_entry {
 	uint64_t key;

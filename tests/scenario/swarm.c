@@ -282,8 +282,8 @@ static void judge_stream(struct swarm *swarm, char *text, const char *word, bool
 		if (!goes_on)
 			fail_msg("after the end of a stream: %s", text);
 		swarm->stats.events++;
-		/* A worker that broke off inside an event leaves half of it in front of the error.
-		 */
+		/* A worker that broke off inside an event leaves half of it in
+		 * front of the error. */
 		if (strncmp(text, "data: ", 6) != 0 &&
 		    strncmp(end + 2, "data: {\"error\"", 14) != 0 && *text != '\0')
 			fail_msg("not an event: %s", text);

@@ -549,8 +549,8 @@ static bool needs_a_worker(const struct world *world, unsigned m)
 	       (model->kept && live(model) < spec_of(world, m)->min_workers);
 }
 
-/* The back-off's jitter is the brain's secret: it may be over from one time on, it is from another.
- */
+/* The back-off's jitter is the brain's secret: it may be over from one
+ * time on, it is from another. */
 static bool may_lack_a_worker(const struct world *world, unsigned m)
 {
 	return world->now_ns >= world->models[m].no_spawn_before_ns && needs_a_worker(world, m);

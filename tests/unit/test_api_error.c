@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of http/api_error.c: the body is valid JSON at every size, whatever the error holds.
- */
+/* Unit tests of http/api_error.c: the body is valid JSON at every size,
+ * whatever the error holds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Edges of src/base that were wrong once: lines at the log's limit, control characters, roundings.
- */
+/* Edges of src/base that were wrong once: lines at the log's limit,
+ * control characters, roundings. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -188,8 +188,8 @@ static bool over(void)
 	return outcome.ended || outcome.failed;
 }
 
-/* One call on a connection of its own that is answered with `response`, and then closed if asked.
- */
+/* One call on a connection of its own that is answered with `response`,
+ * and then closed if asked. */
 static void try(const char *method, const char *response, bool close_after)
 {
 	struct peer *peer;

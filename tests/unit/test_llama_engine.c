@@ -324,8 +324,8 @@ static void stop_strings_never_leak(void **state)
 	assert_true(heard.length > 20);
 	strcpy(full, heard.text);
 
-	/* Every piece of the answer as its stop string: inside words, across tokens, at the ends.
-	 */
+	/* Every piece of the answer as its stop string: inside words,
+	 * across tokens, at the ends. */
 	for (size_t at = 0; at + 7 <= strlen(full); at += 3) {
 		for (size_t length = 1; length <= 7; length += 3) {
 			char stop[8] = "";

@@ -332,8 +332,8 @@ static void a_mount_of_a_part_shows_that_part(void **state)
 	put("/sys/fs/cgroup/memory.max", "524288000\n");
 	put("/sys/fs/cgroup/init.scope/memory.max", "419430400\n");
 	expect(400, 400, "/sys/fs/cgroup/init.scope");
-	/* "/docker/abcdef" is not below "/docker/abc", but nothing else is mounted: its top counts.
-	 */
+	/* "/docker/abcdef" is not below "/docker/abc", but nothing else is
+	 * mounted: its top counts. */
 	put("/proc/self/cgroup", "0::/docker/abcdef\n");
 	expect(500, 500, "/sys/fs/cgroup");
 }
