@@ -18,7 +18,7 @@
  *	render.c      what the control API shows, as JSON
  *
  * Threads: loop 0 runs on the main thread and owns the processes; the others only serve HTTP. What
- *all of them share is the body, behind one short lock.
+ * all of them share is the body, behind one short lock.
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H

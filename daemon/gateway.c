@@ -2,18 +2,19 @@
 /*
  * gateway.c - an OpenAI request through the daemon. Runs on the request's loop.
  *
- *	body complete --> find the model --> submit --> waiting ------------------------> rejected:
- *error ^          | lost, once |          v granted
+ *	body complete --> find the model --> submit --> waiting ----> rejected: error
+ *	                                        ^          |
+ *	                             lost, once |          v granted
  *	                                        +----- forwarding --> streaming --> end: release
  *
  * A slot is leased only when the whole body is here, so that a slow upload never holds one. The
- *worker's answer is passed on piece by piece; when the client reads slower than the worker writes,
- *the worker is read no further (on_drained).
+ * worker's answer is passed on piece by piece; when the client reads slower than the worker writes,
+ * the worker is read no further (on_drained).
  *
  * When a worker is lost: before any byte of an answer has come, the request goes back to the queue,
- *once, and again whenever it is certain that nothing reached the worker. After that the client has
- *seen part of an answer: an event stream ends with an error event, any other body is broken off so
- *that the client can tell.
+ * once, and again whenever it is certain that nothing reached the worker. After that the client has
+ * seen part of an answer: an event stream ends with an error event, any other body is broken off so
+ * that the client can tell.
  *
  * A client that leaves ends its request wherever it is: gateway_closed.
  */

@@ -7,17 +7,17 @@
  *	             STARTING     become_ready(): probe or callback said so     --> SERVING
  *	             SERVING
  *	stop    -->  STOPPING     SIGTERM, after the grace SIGKILL
- *	             (any)        ended(): the pidfd is readable                --> gone
+ *	             (any)        on_exit_readable(): the pidfd says so         --> gone
  *
  * Every state is left in the end: PREPARING waits for the disk only, STARTING is bounded by the
- *brain's start timeout (it orders a stop), STOPPING by the grace. A process is gone when it was
- *reaped, its group was killed, and what it wrote last was read.
+ * brain's start timeout (it orders a stop), STOPPING by the grace. A process is gone when it was
+ * reaped, its group was killed, and what it wrote last was read.
  *
  * What this file does not do: decide. Whether to spawn, stop or give up is the brain's; the reasons
- *are logged here, where they are carried out.
+ * are logged here, where they are carried out.
  *
  * XXX A daemon that is killed between spawn and the write of the pid leaves a worker that the next
- *one does not find.
+ * one does not find.
  */
 #include "daemon/supervisor.h"
 
