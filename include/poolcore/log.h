@@ -18,7 +18,7 @@ enum pc_log_level { PC_LOG_DEBUG, PC_LOG_INFO, PC_LOG_WARN, PC_LOG_ERROR };
 
 struct pc_log_field {
 	const char *key;
-	const char *value; /* NULL ends a list */
+	const char *value; /* NULL is shown as "" */
 };
 
 struct pc_log_record {

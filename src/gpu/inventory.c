@@ -51,7 +51,7 @@ static void append(char *out, size_t size, const char *fmt, ...)
 		out[pc__utf8_cut(out, size - 1)] = '\0';
 }
 
-/* A driver's string, which is to end up in JSON: ended in any case, and
+/* A string of the driver or the loader, which is to end up in JSON: ended in any case, and
  * cut where it is not UTF-8. */
 static void tidy(char *text, size_t size)
 {
@@ -153,6 +153,7 @@ static void write_note(struct pc_gpu_inventory *inventory, unsigned present, con
 	append(note, size, "%u GPU%s", present, present == 1 ? "" : "s");
 	append(note, size, ", driver %s", version[0] ? version : "of unknown version");
 	append(note, size, "%s", skipped);
+	tidy(note, size);
 }
 
 /* Takes a list. Returns 0, or -1 with the reason in why[size] and the old list in place. */
@@ -200,6 +201,7 @@ int pc_gpu_inventory_refresh(struct pc_gpu_inventory *inventory, struct pc_error
 
 	if (take_inventory(inventory, why, sizeof(why)) == 0)
 		return 0;
+	tidy(why, sizeof(why));
 	if (inventory->taken)
 		return pc_error_set(err, PC_E_IO, "the GPUs cannot be asked: %s", why);
 	/* There never was a driver that answered: no error, a machine without GPUs. */

@@ -108,6 +108,10 @@ static void a_missing_library_is_a_fact(void **state)
 			    "no NVML library (/nonexistent/libnvidia-ml.so.1: cannot open shared "
 			    "object file: No such file or directory)");
 	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 0);
+	pc_gpu_inventory_close(inventory);
+	/* Notes end up in JSON: what is not UTF-8 ends them. */
+	assert_int_equal(pc_gpu_inventory_open("/nonexistent/\xff.so", &inventory, NULL), 0);
+	assert_string_equal(pc_gpu_inventory_note(inventory), "no NVML library (/nonexistent/");
 	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
 	pc_gpu_inventory_close(inventory);
 }
