@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * text.c - UTF-8, growing buffers, sizes and durations as people write them. Pure functions, any
- * thread; nothing here knows a locale.
+ * text.c - UTF-8, hashes, growing buffers, sizes and durations as people write them. Pure
+ * functions, any thread; nothing here knows a locale.
  */
 #include "base/text.h"
 
@@ -105,6 +105,17 @@ size_t pc__utf8_encode(uint32_t scalar, char out[4])
 	out[2] = (char)(0x80 | (scalar >> 6 & 0x3f));
 	out[3] = (char)(0x80 | (scalar & 0x3f));
 	return 4;
+}
+
+/* ---- hashing ---- */
+
+uint64_t pc__hash_text(const char *text)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+	return hash;
 }
 
 /* ---- buffers ---- */

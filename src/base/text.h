@@ -25,6 +25,12 @@ size_t pc__utf8_cut(const char *text, size_t length);
 size_t pc__utf8_encode(uint32_t scalar, char out[4]);
 
 /*
+ * FNV-1a, 64 bits (draft-eastlake-fnv, section 6). For keys of the administrator's choice: it does
+ * not resist an attacker.
+ */
+uint64_t pc__hash_text(const char *text);
+
+/*
  * A growing byte buffer, always NUL-terminated once it holds anything. A failed allocation is
  * remembered (`failed`) and every later append does nothing, so that a writer checks once at its
  * end.

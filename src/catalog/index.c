@@ -8,21 +8,13 @@
 
 #include <string.h>
 
-/* FNV-1a, 64 bits (draft-eastlake-fnv, section 6). */
-static uint64_t hash(const char *key)
-{
-	uint64_t value = UINT64_C(14695981039346656037);
-
-	for (; *key; key++)
-		value = (value ^ (unsigned char)*key) * UINT64_C(1099511628211);
-	return value;
-}
+#include "base/text.h"
 
 /* The slot of the key, or the free one where it belongs. */
 static struct pc__index_slot *slot_of(struct pc__index_slot *slots, size_t capacity,
 				      const char *key)
 {
-	size_t i = (size_t)hash(key) & (capacity - 1);
+	size_t i = (size_t)pc__hash_text(key) & (capacity - 1);
 
 	while (slots[i].key && strcmp(slots[i].key, key) != 0)
 		i = (i + 1) & (capacity - 1);

@@ -10,23 +10,14 @@
 
 enum { KEY_MAX = 255, SLOTS_MAX = 64 };
 
-/* FNV-1a, 64 bits (Fowler, Noll, Vo); equal hashes are told apart by the keys themselves. */
-static uint64_t hash_key(const char *key)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	for (; *key; key++)
-		hash = (hash ^ (unsigned char)*key) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
 struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, const char *key)
 {
 	if (!key)
 		return NULL;
 
-	uint64_t hash = hash_key(key);
+	uint64_t hash = pc__hash_text(key);
 
+	/* Equal hashes are told apart by the keys themselves. */
 	for (struct pc_link *link = pc__set_at_least(&sched->models_by_hash, hash, 0);
 	     link && link->key == hash; link = pc__set_next(link)) {
 		struct pc_sched_model *model = pc__container_of(link, struct pc_sched_model,
@@ -127,7 +118,7 @@ int pc_sched_add_model(struct pc_sched *sched, const struct pc_model_spec *spec,
 	uint64_t number = pc__set_count(&sched->models);
 
 	pc__set_insert(&sched->models, &model->by_order, number, 0);
-	pc__set_insert(&sched->models_by_hash, &model->by_hash, hash_key(key), number);
+	pc__set_insert(&sched->models_by_hash, &model->by_hash, pc__hash_text(key), number);
 	*ret_model = model;
 	return 0;
 }

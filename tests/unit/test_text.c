@@ -122,6 +122,14 @@ static void buffers_give_their_text_away(void **state)
 	assert_null(buf.data);
 }
 
+static void hashes_are_those_of_the_draft(void **state)
+{
+	(void)state;
+	assert_true(pc__hash_text("") == UINT64_C(0xcbf29ce484222325));
+	assert_true(pc__hash_text("a") == UINT64_C(0xaf63dc4c8601ec8c));
+	assert_true(pc__hash_text("foobar") == UINT64_C(0x85944171f73967e8));
+}
+
 static void buffers_remember_a_failure(void **state)
 {
 	unsigned nth = 0;
@@ -335,6 +343,7 @@ int main(void)
 		cmocka_unit_test(encodes_every_scalar),
 		cmocka_unit_test(buffers_grow),
 		cmocka_unit_test(buffers_give_their_text_away),
+		cmocka_unit_test(hashes_are_those_of_the_draft),
 		cmocka_unit_test(buffers_remember_a_failure),
 		cmocka_unit_test(buffers_refuse_what_cannot_be),
 		cmocka_unit_test(sizes),
