@@ -51,8 +51,8 @@ struct pc_catalog;
 /*
  * Loads every file of the configuration (catalog.files). Errors: INVALID_CONFIG with file, line,
  * column and key (unknown keys with the nearest known one, duplicate ids and aliases with both
- * places, a backend that does not exist, values out of range); IO; OUT_OF_MEMORY. Nothing is
- * returned after an error.
+ * places, a backend that does not exist, values out of range); IO; OUT_OF_MEMORY;
+ * INVALID_ARGUMENT. Nothing is returned after an error.
  */
 PC_API int pc_catalog_load(const struct pc_config *config, struct pc_catalog **ret_catalog,
 			   struct pc_error *err);
@@ -61,7 +61,7 @@ PC_API void pc_catalog_free(struct pc_catalog *catalog);
 /* Entries in the files' order. Read-only, any thread. */
 PC_API size_t pc_catalog_count(const struct pc_catalog *catalog);
 PC_API const struct pc_model_entry *pc_catalog_at(const struct pc_catalog *catalog, size_t index);
-/* By id or alias, case-sensitive; NULL when there is none. */
+/* By id or alias (NULL: no model), case-sensitive; NULL when there is none. */
 PC_API const struct pc_model_entry *pc_catalog_find(const struct pc_catalog *catalog,
 						    const char *id_or_alias);
 /* By id, alias or model_ref; MODEL_NOT_FOUND names the nearest id when one is near. */

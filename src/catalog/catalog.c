@@ -172,6 +172,10 @@ static int read_file(struct pc_catalog *catalog, const struct pc_config *config,
 int pc_catalog_load(const struct pc_config *config, struct pc_catalog **ret_catalog,
 		    struct pc_error *err)
 {
+	if (!config || !ret_catalog)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a configuration and a place for the catalog are needed");
+
 	struct pc_catalog *catalog = pc_calloc(1, sizeof(*catalog));
 	int rc = catalog ? 0 : pc_error_oom(err);
 
@@ -215,8 +219,9 @@ const struct pc_model_entry *pc_catalog_find(const struct pc_catalog *catalog,
 {
 	size_t index;
 
-	return pc__index_find(&catalog->names, id_or_alias, &index) ? &catalog->models[index].pub
-								    : NULL;
+	if (!id_or_alias || !pc__index_find(&catalog->names, id_or_alias, &index))
+		return NULL;
+	return &catalog->models[index].pub;
 }
 
 /* The id or alias nearest to a name, or NULL. Names come from clients, so the work is bounded. */
@@ -245,6 +250,9 @@ int pc_catalog_get(const struct pc_catalog *catalog, const char *name,
 	size_t index;
 	int shown;
 
+	if (!name || !ret_entry)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a model's name and a place for its entry are needed");
 	if (pc__index_find(&catalog->names, name, &index) ||
 	    pc__index_find(&catalog->refs, name, &index)) {
 		*ret_entry = &catalog->models[index].pub;

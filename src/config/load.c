@@ -471,7 +471,7 @@ void pc_config_free(struct pc_config *pub)
 
 const struct pc_backend_config *pc_config_backend(const struct pc_config *config, const char *name)
 {
-	for (size_t i = 0; i < config->backend_count; i++) {
+	for (size_t i = 0; name && i < config->backend_count; i++) {
 		if (strcmp(config->backends[i].name, name) == 0)
 			return &config->backends[i];
 	}

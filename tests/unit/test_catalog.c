@@ -507,6 +507,23 @@ static void finds_by_every_name(void **state)
 	pc_catalog_free(catalog);
 }
 
+static void nothing_is_no_name(void **state)
+{
+	struct pc_catalog *catalog = load("", "");
+	const struct pc_model_entry *entry = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	assert_null(pc_catalog_find(catalog, NULL));
+	assert_int_equal(pc_catalog_get(catalog, NULL, &entry, &err), PC_E_INVALID_ARGUMENT);
+	assert_string_equal(err.message, "a model's name and a place for its entry are needed");
+	assert_null(pc_config_backend(config, NULL));
+	pc_catalog_free(catalog);
+	pc_error_clear(&err);
+	assert_int_equal(pc_catalog_load(NULL, &catalog, &err), PC_E_INVALID_ARGUMENT);
+	assert_string_equal(err.message, "a configuration and a place for the catalog are needed");
+}
+
 /* The mean number of slots looked at to find each key that is there. */
 static double mean_probes(const struct pc__index *index)
 {
@@ -706,6 +723,7 @@ int main(void)
 		cmocka_unit_test(names_are_unique),
 		cmocka_unit_test(missing_and_broken_catalogs),
 		cmocka_unit_test(finds_by_every_name),
+		cmocka_unit_test(nothing_is_no_name),
 		cmocka_unit_test(ten_thousand_models),
 		cmocka_unit_test(checks_the_file),
 		cmocka_unit_test(reference_names_every_setting),
