@@ -22,30 +22,11 @@
 #include "catalog/index.h"
 #include "catalog/model.h"
 #include "tests/unit/fail_alloc.h"
+#include "tests/unit/folder.h"
 
 /* ---- a folder of our own with a configuration that lists a.toml and b.toml ---- */
 
-static char folder[PATH_MAX];
 static struct pc_config *config;
-
-static const char *in_folder(const char *name)
-{
-	static char path[2 * PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	return path;
-}
-
-static const char *write_file(const char *name, const char *text)
-{
-	const char *path = in_folder(name);
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_int_not_equal(fputs(text, file), EOF);
-	assert_int_equal(fclose(file), 0);
-	return path;
-}
 
 static int enter_folder(void **state)
 {
@@ -88,12 +69,6 @@ static struct pc_catalog *load(const char *a, const char *b)
 		fail_msg("%s", err.message);
 	assert_non_null(catalog);
 	return catalog;
-}
-
-static void assert_contains(const char *text, const char *part)
-{
-	if (!strstr(text, part))
-		fail_msg("\"%s\" is not in: %s", part, text);
 }
 
 /* DESIGN.md's sample. */

@@ -18,29 +18,9 @@
 
 #include "config/settings.h"
 #include "tests/unit/fail_alloc.h"
+#include "tests/unit/folder.h"
 
 /* ---- a folder of our own, which is also HOME and the working directory ---- */
-
-static char folder[PATH_MAX];
-
-static const char *in_folder(const char *name)
-{
-	static char path[2 * PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	return path;
-}
-
-static const char *write_file(const char *name, const char *text)
-{
-	const char *path = in_folder(name);
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_int_not_equal(fputs(text, file), EOF);
-	assert_int_equal(fclose(file), 0);
-	return path;
-}
 
 static int enter_folder(void **state)
 {
@@ -106,12 +86,6 @@ static void assert_list(const struct pc_string_list *list, const char *const *ex
 }
 
 #define assert_items(list, ...) assert_list(list, (const char *const[]){ __VA_ARGS__, NULL })
-
-static void assert_contains(const char *text, const char *part)
-{
-	if (!strstr(text, part))
-		fail_msg("\"%s\" is not in: %s", part, text);
-}
 
 /* DESIGN.md's sample, letter by letter. */
 static const char sample[] =
