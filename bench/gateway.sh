@@ -94,7 +94,7 @@ NGINX
 nginx -p "$work" -c "$work/nginx.conf" -e "$work/nginx.err" &
 nginx=$!
 curl -fsS -o "$work/answer2" --retry 50 --retry-connrefused --retry-delay 0 --retry-max-time 20 \
-	-H 'Content-Type: application/json' -d '{"model":"bench"}' "http://127.0.0.1:$nginx_port/v1/chat/completions"
+	-H 'Content-Type: application/json' -d '{"model":"bench"}' "http://127.0.0.1:$nginx_port/v1/chat/completions" 2>/dev/null
 cmp "$work/answer" "$work/answer2"
 
 # Processor time that a process has used, in microseconds: fields 14 and 15 of /proc/PID/stat are ticks.

@@ -32,6 +32,8 @@ static void expect(struct rig *rig, const struct call *call, int status, const c
 {
 	struct cli_result result = cli_call(rig, call);
 
+	assert_true(result.out && result.err);
+
 	if (result.status != status)
 		fail_msg("exit %d, not %d; it said: %s%s", result.status, status, result.out,
 			 result.err);
@@ -608,6 +610,8 @@ static void an_operator_starts_and_stops_workers(void **state)
 static void assert_json(struct rig *rig, const char *members, const struct call *call)
 {
 	struct cli_result result = cli_call(rig, call);
+
+	assert_true(result.out && result.err);
 	json_t *answer = json_loads(result.out, 0, NULL);
 	char names[256], *rest = names, *name;
 
