@@ -15,7 +15,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: all setup build run check asan tsan bench soak install fmt lint clean
+.PHONY: all setup build run check asan tsan bench install fmt lint clean
 all: build
 
 setup:

@@ -86,11 +86,6 @@ void *http_user(const struct http_exchange *exchange)
 	return exchange->user;
 }
 
-uv_loop_t *http_loop(const struct http_exchange *exchange)
-{
-	return http__connection_of(exchange)->server->loop;
-}
-
 bool http_response_started(const struct http_exchange *exchange)
 {
 	return exchange->output != OUTPUT_NONE;

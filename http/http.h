@@ -155,7 +155,6 @@ const char *http_correlation_id(const struct http_exchange *exchange);
 const char *http_peer(const struct http_exchange *exchange);
 void http_set_user(struct http_exchange *exchange, void *user);
 void *http_user(const struct http_exchange *exchange);
-uv_loop_t *http_loop(const struct http_exchange *exchange);
 
 /*
  * The response, either whole or in pieces. The server adds Content-Length or Transfer-Encoding,
