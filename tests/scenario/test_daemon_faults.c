@@ -308,7 +308,7 @@ static void a_request_survives_its_worker(void **state)
 	assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
 	assert_int_equal(json_integer_value(json_object_get(answer, "pid")), pid);
 	json_decref(answer);
-	assert_true(proc_has_line(rig.daemon, "exited with status 9"));
+	proc_wait_line(rig.daemon, "exited with status 9");
 	assert_int_equal(rig_counter(&rig, "submitted"), 2);
 	assert_int_equal(rig_counter(&rig, "granted"), 2);
 	assert_int_equal(rig_counter(&rig, "spawned"), 2);
@@ -339,7 +339,7 @@ static void a_killed_worker_gives_its_request_back(void **state)
 	assert_int_not_equal(json_integer_value(json_object_get(answer, "pid")), pid);
 	json_decref(answer);
 	client_close(client);
-	assert_true(proc_has_line(rig.daemon, "was killed by SIGKILL"));
+	proc_wait_line(rig.daemon, "was killed by SIGKILL");
 	assert_int_equal(rig_counter(&rig, "spawned"), 2);
 	finish(&rig);
 }
@@ -411,7 +411,7 @@ static void a_worker_that_never_loads_is_stopped(void **state)
 	assert_refused(&rig, "m", 503, "SPAWN_FAILED", "not ready");
 	assert_refused(&rig, "stubborn", 503, "SPAWN_FAILED", "not ready");
 	rig_wait_workers(&rig, 0);
-	assert_true(proc_has_line(rig.daemon, "the stop's grace is over"));
+	proc_wait_line(rig.daemon, "the stop's grace is over");
 	assert_int_equal(rig_reserved(&rig), 0);
 	assert_int_equal(rig_counter(&rig, "failed_workers"), 2);
 	finish(&rig);
@@ -601,7 +601,7 @@ static void a_model_on_a_gpu_is_told_which(void **state)
 	json_decref(answer);
 	assert_refused(&rig, "absent", 503, "NO_WORKERS", "gpu7");
 	assert_answers(&rig, "m", "normal");
-	assert_true(proc_has_line(rig.daemon, "CUDA_VISIBLE_DEVICES=1"));
+	proc_wait_line(rig.daemon, "CUDA_VISIBLE_DEVICES=1");
 
 	answer = rig_get(&rig, "/v2/state");
 	devices = json_object_get(answer, "devices");
