@@ -35,8 +35,11 @@ pid_t proc_pid(const struct proc *proc);
  * are not looked at again. The line stays valid until proc_free. Fails when the log ends first.
  */
 const char *proc_wait_line(struct proc *proc, const char *text);
-/* Whether any line that has been read so far contains `text`. What the program wrote last may still be in the pipe: to see
- * that something was said, wait for it; this is for what must not have been said, or for a program that has ended. */
+/*
+ * Whether any line that has been read so far contains `text`. What the program wrote last may still
+ * be in the pipe: to see that something was said, wait for it. This is for what must not have been
+ * said, and for a program that has ended.
+ */
 bool proc_has_line(struct proc *proc, const char *text);
 /* The last line, once the program has ended. */
 const char *proc_last_line(struct proc *proc);
