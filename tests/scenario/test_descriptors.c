@@ -34,6 +34,36 @@ static void set_limit(struct rig *rig, rlim_t soft)
 	assert_int_equal(prlimit(proc_pid(rig->daemon), RLIMIT_NOFILE, &limit, NULL), 0);
 }
 
+/* The daemon's ends of connections: established, or closed by the other side alone. */
+static unsigned connections(const struct rig *rig)
+{
+	unsigned port = (unsigned)atoi(strrchr(rig->address, ':') + 1), count = 0;
+	FILE *file = fopen("/proc/net/tcp", "re");
+	char line[512];
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		unsigned local, state;
+
+		/* proc_net_tcp(5): 01 is ESTABLISHED, 08 CLOSE_WAIT */
+		if (sscanf(line, " %*d: %*x:%x %*x:%*x %x", &local, &state) == 2 && local == port)
+			count += state == 0x01 || state == 0x08;
+	}
+	fclose(file);
+	return count;
+}
+
+/* Waits until the daemon has closed what its earlier clients have left. */
+static void wait_for_connections(const struct rig *rig, unsigned wanted)
+{
+	int64_t deadline = test_deadline_ms();
+
+	while (connections(rig) != wanted) {
+		if (test_remaining_ms(deadline) == 0)
+			fail_msg("%u connections, not %u", connections(rig), wanted);
+	}
+}
+
 /* Lets the daemon open `more` descriptors than it has. A new one takes the lowest number that is
  * free, and fails when that is not below the limit; so the gaps are counted. */
 static void allow(struct rig *rig, rlim_t more)
@@ -89,6 +119,7 @@ static void who_is_connected_is_served(void **state)
 	first = client_open(rig.address);
 	assert_int_equal(ask(first, "GET", "/health", NULL, &answer), 200);
 	json_decref(answer);
+	wait_for_connections(&rig, 1);
 	allow(&rig, 4);
 	/* The kernel takes all of them, the daemon only the first few. */
 	for (size_t i = 0; i < CALLERS; i++)
@@ -126,6 +157,7 @@ static void a_worker_that_cannot_be_started_says_why(void **state)
 	for (rlim_t more = 0; more < 3; more++) {
 		assert_int_equal(ask(client, "GET", "/health", NULL, &answer), 200);
 		json_decref(answer);
+		wait_for_connections(&rig, 1);
 		allow(&rig, more);
 		assert_int_equal(
 			ask(client, "POST", "/v1/chat/completions", chat_body("m", false), &answer),
@@ -164,6 +196,7 @@ static void a_worker_that_cannot_be_reached_is_kept(void **state)
 	client = client_open(rig.address);
 	assert_int_equal(ask(client, "GET", "/health", NULL, &answer), 200);
 	json_decref(answer);
+	wait_for_connections(&rig, 1);
 	allow(&rig, 0);
 	assert_int_equal(
 		ask(client, "POST", "/v1/chat/completions", chat_body("m", false), &answer), 502);
