@@ -30,6 +30,7 @@
 #include "daemon/body_inner.h"
 #include "daemon/logbook.h"
 #include "daemon/loop.h"
+#include "daemon/token.h"
 
 /* ---- the lock, and what happens when it is dropped ---- */
 
@@ -736,17 +737,6 @@ int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force, s
 	return rc;
 }
 
-/* Compares all of both, so that the time taken tells nothing about where they differ. */
-static bool same_token(const char *a, const char *b)
-{
-	size_t length = strlen(a);
-	unsigned char differs = strlen(b) != length;
-
-	for (size_t i = 0; i < length; i++)
-		differs |= (unsigned char)(a[i] ^ b[i % (strlen(b) + 1)]);
-	return length > 0 && !differs;
-}
-
 int body_report_ready(struct daemon *daemon, const char *worker_id, const char *token,
 		      uint64_t measured_bytes, struct pc_error *err)
 {
@@ -759,7 +749,7 @@ int body_report_ready(struct daemon *daemon, const char *worker_id, const char *
 
 	if (!worker || worker->departed) {
 		rc = no_such_worker(worker_id, err);
-	} else if (!same_token(worker->info.spawn_token, token)) {
+	} else if (!token_matches(worker->info.spawn_token, token, strlen(token))) {
 		rc = pc_error_set(err, PC_E_UNAUTHORIZED,
 				  "the spawn token of worker '%.48s' differs", worker_id);
 	} else if (worker->info.status == PC_WORKER_SPAWNING) {

@@ -13,6 +13,7 @@
 #include "daemon/daemon.h"
 #include "daemon/loop.h"
 #include "daemon/request.h"
+#include "daemon/token.h"
 #include "http/api_error.h"
 
 /* A body of the control plane becomes a tree on the loop, which holds up all its streams (jansson
@@ -132,20 +133,6 @@ static int check_origin(const struct daemon *daemon, const struct http_exchange 
 	return PC_E_FORBIDDEN;
 }
 
-/* Looks at every byte of the expected token, whatever was presented. */
-static bool token_matches(const char *expected, struct http_slice presented)
-{
-	size_t length = strlen(expected);
-	unsigned char differs = presented.length != length;
-
-	for (size_t i = 0; i < length; i++) {
-		char c = i < presented.length ? presented.data[i] : '\0';
-
-		differs |= (unsigned char)(expected[i] ^ c);
-	}
-	return !differs;
-}
-
 static int check_token(const struct daemon *daemon, const struct http_exchange *exchange,
 		       struct pc_error *err)
 {
@@ -160,11 +147,13 @@ static int check_token(const struct daemon *daemon, const struct http_exchange *
 
 		value.data += word.length;
 		value.length -= word.length;
-		if (http_slice_is_nocase(word, scheme) && token_matches(daemon->token, value))
+		if (http_slice_is_nocase(word, scheme) &&
+		    token_matches(daemon->token, value.data, value.length))
 			return 0;
 	}
 	/* Anthropic's clients present their key in a header of their own. */
-	if (http_header_get(exchange, "x-api-key", &value) && token_matches(daemon->token, value))
+	if (http_header_get(exchange, "x-api-key", &value) &&
+	    token_matches(daemon->token, value.data, value.length))
 		return 0;
 	return pc_error_set(err, PC_E_UNAUTHORIZED,
 			    "present the pool's token as 'Authorization: Bearer TOKEN'");
