@@ -40,7 +40,8 @@ struct pc_engine_host {
 struct pc_engine_spec {
 	uint32_t size;
 	enum pc_capability capability;
-	const char *model_path;	 /* absolute or relative to the working directory */
+	const char *model_path;	 /* absolute or relative to the working directory; a file, or a
+				   folder for engines whose models are several files */
 	uint32_t slots;		 /* 1..64 */
 	uint32_t context_tokens; /* per slot; 0: the model's own, capped by the engine */
 	uint32_t threads;	 /* compute threads per slot; 0: the engine decides */
@@ -108,6 +109,59 @@ struct pc_text_sink {
 	void *ctx;
 };
 
+/* ---- images in: image_embedding, vision ---- */
+
+/*
+ * A whole image file as it stands on a disk (PNG, JPEG, ...), not pixels: the engine decodes it,
+ * and refuses what it cannot with INVALID_REQUEST. Valid during the call.
+ */
+struct pc_image {
+	const void *data;
+	size_t length;
+};
+
+/* What is to be said about an image. All text is UTF-8. */
+struct pc_vision_request {
+	uint32_t size;
+	struct pc_image image;
+	const char *prompt;  /* the question; NULL or "": the engine's usual description */
+	uint32_t max_tokens; /* 0: until the model stops */
+	float temperature;   /* as in pc_text_request */
+	uint32_t seed;
+};
+
+/* ---- images out: text_to_image ---- */
+
+struct pc_image_request {
+	uint32_t size;
+	const char *prompt;	     /* UTF-8, not empty */
+	const char *negative_prompt; /* what shall not be in it; may be NULL */
+	uint32_t width, height;	     /* pixels; 0: the model's own. An engine may refuse a size */
+	uint32_t steps;		     /* 0: the model's own */
+	float guidance;		     /* how closely the prompt is followed; 0: the model's own */
+	uint32_t seed;		     /* same seed, same request: same image */
+};
+
+struct pc_image_result {
+	uint32_t size;
+	enum pc_finish_reason finish_reason; /* STOP, or CANCELLED with the image incomplete */
+	uint32_t width, height;
+	uint32_t steps;	     /* that were done */
+	char media_type[32]; /* of the bytes that chunk() got: "image/png" */
+};
+
+/*
+ * How an engine talks while it paints; all run on the calling thread. The bytes that `chunk` gets,
+ * put together, are one image file; they are valid during the call.
+ */
+struct pc_image_sink {
+	uint32_t size;
+	void (*progress)(void *ctx, uint32_t step, uint32_t steps); /* after each step, from 1 */
+	void (*chunk)(void *ctx, const void *bytes, size_t length);
+	bool (*stopped)(void *ctx); /* asked at least once per step; true ends with CANCELLED */
+	void *ctx;
+};
+
 /* ---- the plug-in ---- */
 
 enum {
@@ -143,7 +197,41 @@ struct pc_engine {
 	int (*embed_text)(struct pc_engine_instance *instance, uint32_t slot,
 			  const char *const *texts, size_t text_count, float *vectors,
 			  uint32_t *ret_tokens, struct pc_error *err);
+
+	/*
+	 * image_embedding: `vectors` receives image_count rows of embedding_dim floats, row-major,
+	 * each of length 1 (L2). INVALID_REQUEST (not an image it can read; detail image_index),
+	 * MODEL_ERROR.
+	 */
+	int (*embed_image)(struct pc_engine_instance *instance, uint32_t slot,
+			   const struct pc_image *images, size_t image_count, float *vectors,
+			   struct pc_error *err);
+
+	/* vision. INVALID_REQUEST, CONTEXT_EXCEEDED, MODEL_ERROR. */
+	int (*describe_image)(struct pc_engine_instance *instance, uint32_t slot,
+			      const struct pc_vision_request *request,
+			      const struct pc_text_sink *sink, struct pc_text_result *ret_result,
+			      struct pc_error *err);
+
+	/* text_to_image. INVALID_REQUEST (names the member and what it may be), MODEL_ERROR. */
+	int (*generate_image)(struct pc_engine_instance *instance, uint32_t slot,
+			      const struct pc_image_request *request,
+			      const struct pc_image_sink *sink, struct pc_image_result *ret_result,
+			      struct pc_error *err);
+
+	/*
+	 * Asks the call that runs on this slot, if one does, to end soon with CANCELLED; for the
+	 * calls that have no stopped(). The one function that may be called from any thread at any
+	 * time between load and unload, beside a call on the same slot. A request that comes when
+	 * nothing runs there must not end the next call. May be NULL.
+	 */
+	void (*cancel)(struct pc_engine_instance *instance, uint32_t slot);
 };
+
+/* Whether a plug-in's table is long enough for a member and has it; for the optional ones. */
+#define PC_ENGINE_HAS(engine, member) \
+	((engine)->size >= offsetof(struct pc_engine, member) + sizeof((engine)->member) && \
+	 (engine)->member)
 
 /* The plug-in's one exported function. NULL when the host is not to its liking (wrong ABI). */
 typedef const struct pc_engine *(*pc_engine_entry_fn)(uint32_t host_abi,

@@ -134,10 +134,37 @@ static int find(struct search *search, struct pc_error *err)
 
 /* ---- checking what it is ---- */
 
+/* What a capability needs of the table. */
+static const struct {
+	enum pc_capability capability;
+	size_t offset;
+	const char *missing;
+} needs[] = {
+#define NEED(capability, function) \
+	{ \
+		PC_CAPABILITY_##capability, offsetof(struct pc_engine, function), #function \
+	}
+	NEED(TEXT_TO_TEXT, generate),	     NEED(TEXT_EMBEDDING, embed_text),
+	NEED(IMAGE_EMBEDDING, embed_image),  NEED(VISION, describe_image),
+	NEED(TEXT_TO_IMAGE, generate_image),
+#undef NEED
+};
+
+typedef void (*any_function)(void);
+
+/* A member past the plug-in's size is absent: it must not be read. */
+static bool has_function(const struct pc_engine *engine, size_t offset)
+{
+	any_function function = NULL;
+
+	if (engine->size < offset + sizeof(function))
+		return false;
+	memcpy(&function, (const char *)engine + offset, sizeof(function));
+	return function != NULL;
+}
+
 static int check(const struct pc_engine *engine, const char *path, struct pc_error *err)
 {
-	const char *missing = NULL;
-
 	if (engine->abi != PC_ENGINE_ABI)
 		return pc_error_set(err, PC_E_UNSUPPORTED,
 				    "engine '%s' speaks ABI %u, this host speaks %d", path,
@@ -146,21 +173,19 @@ static int check(const struct pc_engine *engine, const char *path, struct pc_err
 		return pc_error_set(err, PC_E_UNSUPPORTED,
 				    "engine '%s' has a table of %u bytes; %zu are the least", path,
 				    engine->size, SIZE_THROUGH(pc_engine, describe));
-
-	/* A member past the plug-in's size is absent: it must not be read. */
-	bool can_generate = engine->size >= SIZE_THROUGH(pc_engine, generate) && engine->generate;
-	bool can_embed = engine->size >= SIZE_THROUGH(pc_engine, embed_text) && engine->embed_text;
-
 	if (!engine->name || !engine->version)
-		missing = "name or version";
-	else if (!engine->load || !engine->unload || !engine->describe)
-		missing = "load, unload or describe";
-	else if ((engine->capabilities & 1u << PC_CAPABILITY_TEXT_TO_TEXT) && !can_generate)
-		missing = "generate, which text_to_text needs";
-	else if ((engine->capabilities & 1u << PC_CAPABILITY_TEXT_EMBEDDING) && !can_embed)
-		missing = "embed_text, which text_embedding needs";
-	if (missing)
-		return pc_error_set(err, PC_E_UNSUPPORTED, "engine '%s' has no %s", path, missing);
+		return pc_error_set(err, PC_E_UNSUPPORTED, "engine '%s' has no name or version",
+				    path);
+	if (!engine->load || !engine->unload || !engine->describe)
+		return pc_error_set(err, PC_E_UNSUPPORTED,
+				    "engine '%s' has no load, unload or describe", path);
+	for (size_t i = 0; i < PC_ARRAY_LEN(needs); i++) {
+		if ((engine->capabilities >> needs[i].capability & 1) &&
+		    !has_function(engine, needs[i].offset))
+			return pc_error_set(
+				err, PC_E_UNSUPPORTED, "engine '%s' has no %s, which %s needs",
+				path, needs[i].missing, pc_capability_name(needs[i].capability));
+	}
 	return 0;
 }
 
