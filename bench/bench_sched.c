@@ -88,7 +88,7 @@ static struct pc_sched_model *add_model(struct pc_sched *sched, unsigned number,
 
 	snprintf(key, sizeof(key), "model-%u", number);
 
-	const struct pc_model_spec spec = {
+	const struct pc_sched_model_spec spec = {
 		.key = key,
 		.device_mask = 1,
 		.memory_bytes = 1,

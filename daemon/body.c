@@ -285,7 +285,7 @@ static int add_model(struct daemon *daemon, struct body *body, struct model *mod
 		return 0;
 	}
 
-	const struct pc_model_spec spec = {
+	const struct pc_sched_model_spec spec = {
 		.key = entry->id,
 		.owner = model,
 		.device_mask = device_mask,

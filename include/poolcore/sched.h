@@ -113,7 +113,7 @@ PC_API void pc_sched_destroy(struct pc_sched *sched);
 /* For idle_ttl_ns: what the settings say (cooldown_idle_ns). */
 #define PC_IDLE_TTL_DEFAULT (PC_TIME_NEVER - 1)
 
-struct pc_model_spec {
+struct pc_sched_model_spec {
 	const char *key;       /* copied; unique, UTF-8, 1..255 bytes */
 	void *owner;	       /* the body's own record, handed back in spawn orders and views */
 	uint32_t device_mask;  /* ledger devices a worker may live on, bit per index; the emptiest
@@ -135,7 +135,7 @@ struct pc_model_spec {
  * the field), ALREADY_EXISTS, OUT_OF_MEMORY. INSUFFICIENT_MEMORY is not among them: budgets change,
  * requests find out.
  */
-PC_API int pc_sched_add_model(struct pc_sched *sched, const struct pc_model_spec *spec,
+PC_API int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec *spec,
 			      struct pc_sched_model **ret_model, struct pc_error *err);
 /* The model of a key, or NULL; also when the key is NULL. */
 PC_API struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, const char *key);

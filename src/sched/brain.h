@@ -55,8 +55,8 @@ struct pc_sched_model {
 	struct pc_link by_want;	 /* sched->wanting: needs a worker that does not fit yet */
 	struct pc_link by_retry; /* sched->retries: its back-off ends */
 	struct pc_sched *sched;
-	struct pc_model_spec spec; /* spec.key is ours */
-	uint64_t need_bytes;	   /* spec.memory_bytes, or more once a worker has measured more */
+	struct pc_sched_model_spec spec; /* spec.key is ours */
+	uint64_t need_bytes; /* spec.memory_bytes, or more once a worker has measured more */
 
 	struct pc__set queue;	/* waiting tickets, next one first */
 	struct pc__set workers; /* not gone, by id */

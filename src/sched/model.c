@@ -46,7 +46,7 @@ static int check_key(const char *key, struct pc_error *err)
 	return 0;
 }
 
-static int check_spec(const struct pc_sched *sched, const struct pc_model_spec *spec,
+static int check_spec(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
 		      struct pc_error *err)
 {
 	uint64_t known = (UINT64_C(1) << sched->device_count) - 1;
@@ -90,7 +90,7 @@ static int check_spec(const struct pc_sched *sched, const struct pc_model_spec *
 	return 0;
 }
 
-int pc_sched_add_model(struct pc_sched *sched, const struct pc_model_spec *spec,
+int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec *spec,
 		       struct pc_sched_model **ret_model, struct pc_error *err)
 {
 	if (!spec || !ret_model)

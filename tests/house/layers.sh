@@ -19,9 +19,10 @@ src/config      1
 src/catalog     1  src/config/schema.h src/config/path.h include/poolcore/config.h
 src/registry    2
 src/lifecycle   2
+src/engine      2
 src/sched       3
 src/pool        4
-src/capability  4
+src/capability  4  src/pool include/poolcore/pool.h
 http            5
 daemon          5  http
 worker          5  http
@@ -38,7 +39,8 @@ base       src/base
 catalog    src/catalog
 clock      src/base
 config     src/config
-engine     src/capability
+capability src/capability
+engine     src/engine
 error      src/base
 gpu        src/gpu
 lifecycle  src/lifecycle

@@ -21,7 +21,7 @@ void sim_fail(struct world *world, const char *fmt, ...)
 
 /* ---- small facts ---- */
 
-static const struct pc_model_spec *spec_of(const struct world *world, unsigned model)
+static const struct pc_sched_model_spec *spec_of(const struct world *world, unsigned model)
 {
 	return &world->script->models[model];
 }
@@ -81,7 +81,7 @@ void sim_note_failure(struct world *world, struct fake_model *model)
 static void check_spawn_is_called_for(struct world *world, unsigned m,
 				      const struct fake_model *model)
 {
-	const struct pc_model_spec *spec = spec_of(world, m);
+	const struct pc_sched_model_spec *spec = spec_of(world, m);
 	bool floor = model->kept && live(model) < spec->min_workers;
 	bool in_this_step = false, older_loading = false;
 
@@ -208,7 +208,7 @@ static bool somebody_else_wants(const struct world *world, unsigned except)
 
 static void check_eviction(struct world *world, const struct fake_worker *worker)
 {
-	const struct pc_model_spec *spec = spec_of(world, worker->model);
+	const struct pc_sched_model_spec *spec = spec_of(world, worker->model);
 
 	sim_check(world, somebody_else_wants(world, worker->model),
 		  "rule 5: worker %" PRIu64 " was evicted for nobody", worker->id);
@@ -225,7 +225,7 @@ static void check_eviction(struct world *world, const struct fake_worker *worker
 static void check_stop_reason(struct world *world, const struct fake_worker *worker,
 			      enum pc_stop_reason why)
 {
-	const struct pc_model_spec *spec = spec_of(world, worker->model);
+	const struct pc_sched_model_spec *spec = spec_of(world, worker->model);
 	bool unloads = why == PC_STOP_IDLE || why == PC_STOP_EVICTED || why == PC_STOP_PRESSURE;
 
 	if (unloads) {
@@ -412,7 +412,7 @@ static void check_refusal(struct world *world, const struct fake_ticket *ticket,
 			  const struct pc_error *err)
 {
 	const struct fake_model *model = &world->models[ticket->model];
-	const struct pc_model_spec *spec = spec_of(world, ticket->model);
+	const struct pc_sched_model_spec *spec = spec_of(world, ticket->model);
 
 	switch (err->code) {
 	case PC_E_TIMEOUT:
@@ -577,7 +577,7 @@ static uint64_t evictable_bytes(const struct world *world, unsigned m, unsigned 
 
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		const struct fake_worker *worker = &world->workers[i];
-		const struct pc_model_spec *spec = spec_of(world, worker->model);
+		const struct pc_sched_model_spec *spec = spec_of(world, worker->model);
 
 		if (worker->state == W_READY && worker->leases == 0 && worker->device == device &&
 		    worker->model != m && !spec->pinned && spec->min_workers == 0 &&
@@ -686,7 +686,7 @@ void sim_check_world(struct world *world)
 void sim_check_quiet(struct world *world)
 {
 	for (unsigned m = 0; m < world->script->model_count; m++) {
-		const struct pc_model_spec *spec = spec_of(world, m);
+		const struct pc_sched_model_spec *spec = spec_of(world, m);
 
 		sim_check(world,
 			  live(&world->models[m]) <= spec->min_workers || spec->pinned ||

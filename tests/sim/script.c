@@ -53,10 +53,10 @@ static void draw_settings(struct sim_random *random, struct pc_sched_settings *s
 
 static void draw_model(struct sim_random *random, struct script *script, unsigned number)
 {
-	struct pc_model_spec *spec = &script->models[number];
+	struct pc_sched_model_spec *spec = &script->models[number];
 
 	snprintf(script->keys[number], sizeof(script->keys[number]), "m%u", number);
-	*spec = (struct pc_model_spec){
+	*spec = (struct pc_sched_model_spec){
 		.key = script->keys[number],
 		.device_mask = (uint32_t)sim_between(random, 1, (1u << script->device_count) - 1),
 		.memory_bytes = sim_between(random, 1, 40) * 100 * MIB,
@@ -181,7 +181,7 @@ void sim_print_script(const struct script *script, FILE *out)
 		(double)script->settings.max_wait_ns / 1e9,
 		(double)script->settings.batch_ageing_ns / 1e9);
 	for (unsigned m = 0; m < script->model_count; m++) {
-		const struct pc_model_spec *spec = &script->models[m];
+		const struct pc_sched_model_spec *spec = &script->models[m];
 
 		fprintf(out,
 			"  %s: %" PRIu64

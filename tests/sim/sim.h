@@ -71,7 +71,7 @@ struct script {
 	unsigned device_count;
 	uint64_t budgets[DEVICES_MAX];
 	unsigned model_count;
-	struct pc_model_spec models[MODELS_MAX];
+	struct pc_sched_model_spec models[MODELS_MAX];
 	char keys[MODELS_MAX][16];
 	/* Per cent of workers that ... */
 	unsigned load_fails, load_hangs, dies, measures;

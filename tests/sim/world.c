@@ -388,7 +388,7 @@ static void set_the_stage(struct world *world)
 				  &world->sched, &err) == 0,
 		  "%s", err.message);
 	for (unsigned m = 0; m < script->model_count; m++) {
-		struct pc_model_spec spec = script->models[m];
+		struct pc_sched_model_spec spec = script->models[m];
 
 		spec.key = script->keys[m];
 		spec.owner = (void *)(uintptr_t)m;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of src/capability/engine.c, with the plug-ins of engine_stub.c beside this program. */
+/* Unit tests of src/engine/engine.c, with the plug-ins of engine_stub.c beside this program. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -149,9 +149,9 @@ static void pass(uint64_t ns)
 
 /* ---- set-up ---- */
 
-static struct pc_model_spec spec_of(const char *key, uint64_t memory_bytes)
+static struct pc_sched_model_spec spec_of(const char *key, uint64_t memory_bytes)
 {
-	return (struct pc_model_spec){
+	return (struct pc_sched_model_spec){
 		.key = key,
 		.device_mask = 1,
 		.memory_bytes = memory_bytes,
@@ -164,7 +164,7 @@ static struct pc_model_spec spec_of(const char *key, uint64_t memory_bytes)
 	};
 }
 
-static struct pc_sched_model *add(const struct pc_model_spec *spec)
+static struct pc_sched_model *add(const struct pc_sched_model_spec *spec)
 {
 	struct pc_sched_model *model = NULL;
 	struct pc_error err = PC_ERROR_INIT;
@@ -175,7 +175,7 @@ static struct pc_sched_model *add(const struct pc_model_spec *spec)
 
 static struct pc_sched_model *add_simple(const char *key, uint64_t memory_bytes)
 {
-	struct pc_model_spec spec = spec_of(key, memory_bytes);
+	struct pc_sched_model_spec spec = spec_of(key, memory_bytes);
 
 	return add(&spec);
 }
@@ -249,7 +249,7 @@ static void one_request_loads_waits_and_is_granted(void **state)
 
 static void thirty_two_first_requests_make_one_cold_start(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 	struct pc_sched_counters counters;
 
 	(void)state;
@@ -275,7 +275,7 @@ static void thirty_two_first_requests_make_one_cold_start(void **state)
 
 static void a_waiting_request_grows_the_model_one_at_a_time(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 
 	(void)state;
 	spec.max_workers = 3;
@@ -298,7 +298,7 @@ static void a_waiting_request_grows_the_model_one_at_a_time(void **state)
 
 static void further_warm_workers_start_where_they_fit(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", 3 * GIB);
+	struct pc_sched_model_spec spec = spec_of("a", 3 * GIB);
 
 	(void)state;
 	spec.max_workers = 0;
@@ -311,7 +311,7 @@ static void further_warm_workers_start_where_they_fit(void **state)
 
 static void the_emptiest_device_that_fits_is_chosen(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", 2 * GIB);
+	struct pc_sched_model_spec spec = spec_of("a", 2 * GIB);
 
 	(void)state;
 	spec.device_mask = 3;
@@ -453,7 +453,7 @@ static void a_young_worker_is_spared_until_somebody_waited_long(void **state)
 
 static void a_leased_or_pinned_worker_is_never_evicted(void **state)
 {
-	struct pc_model_spec pinned = spec_of("pinned", 4 * GIB);
+	struct pc_sched_model_spec pinned = spec_of("pinned", 4 * GIB);
 
 	(void)state;
 	pinned.pinned = true;
@@ -497,7 +497,7 @@ static void no_more_is_evicted_than_is_needed(void **state)
 
 static void room_made_for_one_is_not_taken_by_another(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", 3 * GIB);
+	struct pc_sched_model_spec spec = spec_of("a", 3 * GIB);
 
 	(void)state;
 	spec.max_workers = 2;
@@ -589,7 +589,7 @@ static void an_aged_batch_request_goes_before_a_new_interactive_one(void **state
 
 static void a_full_queue_refuses_and_says_when_to_come_back(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 
 	(void)state;
 	spec.queue_capacity = 2;
@@ -626,7 +626,7 @@ static void a_cancelled_request_leaves_its_place_to_the_next(void **state)
 
 static void the_most_recently_used_of_the_least_loaded_is_chosen(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 
 	(void)state;
 	spec.slots = 2;
@@ -651,7 +651,7 @@ static void the_most_recently_used_of_the_least_loaded_is_chosen(void **state)
 
 static void a_conversation_returns_to_its_worker(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 
 	(void)state;
 	spec.max_workers = 2;
@@ -677,7 +677,7 @@ static void a_conversation_returns_to_its_worker(void **state)
 
 static void idle_workers_go_one_per_interval_down_to_the_minimum(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 
 	(void)state;
 	spec.max_workers = 3;
@@ -725,7 +725,7 @@ static void a_model_in_use_does_not_cool_down(void **state)
 
 static void a_ttl_of_zero_stops_after_the_last_lease(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 
 	(void)state;
 	spec.idle_ttl_ns = 0;
@@ -832,7 +832,7 @@ static void fail_two(struct pc_sched_model *model, uint64_t worker)
 
 static void the_probe_is_one_worker_however_many_a_cold_start_has(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 
 	(void)state;
 	spec.cold_start_workers = spec.max_workers = 2;
@@ -854,7 +854,7 @@ static void the_probe_is_one_worker_however_many_a_cold_start_has(void **state)
 
 static void growth_that_fails_backs_off_though_another_worker_answers(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 	struct pc_sched_model_view view;
 
 	(void)state;
@@ -888,7 +888,7 @@ static void growth_that_fails_backs_off_though_another_worker_answers(void **sta
 
 static void a_worker_that_dies_is_not_granted_again(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 
 	(void)state;
 	spec.slots = 2;
@@ -913,7 +913,7 @@ static void a_worker_that_dies_is_not_granted_again(void **state)
 
 static void a_timeout_says_how_many_are_busy_and_ahead(void **state)
 {
-	struct pc_model_spec spec = spec_of("x", GIB);
+	struct pc_sched_model_spec spec = spec_of("x", GIB);
 
 	(void)state;
 	spec.max_workers = 2;
@@ -1117,7 +1117,7 @@ static void a_load_that_does_not_fit_says_so(void **state)
 
 /* ---- arguments ---- */
 
-static void refused(const struct pc_model_spec *spec, int code, const char *message)
+static void refused(const struct pc_sched_model_spec *spec, int code, const char *message)
 {
 	struct pc_sched_model *model = NULL;
 	struct pc_error err = PC_ERROR_INIT;
@@ -1130,7 +1130,7 @@ static void refused(const struct pc_model_spec *spec, int code, const char *mess
 
 static void a_wrong_spec_is_refused_by_field(void **state)
 {
-	struct pc_model_spec spec;
+	struct pc_sched_model_spec spec;
 	char long_key[300];
 
 	(void)state;
@@ -1233,7 +1233,7 @@ static void models_are_found_by_key(void **state)
 
 static void no_function_takes_nothing_for_a_model(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 	struct pc_sched_model *model = NULL;
 	struct pc_error err = PC_ERROR_INIT;
 	uint64_t id = 0;
@@ -1262,7 +1262,7 @@ static void see_worker(void *ctx, const struct pc_sched_worker_view *view)
 
 static void views_show_the_state_of_every_worker(void **state)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 	struct pc_sched_worker_view view;
 
 	(void)state;
@@ -1315,7 +1315,7 @@ static void models_are_shown_in_the_order_of_registration(void **state)
 
 static void create_and_add(unsigned nth, bool *ret_done)
 {
-	struct pc_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
 	struct pc_sched_settings settings;
 	struct pc_sched *sched = NULL;
 	struct pc_sched_model *model = NULL;
@@ -1373,7 +1373,7 @@ static void a_spawn_that_cannot_be_recorded_is_made_up_for(void **state)
 
 static void two_brains_share_a_ledger(void **state)
 {
-	struct pc_model_spec spec = spec_of("other", 6 * GIB);
+	struct pc_sched_model_spec spec = spec_of("other", 6 * GIB);
 	struct pc_sched_settings settings;
 	struct pc_sched *other = NULL;
 	struct pc_sched_model *model = NULL;

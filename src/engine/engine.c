@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "capability/engine_paths.h"
+#include "engine/engine_paths.h"
 
 /* More kinds of engines than this in one process is a mistake somewhere. A guess; change freely. */
 #define OPEN_MAX_ENGINES 16
