@@ -149,8 +149,6 @@ struct pc_link {
 	uint32_t weight; /* 0: in no set */
 };
 
-enum pc_priority { PC_PRIORITY_INTERACTIVE = 0, PC_PRIORITY_BATCH = 1 };
-
 /*
  * A request. The caller owns the memory, usually inside its own request structure, and keeps it in
  * place until the ticket is over; the brain allocates nothing for it. Zero it, fill the first part,

@@ -40,6 +40,9 @@ enum pc_worker_status {
 #undef X
 };
 
+/* Who goes first where requests wait; batch requests age into interactive ones (rule 6). */
+enum pc_priority { PC_PRIORITY_INTERACTIVE = 0, PC_PRIORITY_BATCH = 1 };
+
 /* Wire names; "unknown" for numbers outside the table. _from_name: -1 for other words. */
 PC_API const char *pc_capability_name(enum pc_capability capability);
 PC_API int pc_capability_from_name(const char *name);
