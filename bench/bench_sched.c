@@ -59,7 +59,12 @@ static void on_reject(void *ctx, struct pc_ticket *ticket, const struct pc_error
 	exit(1);
 }
 
-static const struct pc_sched_driver driver = { on_spawn, on_stop, on_grant, on_reject };
+static const struct pc_sched_driver driver = {
+	.spawn = on_spawn,
+	.stop = on_stop,
+	.grant = on_grant,
+	.reject = on_reject,
+};
 
 static void check(int rc, const struct pc_error *err)
 {

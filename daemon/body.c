@@ -834,6 +834,7 @@ const char *stop_reason_text(enum pc_stop_reason why)
 		[PC_STOP_FAILED] = "failed",
 		[PC_STOP_OVERDUE] = "not ready in time",
 		[PC_STOP_PRESSURE] = "memory pressure",
+		[PC_STOP_RECYCLED] = "recycled",
 		[PC_STOP_SHUTDOWN] = "shutdown",
 	};
 

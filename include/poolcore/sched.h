@@ -50,6 +50,7 @@ enum pc_stop_reason {
 	PC_STOP_FAILED,	   /* it reported a failure */
 	PC_STOP_OVERDUE,   /* it did not become ready in time */
 	PC_STOP_PRESSURE,  /* the machine runs out of memory */
+	PC_STOP_RECYCLED,  /* it has served, or grown, as much as one worker shall */
 	PC_STOP_SHUTDOWN,
 };
 
@@ -66,6 +67,13 @@ struct pc_spawn_order {
 
 struct pc_ticket;
 
+/* What the body knows of a worker whose slots it hands out itself. */
+struct pc_worker_use {
+	uint32_t leases;       /* held now */
+	uint64_t served;       /* leases that ended with an answer */
+	uint64_t last_used_ns; /* 0: never; may lag behind by as much as the body likes */
+};
+
 struct pc_sched_driver {
 	/* Start a worker; answer with worker_ready, or worker_failed and worker_gone. */
 	void (*spawn)(void *ctx, const struct pc_spawn_order *order);
@@ -79,6 +87,20 @@ struct pc_sched_driver {
 	void (*grant)(void *ctx, struct pc_ticket *ticket, uint64_t worker_id);
 	/* The ticket is over. `err` is valid during the call. */
 	void (*reject)(void *ctx, struct pc_ticket *ticket, const struct pc_error *err);
+
+	/*
+	 * Only for models with self_service (see there); otherwise they may be NULL. The ids are
+	 * those of workers that are ready.
+	 *
+	 * look: how the worker is used. With `wanted`, and if it is leased: say worker_changed as
+	 * soon as it is not.
+	 * recall: take the worker's slots back, so that nobody gets one any more; false, and
+	 * nothing has changed, while one of them is leased (then as with `wanted` above).
+	 * resume: the recalled worker is not stopped after all; hand its slots out again.
+	 */
+	void (*look)(void *ctx, uint64_t worker_id, bool wanted, struct pc_worker_use *ret_use);
+	bool (*recall)(void *ctx, uint64_t worker_id);
+	void (*resume)(void *ctx, uint64_t worker_id);
 };
 
 struct pc_sched_settings {
@@ -127,7 +149,17 @@ struct pc_sched_model_spec {
 	uint64_t idle_ttl_ns;	     /* how long a worker may idle; PC_TIME_NEVER: for ever; 0: it
 					goes after its last lease; PC_IDLE_TTL_DEFAULT */
 	uint64_t start_timeout_ns;   /* spawn to ready */
+	uint64_t recycle_requests;   /* a worker goes after so many leases; 0: never */
+	uint64_t recycle_bytes;	     /* ... when it has grown past this; 0: never */
 	bool pinned;		     /* never evicted, never cooled down */
+	/*
+	 * The body hands out the slots of ready workers itself, faster than it could ask. Then a
+	 * ticket is submitted only when no slot is free, waits in the brain's queue in the brain's
+	 * order, and ends by pc_sched_served instead of a grant; leases are the body's affair, and
+	 * the brain asks for them with look, recall and resume. A stop without force may come while
+	 * leases are held: the worker goes when they are over.
+	 */
+	bool self_service;
 };
 
 /*
@@ -137,6 +169,11 @@ struct pc_sched_model_spec {
  */
 PC_API int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec *spec,
 			      struct pc_sched_model **ret_model, struct pc_error *err);
+/*
+ * What the next worker of the model will need, instead of what was registered: a measurement of
+ * an earlier one. Workers that are there keep their reservations; 0 changes nothing.
+ */
+PC_API void pc_sched_set_estimate(struct pc_sched_model *model, uint64_t memory_bytes);
 /* The model of a key, or NULL; also when the key is NULL. */
 PC_API struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, const char *key);
 
@@ -184,6 +221,10 @@ enum pc_outcome {
 PC_API uint64_t pc_sched_submit(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket);
 /* Takes back a waiting ticket. Not for a granted one: release that with PC_OUTCOME_CANCELLED. */
 PC_API uint64_t pc_sched_cancel(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket);
+/* Self-service: the body has given a slot to a waiting ticket, which is over with that. */
+PC_API uint64_t pc_sched_served(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket);
+/* The ticket whose turn it is, or NULL when none waits; it stays where it is. */
+PC_API struct pc_ticket *pc_sched_first_waiting(const struct pc_sched_model *model);
 /* Ends a lease. Also for leases of a worker that has failed or gone meanwhile. */
 PC_API uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket,
 				 enum pc_outcome outcome);
@@ -209,6 +250,19 @@ PC_API uint64_t pc_sched_worker_failed(struct pc_sched *sched, uint64_t now_ns, 
  */
 PC_API uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 				     const struct pc_error *cause);
+/*
+ * Something about a ready worker is new. `measured_bytes`: what it takes by now, 0 when unknown; a
+ * reservation that is smaller grows to it. Self-service: it has answered for the first time, or is
+ * idle and was wanted, or may be due for recycling.
+ */
+PC_API uint64_t pc_sched_worker_changed(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+					uint64_t measured_bytes);
+/*
+ * Memory of a device is tight, whatever the budget says (rule 11): one idle worker goes at each
+ * call, the least recently used first, and nothing grows until a call says that it is not.
+ */
+PC_API uint64_t pc_sched_pressure(struct pc_sched *sched, uint64_t now_ns, unsigned device,
+				  bool tight);
 /* A device's budget changed (the ledger is updated by this call). */
 PC_API uint64_t pc_sched_limit_changed(struct pc_sched *sched, uint64_t now_ns, unsigned device,
 				       uint64_t budget_bytes);
@@ -233,12 +287,20 @@ PC_API uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t
 PC_API int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 			 uint64_t *ret_worker_id, struct pc_error *err);
 /*
+ * Takes in a worker that the body has already, ready, on a device that the model may live on. The memory
+ * is reserved here. Errors: INSUFFICIENT_MEMORY, NO_WORKERS (max_workers is reached),
+ * SHUTTING_DOWN, INVALID_ARGUMENT, OUT_OF_MEMORY; nothing has changed after one.
+ */
+PC_API int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
+			  unsigned device, uint64_t memory_bytes, uint64_t *ret_worker_id,
+			  struct pc_error *err);
+/*
  * Stops a worker: no new grants; it goes when its leases are over, or at once with `force`. Errors:
  * WORKER_NOT_FOUND.
  */
 PC_API int pc_sched_stop_worker(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 				bool force, struct pc_error *err);
-/* When the brain wants its next tick, for callers of the two functions above. */
+/* When the brain wants its next tick, for callers of the functions above. */
 PC_API uint64_t pc_sched_next_deadline(const struct pc_sched *sched);
 
 /* ---- views ---- */
@@ -283,6 +345,7 @@ struct pc_sched_counters {
 	uint64_t cold_starts;
 	uint64_t spawned;
 	uint64_t evicted;
+	uint64_t recycled;
 	uint64_t failed_workers;
 };
 
@@ -300,6 +363,32 @@ PC_API void pc_sched_get_model(const struct pc_sched_model *model,
 			       struct pc_sched_model_view *ret_view);
 PC_API void pc_sched_get_counters(const struct pc_sched *sched,
 				  struct pc_sched_counters *ret_counters);
+/* The id that the next worker will have. */
+PC_API uint64_t pc_sched_next_worker_id(const struct pc_sched *sched);
+
+/* What would become of a request. */
+enum pc_forecast_kind {
+	PC_FORECAST_GRANTED, /* a slot is free (not told for self-service: the body knows) */
+	PC_FORECAST_QUEUED,  /* it waits for a worker that is there, or on its way */
+	PC_FORECAST_LOADED,  /* a worker is spawned for it, at once or when `evicted` have gone */
+	PC_FORECAST_WAITS,   /* for memory that is in use, or for the end of a back-off */
+	PC_FORECAST_REFUSED,
+};
+
+struct pc_sched_forecast {
+	enum pc_forecast_kind kind;
+	uint32_t ahead;			 /* waiting tickets that would go before it */
+	uint32_t evicted;		 /* idle workers that would be stopped for it */
+	struct pc_error err;		 /* REFUSED: the rejection */
+	char text[PC_ERROR_MESSAGE_MAX]; /* a sentence: what happens, and who goes or stands in
+					    the way */
+};
+
+/* What submit would do now with a ticket like this one, which is not touched. Changes nothing. */
+PC_API void pc_sched_explain(struct pc_sched *sched, uint64_t now_ns,
+			     const struct pc_ticket *ticket,
+			     struct pc_sched_forecast *ret_forecast);
+
 /* True when drain was called and no worker and no ticket is left. */
 PC_API bool pc_sched_is_drained(const struct pc_sched *sched);
 

@@ -37,6 +37,7 @@ struct pc_sched_worker {
 	enum worker_state state;
 	enum pc_stop_reason stop_reason;
 	bool forced; /* stop was sent with force */
+	bool in_use; /* self-service: it was leased when the body last looked */
 	unsigned device;
 	uint32_t leases;
 	uint64_t reserved_bytes;
@@ -118,6 +119,8 @@ struct pc_sched {
 	uint64_t random;
 	uint64_t leases; /* of gone workers too */
 
+	uint32_t self_service_models;
+	uint32_t tight_mask;	 /* devices whose memory is tight */
 	bool room_changed;	 /* settle_room has something to look at */
 	bool pressed;		 /* some device is over its budget */
 	uint64_t recheck_ns;	 /* when to look at the wanting models again anyway */
@@ -145,6 +148,12 @@ static inline bool pc__is_backing_off(const struct pc_sched_model *model)
 	return model->retry_ns > model->sched->now_ns;
 }
 
+/* Every device it may live on is short of memory (rule 11): it gets no worker beside the first. */
+static inline bool pc__is_pressed(const struct pc_sched_model *model)
+{
+	return (model->spec.device_mask & ~model->sched->tight_mask) == 0;
+}
+
 /* Its workers failed so often that requests are refused during its back-off (open), and that one
  * worker at a time is tried after it (half open), until somebody was answered. */
 static inline bool pc__has_tripped(const struct pc_sched_model *model)
@@ -169,17 +178,42 @@ void pc__return_lease(struct pc_ticket *ticket, enum pc_outcome outcome);
 void pc__reject(struct pc_sched *sched, struct pc_ticket *ticket, const struct pc_error *err);
 void pc__reject_waiting(struct pc_sched_model *model, const struct pc_error *err);
 void pc__expire_tickets(struct pc_sched *sched);
+/* What a submitted ticket starts with: when it came, and until when it waits. */
+void pc__stamp(const struct pc_sched *sched, struct pc_ticket *ticket);
+/* Why this ticket may not even wait: 0, or the error that says so. Counts nothing. */
+int pc__refuse(const struct pc_sched_model *model, const struct pc_ticket *ticket,
+	       struct pc_error *err);
+/* Where in its queue it would stand. */
+uint32_t pc__count_ahead(const struct pc_sched_model *model, const struct pc_ticket *ticket);
 
 /* ---- worker.c: workers ---- */
 
 /* Spawns a worker on a device if it can be reserved and recorded. */
 bool pc__spawn(struct pc_sched_model *model, unsigned device);
+/* Takes in a worker that is loaded already; NULL when there is no memory, of either kind. */
+struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes);
 struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t id);
 /* Puts the worker into exactly the sets that its state and its leases call for. */
 void pc__file_worker(struct pc_sched_worker *worker);
 void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes);
-/* Lets it go: at once, or when its leases are over unless `force`. Again with force: insists. */
-void pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool force);
+/* It has answered, which ends its model's row of failures. */
+void pc__note_answer(const struct pc_sched_worker *worker);
+/* Asks the body how a self-service worker is used, and files it accordingly. */
+void pc__look(struct pc_sched_worker *worker, bool wanted);
+/* The same for every one of them. */
+void pc__look_at_all(struct pc_sched *sched, bool wanted);
+void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes);
+/* Whether it would not be missed: nobody has it and, if the body hands it out, nobody gets it. */
+bool pc__recall(struct pc_sched_worker *worker);
+/* Takes a recall back: the body hands it out again. */
+void pc__resume(const struct pc_sched_worker *worker);
+/*
+ * Lets it go: at once, or when its leases are over unless `force`. Again with force: insists. A
+ * self-service worker that goes because it idles is recalled first; false when that fails.
+ */
+bool pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool force);
+/* For workers that are recalled, or need not be. */
+void pc__retire_recalled(struct pc_sched_worker *worker, enum pc_stop_reason why);
 /* It broke: retires it by force if need be, and the model backs off. */
 void pc__worker_broke(struct pc_sched_worker *worker, enum pc_stop_reason why,
 		      const struct pc_error *cause);
@@ -197,8 +231,19 @@ bool pc__could_ever_fit(const struct pc_sched_model *model);
  */
 void pc__review_need(struct pc_sched_model *model);
 void pc__settle_room(struct pc_sched *sched);
+/* Rule 11: the least recently used idle worker of a device goes, if there is one. */
+void pc__relieve_one(struct pc_sched *sched, unsigned device);
 /* The allowed device with the most bytes free of its budget. */
 unsigned pc__best_device(const struct pc_sched_model *model);
+
+/* What settle_room would do for a cold model that joined the line now. Changes nothing. */
+struct pc__plan {
+	bool fits;		    /* it would be spawned at once */
+	bool coming;		    /* enough is on its way already */
+	uint32_t victim_count;	    /* idle workers that would have to go; 0: that is no help */
+	const char *victim_keys[3]; /* the models of the first of them */
+};
+struct pc__plan pc__plan_room(const struct pc_sched_model *model);
 
 /* ---- explain.c: sentences ---- */
 

@@ -65,6 +65,12 @@ static int check_spec(const struct pc_sched *sched, const struct pc_sched_model_
 				    "it is not guessed",
 				    spec->key);
 	}
+	if (spec->self_service &&
+	    (!sched->driver.look || !sched->driver.recall || !sched->driver.resume)) {
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "self_service of '%s': the driver lacks look, recall or resume",
+				    spec->key);
+	}
 	if (spec->slots < 1 || spec->slots > SLOTS_MAX) {
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "slots of '%s' must be 1 to %d, not %u", spec->key, SLOTS_MAX,
@@ -115,12 +121,20 @@ int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec 
 	model->spec.key = key;
 	model->need_bytes = spec->memory_bytes;
 
+	sched->self_service_models += spec->self_service;
+
 	uint64_t number = pc__set_count(&sched->models);
 
 	pc__set_insert(&sched->models, &model->by_order, number, 0);
 	pc__set_insert(&sched->models_by_hash, &model->by_hash, pc__hash_text(key), number);
 	*ret_model = model;
 	return 0;
+}
+
+void pc_sched_set_estimate(struct pc_sched_model *model, uint64_t memory_bytes)
+{
+	if (memory_bytes > 0)
+		model->need_bytes = memory_bytes;
 }
 
 void pc__free_models(struct pc_sched *sched)

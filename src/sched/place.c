@@ -44,8 +44,8 @@ bool pc__needs_worker(const struct pc_sched_model *model)
 		return false; /* one probe at a time (rule 9) */
 	if (model->queue.first && live == 0)
 		return true; /* cold start */
-	if (model->sched->draining)
-		return false;
+	if (model->sched->draining || pc__is_pressed(model))
+		return model->load_asked && live == 0 && !model->sched->draining;
 	if (model->queue.first && model->in_state[WORKER_SPAWNING] == 0)
 		return true; /* growth: somebody waits, so all slots are taken (I4) */
 	if (model->load_asked && live == 0)
@@ -90,6 +90,11 @@ static bool may_be_evicted(const struct pc_sched_worker *victim, const struct pc
 static bool is_allowed(const struct pc_sched_model *model, unsigned device)
 {
 	return device < model->sched->device_count && (model->spec.device_mask >> device & 1);
+}
+
+static bool is_tight(const struct pc_sched *sched, unsigned device)
+{
+	return sched->tight_mask >> device & 1;
 }
 
 static uint64_t budget_of(const struct pc_sched *sched, unsigned device)
@@ -152,7 +157,8 @@ static bool spawn_if_it_fits(struct pc_sched_model *model)
 	for (unsigned d = 0; d < sched->device_count; d++) {
 		uint64_t bytes = less(free_bytes(sched, d), sched->devices[d].promised_bytes);
 
-		if (is_allowed(model, d) && bytes >= model->need_bytes && bytes > best_bytes) {
+		if (is_allowed(model, d) && bytes >= model->need_bytes && bytes > best_bytes &&
+		    (is_cold(model) || !is_tight(sched, d))) {
 			best = (int)d;
 			best_bytes = bytes;
 		}
@@ -283,10 +289,29 @@ static void spare_all(struct victims *victims)
 		spare_first(victims, &victims->list);
 }
 
-static void evict(struct victims *victims)
+/* All of them or none: a worker that somebody got hold of meanwhile is no victim any more. */
+static bool recall_all(const struct victims *victims)
 {
+	for (struct pc_sched_worker *worker = victims->list; worker; worker = worker->next_victim) {
+		if (pc__recall(worker))
+			continue;
+		for (struct pc_sched_worker *back = victims->list; back != worker;
+		     back = back->next_victim)
+			pc__resume(back);
+		return false;
+	}
+	return true;
+}
+
+static bool evict(struct victims *victims)
+{
+	if (!recall_all(victims)) {
+		spare_all(victims);
+		return false;
+	}
 	while (victims->list)
-		pc__retire(spare_first(victims, &victims->list), PC_STOP_EVICTED, false);
+		pc__retire_recalled(spare_first(victims, &victims->list), PC_STOP_EVICTED);
+	return true;
 }
 
 /* The device where the fewest have to go, or -1. */
@@ -335,16 +360,23 @@ static int clear_device(const struct pc_sched_model *model, unsigned roomiest)
 	if (coming_bytes(model->sched, roomiest) >= model->need_bytes)
 		return (int)roomiest;
 
-	int device = may_evict(model) ? device_to_clear(model) : -1;
+	if (!may_evict(model))
+		return -1;
+	pc__look_at_all(model->sched, true);
+	for (;;) {
+		int device = device_to_clear(model);
 
-	if (device >= 0) {
-		uint64_t coming = coming_bytes(model->sched, (unsigned)device);
-		struct victims victims = choose_victims(model, (unsigned)device,
-							model->need_bytes - coming);
+		if (device < 0)
+			return -1;
 
-		evict(&victims);
+		struct victims victims = choose_victims(
+			model, (unsigned)device,
+			model->need_bytes - coming_bytes(model->sched, (unsigned)device));
+
+		/* Each failure takes one worker out of the choice. */
+		if (evict(&victims))
+			return device;
 	}
-	return device;
 }
 
 static void give_up(struct pc_sched_model *model)
@@ -389,16 +421,70 @@ static bool is_over(const struct pc_sched *sched, unsigned device)
 	       account.budget_bytes;
 }
 
-/* Rule 11: idle workers go first. Leased ones follow when they become idle. */
-static void relieve(struct pc_sched *sched, unsigned device)
+void pc__relieve_one(struct pc_sched *sched, unsigned device)
 {
 	struct pc__set *idle = &sched->devices[device].idle;
 
-	while (is_over(sched, device) && idle->first) {
-		pc__retire(pc__container_of(idle->first, struct pc_sched_worker, idle_place),
-			   PC_STOP_PRESSURE, false);
-	}
+	/* One that cannot be recalled is idle no more, and the next one is first. */
+	while (idle->first &&
+	       !pc__retire(pc__container_of(idle->first, struct pc_sched_worker, idle_place),
+			   PC_STOP_PRESSURE, false))
+		;
+}
+
+/* Rule 11: idle workers go first. Leased ones follow when they become idle. */
+static void relieve(struct pc_sched *sched, unsigned device)
+{
+	if (!is_over(sched, device))
+		return;
+	pc__look_at_all(sched, true);
+	while (is_over(sched, device) && sched->devices[device].idle.first)
+		pc__relieve_one(sched, device);
 	sched->pressed |= is_over(sched, device);
+}
+
+/* ---- what would be done ---- */
+
+static bool fits_somewhere(const struct pc_sched_model *model)
+{
+	const struct pc_sched *sched = model->sched;
+
+	for (unsigned d = 0; d < sched->device_count; d++) {
+		if (is_allowed(model, d) &&
+		    less(free_bytes(sched, d), sched->devices[d].promised_bytes) >=
+			    model->need_bytes)
+			return true;
+	}
+	return false;
+}
+
+struct pc__plan pc__plan_room(const struct pc_sched_model *model)
+{
+	const struct pc_sched *sched = model->sched;
+	struct pc__plan plan = { .fits = fits_somewhere(model) };
+	int roomiest = device_to_wait_for(model);
+
+	if (plan.fits || roomiest < 0)
+		return plan;
+	plan.coming = coming_bytes(sched, (unsigned)roomiest) >= model->need_bytes;
+
+	int device = plan.coming ? -1 : device_to_clear(model);
+
+	if (device < 0)
+		return plan;
+
+	struct victims victims = choose_victims(
+		model, (unsigned)device, model->need_bytes - coming_bytes(sched, (unsigned)device));
+
+	plan.victim_count = victims.count;
+	for (const struct pc_sched_worker *worker = victims.list; worker;
+	     worker = worker->next_victim) {
+		victims.count--;
+		if (victims.count < PC_ARRAY_LEN(plan.victim_keys))
+			plan.victim_keys[victims.count] = worker->model->spec.key;
+	}
+	spare_all(&victims);
+	return plan;
 }
 
 /* ---- all of it ---- */

@@ -142,11 +142,10 @@ void pc__dispatch(struct pc_sched_model *model)
 
 /* ---- admission ---- */
 
-/* Why this ticket may not even wait: 0, or the error that says so. */
-static int refuse(struct pc_sched_model *model, const struct pc_ticket *ticket,
-		  struct pc_error *err)
+int pc__refuse(const struct pc_sched_model *model, const struct pc_ticket *ticket,
+	       struct pc_error *err)
 {
-	struct pc_sched *sched = model->sched;
+	const struct pc_sched *sched = model->sched;
 
 	if (sched->draining) {
 		pc__explain_shutdown(model, err);
@@ -154,27 +153,38 @@ static int refuse(struct pc_sched_model *model, const struct pc_ticket *ticket,
 		pc_error_set(err, PC_E_TIMEOUT,
 			     "the deadline had passed when the request for '%s' came",
 			     model->spec.key);
-		sched->counters.timeouts++;
 	} else if (pc__live_workers(model) == 0 && pc__is_breaker_open(model)) {
 		pc__explain_backoff(model, err);
 	} else if (pc__live_workers(model) == 0 && !pc__could_ever_fit(model)) {
 		pc__explain_memory(model, err);
 	} else if (pc__waiting(model) >= model->spec.queue_capacity) {
 		pc__explain_queue_full(model, err);
-		sched->counters.queue_full++;
 	}
 	return err->code;
+}
+
+void pc__stamp(const struct pc_sched *sched, struct pc_ticket *ticket)
+{
+	ticket->brain.submitted_ns = sched->now_ns;
+	ticket->brain.deadline_ns = ticket->deadline_ns
+					    ? ticket->deadline_ns
+					    : pc_time_add(sched->now_ns,
+							  sched->settings.request_timeout_ns);
+}
+
+uint32_t pc__count_ahead(const struct pc_sched_model *model, const struct pc_ticket *ticket)
+{
+	const struct pc_link *behind = pc__set_at_least(
+		&model->queue, due_ns(ticket, &model->sched->settings), UINT64_MAX);
+
+	return behind ? pc__set_rank(behind) : pc__set_count(&model->queue);
 }
 
 void pc__admit(struct pc_sched_model *model, struct pc_ticket *ticket)
 {
 	struct pc_sched *sched = model->sched;
 
-	ticket->brain.submitted_ns = sched->now_ns;
-	ticket->brain.deadline_ns = ticket->deadline_ns
-					    ? ticket->deadline_ns
-					    : pc_time_add(sched->now_ns,
-							  sched->settings.request_timeout_ns);
+	pc__stamp(sched, ticket);
 	/* The usual case first: a slot is free, so nobody waits (I4) and nobody is passed (I5). */
 	if (model->free.first && !sched->draining && ticket->brain.deadline_ns > sched->now_ns) {
 		grant(model, ticket);
@@ -183,7 +193,9 @@ void pc__admit(struct pc_sched_model *model, struct pc_ticket *ticket)
 
 	struct pc_error err = PC_ERROR_INIT;
 
-	if (refuse(model, ticket, &err)) {
+	if (pc__refuse(model, ticket, &err)) {
+		sched->counters.timeouts += err.code == PC_E_TIMEOUT;
+		sched->counters.queue_full += err.code == PC_E_QUEUE_FULL;
 		pc__reject(sched, ticket, &err);
 		return;
 	}
@@ -211,10 +223,8 @@ void pc__return_lease(struct pc_ticket *ticket, enum pc_outcome outcome)
 	model->last_busy_ns = sched->now_ns;
 	model->lease_mean_ns = model->lease_mean_ns - model->lease_mean_ns / 8 + lasted_ns / 8;
 	sched->leases--;
-	/* It answers. A worker that was there before says nothing about the next load. */
-	if ((outcome == PC_OUTCOME_OK || outcome == PC_OUTCOME_ERROR) &&
-	    worker->ready_ns >= model->failed_ns)
-		model->failures_in_row = 0;
+	if (outcome == PC_OUTCOME_OK || outcome == PC_OUTCOME_ERROR)
+		pc__note_answer(worker);
 	if (worker->state == WORKER_GONE) {
 		if (worker->leases == 0)
 			pc_free(worker);
@@ -222,6 +232,7 @@ void pc__return_lease(struct pc_ticket *ticket, enum pc_outcome outcome)
 		pc__retire(worker, worker->stop_reason, false);
 	} else {
 		pc__file_worker(worker);
+		pc__worker_changed(worker, 0);
 	}
 }
 

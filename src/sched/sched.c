@@ -56,23 +56,39 @@ static void let_go(struct pc_sched_model *model, enum pc_stop_reason why)
 		pc__retire(pc__container_of(link, struct pc_sched_worker, by_model), why, false);
 }
 
+static bool is_idle(const struct pc_sched_worker *worker)
+{
+	return worker->state == WORKER_READY && worker->leases == 0 && !worker->in_use;
+}
+
+/* Of its idle workers. */
 static struct pc_sched_worker *least_recently_used(const struct pc_sched_model *model)
 {
-	struct pc_link *last = pc__set_last(&model->free);
+	struct pc_sched_worker *least = NULL;
 
-	return last ? pc__container_of(last, struct pc_sched_worker, free_place) : NULL;
+	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_model);
+
+		if (is_idle(worker) && (!least || worker->last_used_ns < least->last_used_ns ||
+					(worker->last_used_ns == least->last_used_ns &&
+					 worker->last_use < least->last_use)))
+			least = worker;
+	}
+	return least;
 }
 
 /* A model that may not idle at all: its workers go as soon as their last lease is over. */
 static void stop_used(struct pc_sched_model *model)
 {
-	while (model->free.first && pc__live_workers(model) > model->spec.min_workers) {
-		struct pc_sched_worker *worker = pc__container_of(
-			model->free.first, struct pc_sched_worker, free_place);
+	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_model);
 
-		if (worker->leases > 0 || worker->served == 0)
+		if (pc__live_workers(model) <= model->spec.min_workers)
 			return;
-		pc__retire(worker, PC_STOP_IDLE, false);
+		if (is_idle(worker) && worker->served > 0)
+			pc__retire(worker, PC_STOP_IDLE, false);
 	}
 }
 
@@ -90,6 +106,14 @@ static void serve_all(struct pc_sched *sched)
 {
 	for (struct pc_link *link = sched->models.first; link; link = pc__set_next(link))
 		serve(pc__container_of(link, struct pc_sched_model, by_order));
+}
+
+/* Growth has become possible, or impossible, for reasons that are no model's own. */
+static void review_all(struct pc_sched *sched)
+{
+	for (struct pc_link *link = sched->models.first; link; link = pc__set_next(link))
+		pc__review_need(pc__container_of(link, struct pc_sched_model, by_order));
+	sched->room_changed = true;
 }
 
 /* ---- the frame of every event ---- */
@@ -159,6 +183,23 @@ uint64_t pc_sched_cancel(struct pc_sched *sched, uint64_t now_ns, struct pc_tick
 	return leave(sched);
 }
 
+uint64_t pc_sched_served(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket)
+{
+	enter(sched, now_ns);
+	assert(ticket->model->spec.self_service);
+	pc__withdraw(ticket);
+	sched->counters.granted++;
+	serve(ticket->model);
+	return leave(sched);
+}
+
+struct pc_ticket *pc_sched_first_waiting(const struct pc_sched_model *model)
+{
+	return model->queue.first
+		       ? pc__container_of(model->queue.first, struct pc_ticket, brain.queue_place)
+		       : NULL;
+}
+
 uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket,
 			  enum pc_outcome outcome)
 {
@@ -214,6 +255,39 @@ uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, uint64_t 
 	return leave(sched);
 }
 
+uint64_t pc_sched_worker_changed(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
+				 uint64_t measured_bytes)
+{
+	enter(sched, now_ns);
+
+	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
+
+	if (worker) {
+		pc__worker_changed(worker, measured_bytes);
+		serve(worker->model);
+	}
+	return leave(sched);
+}
+
+uint64_t pc_sched_pressure(struct pc_sched *sched, uint64_t now_ns, unsigned device, bool tight)
+{
+	enter(sched, now_ns);
+	if (device < sched->device_count) {
+		uint32_t bit = UINT32_C(1) << device;
+
+		bool was_tight = sched->tight_mask & bit;
+
+		sched->tight_mask = tight ? sched->tight_mask | bit : sched->tight_mask & ~bit;
+		if (tight != was_tight)
+			review_all(sched);
+		if (tight) {
+			pc__look_at_all(sched, false);
+			pc__relieve_one(sched, device);
+		}
+	}
+	return leave(sched);
+}
+
 uint64_t pc_sched_limit_changed(struct pc_sched *sched, uint64_t now_ns, unsigned device,
 				uint64_t budget_bytes)
 {
@@ -227,6 +301,25 @@ uint64_t pc_sched_limit_changed(struct pc_sched *sched, uint64_t now_ns, unsigne
 
 /* ---- time ---- */
 
+/* Self-service: leases are seen only by looking, and so is when the last one was. */
+static bool is_any_in_use(struct pc_sched_model *model)
+{
+	bool in_use = false;
+
+	if (!model->spec.self_service)
+		return false;
+	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_model);
+
+		pc__worker_changed(worker, 0);
+		in_use |= worker->in_use;
+		if (worker->last_used_ns > model->last_busy_ns)
+			model->last_busy_ns = worker->last_used_ns;
+	}
+	return in_use;
+}
+
 /* Rule 8: one worker per interval, of models that have been idle as a whole. */
 static void cool_down(struct pc_sched_model *model)
 {
@@ -238,10 +331,15 @@ static void cool_down(struct pc_sched_model *model)
 	if (model->spec.pinned || ttl_ns == PC_TIME_NEVER)
 		return;
 	if (model->leases > 0 || model->in_state[WORKER_SPAWNING] > 0 ||
-	    pc__live_workers(model) <= model->spec.min_workers)
+	    pc__live_workers(model) <= model->spec.min_workers || is_any_in_use(model))
 		return;
-	if (sched->now_ns - model->last_busy_ns >= ttl_ns)
-		pc__retire(least_recently_used(model), PC_STOP_IDLE, false);
+	if (sched->now_ns - model->last_busy_ns < ttl_ns)
+		return;
+
+	struct pc_sched_worker *worker = least_recently_used(model);
+
+	if (worker)
+		pc__retire(worker, PC_STOP_IDLE, false);
 }
 
 static void maintain(struct pc_sched *sched)
@@ -378,6 +476,68 @@ int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model
 	leave(sched);
 	if (rc == 0)
 		*ret_worker_id = worker_id;
+	return rc;
+}
+
+/* Why a worker cannot be taken in: 0, or the error that says so. */
+static int refuse_adoption(const struct pc_sched_model *model, unsigned device,
+			   uint64_t memory_bytes, struct pc_error *err)
+{
+	const struct pc_sched *sched = model->sched;
+
+	if (device >= sched->device_count || !(model->spec.device_mask >> device & 1) ||
+	    memory_bytes == 0)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a worker of '%s' takes memory, and on a device that the model "
+				    "may live on",
+				    model->spec.key);
+	if (sched->draining)
+		return pc_error_set(err, PC_E_SHUTTING_DOWN,
+				    "the pool is shutting down and takes in no worker of '%s'",
+				    model->spec.key);
+	if (model->spec.max_workers != 0 && pc__live_workers(model) >= model->spec.max_workers)
+		return pc_error_set(err, PC_E_NO_WORKERS,
+				    "'%s' has all of the %u workers that it may have",
+				    model->spec.key, model->spec.max_workers);
+	return 0;
+}
+
+static int adopt(struct pc_sched_model *model, unsigned device, uint64_t memory_bytes,
+		 uint64_t *ret_worker_id, struct pc_error *err)
+{
+	int rc = refuse_adoption(model, device, memory_bytes, err);
+
+	if (rc)
+		return rc;
+
+	struct pc_sched_worker *worker = pc__adopt(model, device, memory_bytes);
+	struct pc_device_account account;
+
+	if (worker) {
+		*ret_worker_id = worker->id;
+		serve(model);
+		return 0;
+	}
+	pc_ledger_account(model->sched->ledger, device, &account);
+	if (account.reserved_bytes <= account.budget_bytes &&
+	    account.budget_bytes - account.reserved_bytes >= memory_bytes)
+		return pc_error_oom(err);
+	pc__explain_memory(model, err);
+	return PC_E_INSUFFICIENT_MEMORY;
+}
+
+int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
+		   unsigned device, uint64_t memory_bytes, uint64_t *ret_worker_id,
+		   struct pc_error *err)
+{
+	if (!model || !ret_worker_id)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a worker needs a model and a place for its id");
+	enter(sched, now_ns);
+
+	int rc = adopt(model, device, memory_bytes, ret_worker_id, err);
+
+	leave(sched);
 	return rc;
 }
 

@@ -2,34 +2,48 @@
 /* views.c - copies of the brain's state for those who show it. Decides and changes nothing. */
 #include "sched/brain.h"
 
-static enum pc_worker_status status_of(const struct pc_sched_worker *worker)
+static enum pc_worker_status status_of(const struct pc_sched_worker *worker,
+				       const struct pc_worker_use *use)
 {
 	if (worker->state == WORKER_SPAWNING)
 		return PC_WORKER_SPAWNING;
 	if (worker->state == WORKER_STOPPING || worker->state == WORKER_GONE)
 		return PC_WORKER_STOPPING;
-	if (worker->leases > 0)
+	if (use->leases > 0)
 		return PC_WORKER_BUSY;
-	return worker->served > 0 ? PC_WORKER_IDLE : PC_WORKER_READY;
+	return use->served > 0 ? PC_WORKER_IDLE : PC_WORKER_READY;
+}
+
+/* Who hands out the slots knows best how they are used. */
+static struct pc_worker_use use_of(const struct pc_sched_worker *worker)
+{
+	const struct pc_sched *sched = worker->model->sched;
+	struct pc_worker_use use = { worker->leases, worker->served, worker->last_used_ns };
+
+	if (worker->model->spec.self_service && worker->state == WORKER_READY)
+		sched->driver.look(sched->driver_ctx, worker->id, false, &use);
+	return use;
 }
 
 static struct pc_sched_worker_view view_worker(const struct pc_sched_worker *worker)
 {
+	struct pc_worker_use use = use_of(worker);
+
 	return (struct pc_sched_worker_view){
 		.worker_id = worker->id,
 		.model = worker->model,
 		.model_owner = worker->model->spec.owner,
 		.model_key = worker->model->spec.key,
-		.status = status_of(worker),
+		.status = status_of(worker, &use),
 		.draining = worker->state == WORKER_DRAINING,
 		.device = worker->device,
 		.reserved_bytes = worker->reserved_bytes,
 		.slots = worker->model->spec.slots,
-		.leases = worker->leases,
-		.served = worker->served,
+		.leases = use.leases,
+		.served = use.served,
 		.spawned_ns = worker->spawned_ns,
 		.ready_ns = worker->ready_ns,
-		.last_used_ns = worker->last_used_ns,
+		.last_used_ns = use.last_used_ns,
 	};
 }
 
@@ -87,6 +101,11 @@ void pc_sched_each_model(const struct pc_sched *sched,
 void pc_sched_get_counters(const struct pc_sched *sched, struct pc_sched_counters *ret_counters)
 {
 	*ret_counters = sched->counters;
+}
+
+uint64_t pc_sched_next_worker_id(const struct pc_sched *sched)
+{
+	return sched->last_worker_id + 1;
 }
 
 bool pc_sched_is_drained(const struct pc_sched *sched)

@@ -35,11 +35,11 @@ void pc__file_worker(struct pc_sched_worker *worker)
 
 	/* Rule 7: fewest leases, then most recently used. */
 	pc__set_place(&model->free, &worker->free_place,
-		      ready && worker->leases < model->spec.slots, worker->leases,
-		      ~worker->last_use);
+		      ready && worker->leases < model->spec.slots && !model->spec.self_service,
+		      worker->leases, ~worker->last_use);
 	pc__set_place(&model->sched->starting, &worker->start_place,
 		      worker->state == WORKER_SPAWNING, worker->start_deadline_ns, worker->id);
-	file_idle(worker, ready && worker->leases == 0 && !model->spec.pinned);
+	file_idle(worker, ready && worker->leases == 0 && !worker->in_use && !model->spec.pinned);
 }
 
 /* The only function that changes a worker's state. */
@@ -62,7 +62,8 @@ struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t i
 
 /* ---- spawn and ready ---- */
 
-static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned device)
+static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned device,
+					  uint64_t bytes)
 {
 	struct pc_sched *sched = model->sched;
 
@@ -74,29 +75,25 @@ static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned
 	if (!worker)
 		return NULL;
 	/* Rule 4: nothing is spawned that is not reserved (I1). */
-	if (!pc_ledger_reserve(sched->ledger, device, model->need_bytes)) {
+	if (!pc_ledger_reserve(sched->ledger, device, bytes)) {
 		pc_free(worker);
 		return NULL;
 	}
 	worker->model = model;
 	worker->id = ++sched->last_worker_id; /* I8 */
 	worker->device = device;
-	worker->reserved_bytes = model->need_bytes;
+	worker->reserved_bytes = bytes;
 	worker->spawned_ns = sched->now_ns;
 	worker->start_deadline_ns = pc_time_add(sched->now_ns, model->spec.start_timeout_ns);
 	return worker;
 }
 
-bool pc__spawn(struct pc_sched_model *model, unsigned device)
+/* Puts a new worker on the books, as spawning. */
+static void enter_worker(struct pc_sched_worker *worker)
 {
+	struct pc_sched_model *model = worker->model;
 	struct pc_sched *sched = model->sched;
-	struct pc_sched_worker *worker = new_worker(model, device);
 
-	if (!worker)
-		return false;
-	sched->counters.spawned++;
-	if (pc__live_workers(model) == 0)
-		sched->counters.cold_starts++;
 	if (!sched->workers.first) {
 		sched->maintenance_ns = pc_time_add(sched->now_ns,
 						    sched->settings.maintenance_interval_ns);
@@ -106,6 +103,19 @@ bool pc__spawn(struct pc_sched_model *model, unsigned device)
 	pc__set_insert(&sched->workers, &worker->by_id, worker->id, 0);
 	pc__set_insert(&model->workers, &worker->by_model, worker->id, 0);
 	pc__file_worker(worker);
+}
+
+bool pc__spawn(struct pc_sched_model *model, unsigned device)
+{
+	struct pc_sched *sched = model->sched;
+	struct pc_sched_worker *worker = new_worker(model, device, model->need_bytes);
+
+	if (!worker)
+		return false;
+	sched->counters.spawned++;
+	if (pc__live_workers(model) == 0)
+		sched->counters.cold_starts++;
+	enter_worker(worker);
 
 	const struct pc_spawn_order order = {
 		.worker_id = worker->id,
@@ -154,6 +164,96 @@ void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	move(worker, WORKER_READY);
 }
 
+struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes)
+{
+	struct pc_sched_worker *worker = new_worker(model, device, bytes);
+
+	if (!worker)
+		return NULL;
+	enter_worker(worker);
+	pc__worker_ready(worker, 0);
+	return worker;
+}
+
+/* ---- what the body knows of the workers whose slots it hands out ---- */
+
+/* A worker that was there before the failure says nothing about the next load. */
+void pc__note_answer(const struct pc_sched_worker *worker)
+{
+	if (worker->ready_ns >= worker->model->failed_ns)
+		worker->model->failures_in_row = 0;
+}
+
+void pc__look(struct pc_sched_worker *worker, bool wanted)
+{
+	const struct pc_sched *sched = worker->model->sched;
+	struct pc_worker_use use = { .leases = 0 };
+
+	if (!worker->model->spec.self_service || worker->state != WORKER_READY)
+		return;
+	sched->driver.look(sched->driver_ctx, worker->id, wanted, &use);
+	worker->in_use = use.leases > 0;
+	worker->last_used_ns = use.last_used_ns;
+	if (use.served > worker->served)
+		pc__note_answer(worker);
+	worker->served = use.served;
+	pc__file_worker(worker);
+}
+
+void pc__look_at_all(struct pc_sched *sched, bool wanted)
+{
+	if (sched->self_service_models == 0)
+		return;
+	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link))
+		pc__look(pc__container_of(link, struct pc_sched_worker, by_id), wanted);
+}
+
+bool pc__recall(struct pc_sched_worker *worker)
+{
+	const struct pc_sched *sched = worker->model->sched;
+
+	if (!worker->model->spec.self_service || worker->state != WORKER_READY)
+		return true;
+	if (sched->driver.recall(sched->driver_ctx, worker->id))
+		return true;
+	worker->in_use = true;
+	pc__file_worker(worker);
+	return false;
+}
+
+void pc__resume(const struct pc_sched_worker *worker)
+{
+	const struct pc_sched *sched = worker->model->sched;
+
+	if (worker->model->spec.self_service)
+		sched->driver.resume(sched->driver_ctx, worker->id);
+}
+
+/* Rule 9, recycling: one worker of a model at a time, so that the others serve meanwhile. */
+static bool is_due_for_recycling(const struct pc_sched_worker *worker)
+{
+	const struct pc_sched_model *model = worker->model;
+	const struct pc_sched_model_spec *spec = &model->spec;
+	bool served_enough = spec->recycle_requests && worker->served >= spec->recycle_requests;
+	bool grown_enough = spec->recycle_bytes && worker->reserved_bytes > spec->recycle_bytes;
+
+	return worker->state == WORKER_READY && (served_enough || grown_enough) &&
+	       model->in_state[WORKER_DRAINING] + model->in_state[WORKER_STOPPING] == 0;
+}
+
+void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes)
+{
+	if (worker->state != WORKER_READY)
+		return;
+	if (measured_bytes > worker->reserved_bytes)
+		true_up(worker, measured_bytes);
+	pc__look(worker, false);
+	if (is_due_for_recycling(worker)) {
+		worker->model->sched->counters.recycled++;
+		pc__retire(worker, PC_STOP_RECYCLED, false);
+	}
+}
+
 /* ---- stop and gone ---- */
 
 static void send_stop(struct pc_sched_worker *worker, bool force)
@@ -164,21 +264,11 @@ static void send_stop(struct pc_sched_worker *worker, bool force)
 	sched->driver.stop(sched->driver_ctx, worker->id, worker->stop_reason, force);
 }
 
-void pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool force)
+static void stop(struct pc_sched_worker *worker, enum pc_stop_reason why, bool force)
 {
 	struct pc_sched *sched = worker->model->sched;
 
-	if (worker->state == WORKER_STOPPING) {
-		if (force && !worker->forced)
-			send_stop(worker, true);
-		return;
-	}
 	worker->stop_reason = why;
-	if (worker->leases > 0 && !force) {
-		if (worker->state != WORKER_DRAINING)
-			move(worker, WORKER_DRAINING);
-		return;
-	}
 	if (why == PC_STOP_EVICTED || why == PC_STOP_PRESSURE) {
 		assert(worker->leases == 0 && !worker->model->spec.pinned); /* I7 */
 		sched->counters.evicted++;
@@ -187,6 +277,33 @@ void pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool fo
 	sched->devices[worker->device].leaving_bytes += worker->reserved_bytes;
 	send_stop(worker, force);
 	pc__review_need(worker->model);
+}
+
+void pc__retire_recalled(struct pc_sched_worker *worker, enum pc_stop_reason why)
+{
+	stop(worker, why, false);
+}
+
+bool pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool force)
+{
+	bool only_if_idle = why == PC_STOP_IDLE || why == PC_STOP_EVICTED ||
+			    why == PC_STOP_PRESSURE;
+
+	if (worker->state == WORKER_STOPPING) {
+		if (force && !worker->forced)
+			send_stop(worker, true);
+		return true;
+	}
+	if (only_if_idle && !pc__recall(worker))
+		return false;
+	if (worker->leases > 0 && !force) {
+		worker->stop_reason = why;
+		if (worker->state != WORKER_DRAINING)
+			move(worker, WORKER_DRAINING);
+		return true;
+	}
+	stop(worker, why, force);
+	return true;
 }
 
 /* ---- failures ---- */

@@ -259,6 +259,9 @@ static void check_stop_reason(struct world *world, const struct fake_worker *wor
 		sim_check(world, worker->asked_to_stop, "nobody asked worker %" PRIu64 " to stop",
 			  worker->id);
 		break;
+	case PC_STOP_RECYCLED:
+		sim_fail(world, "worker %" PRIu64 " was recycled, which nobody asked for",
+			 worker->id);
 	case PC_STOP_SHUTDOWN:
 		sim_check(world, world->draining, "worker %" PRIu64 " was shut down", worker->id);
 		break;
@@ -473,7 +476,12 @@ static void on_reject(void *ctx, struct pc_ticket *pc_ticket, const struct pc_er
 	ticket->next_ns = PC_TIME_NEVER;
 }
 
-const struct pc_sched_driver sim_driver = { on_spawn, on_stop, on_grant, on_reject };
+const struct pc_sched_driver sim_driver = {
+	.spawn = on_spawn,
+	.stop = on_stop,
+	.grant = on_grant,
+	.reject = on_reject,
+};
 
 /* ---- after every step ---- */
 

@@ -56,7 +56,7 @@ static void on_spawn(void *ctx, const struct pc_spawn_order *order)
 static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
 {
 	static const char *const reasons[] = { "idle",	  "evicted",  "requested", "failed",
-					       "overdue", "pressure", "shutdown" };
+					       "overdue", "pressure", "recycled",  "shutdown" };
 
 	(void)ctx;
 	note("stop %llu %s%s\n", (unsigned long long)worker_id, reasons[why],
@@ -76,7 +76,12 @@ static void on_reject(void *ctx, struct pc_ticket *ticket, const struct pc_error
 	body.last_error = *err;
 }
 
-static const struct pc_sched_driver driver = { on_spawn, on_stop, on_grant, on_reject };
+static const struct pc_sched_driver driver = {
+	.spawn = on_spawn,
+	.stop = on_stop,
+	.grant = on_grant,
+	.reject = on_reject,
+};
 
 #define expect(text) \
 	do { \

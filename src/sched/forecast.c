@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * forecast.c - what would become of a request that came now, for people who ask before they send
+ * it. It asks the same predicates that decide (queue.c, place.c) and changes nothing; the simulator
+ * holds every forecast against what then happens.
+ */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "sched/brain.h"
+
+PC_PRINTF(2, 3)
+static void say(struct pc_sched_forecast *forecast, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(forecast->text, sizeof(forecast->text), fmt, args);
+	va_end(args);
+}
+
+static void foresee_refusal(struct pc_sched_forecast *forecast)
+{
+	forecast->kind = PC_FORECAST_REFUSED;
+	say(forecast, "refused: %.600s", forecast->err.message);
+}
+
+static void foresee_queue(const struct pc_sched_model *model, struct pc_sched_forecast *forecast)
+{
+	uint32_t loading = model->in_state[WORKER_SPAWNING], ready = model->in_state[WORKER_READY];
+
+	forecast->kind = PC_FORECAST_QUEUED;
+	say(forecast, "waits behind %u request%s for a worker of '%s': %u ready, %u loading",
+	    forecast->ahead, forecast->ahead == 1 ? "" : "s", model->spec.key, ready, loading);
+}
+
+static void foresee_backoff(const struct pc_sched_model *model, struct pc_sched_forecast *forecast)
+{
+	char left[32];
+
+	forecast->kind = PC_FORECAST_WAITS;
+	say(forecast, "waits %s, for '%s' failed to load and is tried again then; last: %.400s",
+	    pc_format_duration(model->retry_ns - model->sched->now_ns, left), model->spec.key,
+	    model->failure->message);
+}
+
+/* "'a', 'b' and 2 more" */
+static void name_victims(const struct pc__plan *plan, char *out, size_t size)
+{
+	size_t length = 0;
+	uint32_t named = 0;
+
+	out[0] = '\0';
+	for (;
+	     named < plan->victim_count && named < PC_ARRAY_LEN(plan->victim_keys) && length < size;
+	     named++) {
+		length += (size_t)snprintf(out + length, size - length, "%s'%.80s'",
+					   named ? ", " : "", plan->victim_keys[named]);
+	}
+	if (named < plan->victim_count && length < size)
+		snprintf(out + length, size - length, " and %u more", plan->victim_count - named);
+}
+
+static void foresee_loading(const struct pc_sched_model *model, struct pc_sched_forecast *forecast)
+{
+	struct pc__plan plan = pc__plan_room(model);
+	char needed[32], victims[300];
+
+	pc_format_size(model->need_bytes, needed);
+	forecast->evicted = plan.victim_count;
+	forecast->kind = PC_FORECAST_LOADED;
+	if (plan.fits) {
+		say(forecast, "'%s' is loaded into %s of free memory", model->spec.key, needed);
+	} else if (plan.coming) {
+		say(forecast, "'%s' is loaded as soon as workers that are stopping have left %s",
+		    model->spec.key, needed);
+	} else if (plan.victim_count > 0) {
+		name_victims(&plan, victims, sizeof(victims));
+		say(forecast, "'%s' is loaded after %u idle worker%s: %s", model->spec.key,
+		    plan.victim_count, plan.victim_count == 1 ? " has gone" : "s have gone",
+		    victims);
+	} else {
+		struct pc_error why = PC_ERROR_INIT;
+
+		pc__explain_memory(model, &why);
+		forecast->kind = PC_FORECAST_WAITS;
+		say(forecast, "waits for memory: %.600s", why.message);
+	}
+}
+
+static void foresee(const struct pc_sched_model *model, const struct pc_ticket *ticket,
+		    struct pc_sched_forecast *forecast)
+{
+	if (model->free.first && !model->sched->draining &&
+	    ticket->brain.deadline_ns > model->sched->now_ns) {
+		forecast->kind = PC_FORECAST_GRANTED;
+		say(forecast, "gets a free slot of '%s' at once", model->spec.key);
+		return;
+	}
+	if (pc__refuse(model, ticket, &forecast->err)) {
+		foresee_refusal(forecast);
+		return;
+	}
+	forecast->ahead = pc__count_ahead(model, ticket);
+	if (pc__live_workers(model) > 0)
+		foresee_queue(model, forecast);
+	else if (pc__is_backing_off(model))
+		foresee_backoff(model, forecast);
+	else
+		foresee_loading(model, forecast);
+}
+
+void pc_sched_explain(struct pc_sched *sched, uint64_t now_ns, const struct pc_ticket *ticket,
+		      struct pc_sched_forecast *ret_forecast)
+{
+	struct pc_ticket probe = { .model = ticket->model,
+				   .priority = ticket->priority,
+				   .deadline_ns = ticket->deadline_ns };
+
+	if (now_ns > sched->now_ns)
+		sched->now_ns = now_ns;
+	*ret_forecast = (struct pc_sched_forecast){ .kind = PC_FORECAST_REFUSED };
+	if (!ticket->model) {
+		pc_error_set(&ret_forecast->err, PC_E_INVALID_ARGUMENT,
+			     "a request must name its model");
+		foresee_refusal(ret_forecast);
+		return;
+	}
+	pc__stamp(sched, &probe);
+	pc__look_at_all(sched, false);
+	foresee(ticket->model, &probe, ret_forecast);
+}
