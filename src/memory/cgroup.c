@@ -1,26 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cgroup.c - finds the control groups above this process and lowers the memory facts to their
- * limits. It sets no limit, watches nothing, and allocates nothing. Any thread.
+ * cgroup.c - finds the control groups above this process and shows each to a visitor. What is read
+ * in them is the visitor's (limits.c, pressure.c). It allocates nothing. Any thread.
  *
  * /proc/self/cgroup names our group in each hierarchy, /proc/self/mountinfo says where a hierarchy
  * (or a part of it) is mounted; put together they give a directory. From there up to the mount
- * point every directory is a group that limits us. Machines have version 2 alone, version 1 alone,
- * or both ("hybrid": version 2 mounted without the memory controller, its directories then have no
- * memory files). All mounts that show our group are walked, and the smallest limit wins.
+ * point every directory is a group that contains us. Machines have version 2 alone, version 1
+ * alone, or both ("hybrid": version 2 mounted without the memory controller, its directories then
+ * have no limits). All mounts that show our group are walked. Groups of version 1 above one with
+ * memory.use_hierarchy 0 do not count its memory and are not shown.
  *
- * Version 2: memory.max, and also memory.high. That is no hard limit: nobody is killed for passing
- * it. But every allocation beyond it is put to sleep and made to reclaim, so a model loaded there
- * does not become ready in any useful time. Who sets MemoryHigh= for a service means "not more than
- * this".
- *
- * Version 1: memory.limit_in_bytes, and hierarchical_memory_limit in memory.stat, which knows the
- * limits of ancestors that a container cannot see. "Unlimited" is a huge number (2^63 less a page)
- * that is never the smallest. Groups above one with memory.use_hierarchy 0 do not limit it.
- *
- * Used is what is charged less inactive_file, the page cache that goes first under pressure;
- * kubelet calls this difference the working set. In version 2, ancestors outside our cgroup
- * namespace stay hidden.
+ * In version 2, ancestors outside our cgroup namespace stay hidden.
  *
  * Sources: Linux Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst; cgroups(7),
  * cgroup_namespaces(7), proc(5) for the fields of mountinfo.
@@ -31,127 +21,23 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "memory/procfs.h"
-
-/* The file names and keys in which the two versions differ. */
-struct version {
-	const char *limits[2];
-	const char *usage;
-	const char *stat_cache;
-	const char *stat_limit;	 /* or NULL */
-	const char *inheritance; /* or NULL */
-};
-
-enum { V1, V2, VERSIONS };
-
-static const struct version versions[VERSIONS] = {
-	[V1] = {
-		.limits = { "memory.limit_in_bytes", NULL },
-		.usage = "memory.usage_in_bytes",
-		.stat_cache = "total_inactive_file",
-		.stat_limit = "hierarchical_memory_limit",
-		.inheritance = "memory.use_hierarchy",
-	},
-	[V2] = {
-		.limits = { "memory.max", "memory.high" },
-		.usage = "memory.current",
-		.stat_cache = "inactive_file",
-	},
-};
 
 /* One hierarchy that we are a member of. */
 struct hierarchy {
-	const struct version *version;
+	enum pc__cgroup_version version;
 	bool member;
 	bool shown;		  /* some mount shows our group */
 	char group[PATH_MAX];	  /* our group, as /proc/self/cgroup spells it */
 	char elsewhere[PATH_MAX]; /* a mount point that does not show it, or "" */
 };
 
-/* ---- one group ---- */
-
-/* The number in the first line of dir/name; "max" and whatever else is no number give false. */
-static bool file_number(const char *root, const char *dir, const char *name, uint64_t *ret_number)
-{
-	struct pc__lines lines;
-	char path[2 * PATH_MAX];
-	bool found = false;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	if (pc__lines_open(&lines, root, path))
-		return false;
-
-	const char *line = pc__lines_next(&lines);
-
-	found = line && pc__number(line, ret_number);
-	pc__lines_close(&lines);
-	return found;
-}
-
-/* Reads the values of two keys ("key 123" lines) out of memory.stat; what is missing stays as it
- * is. */
-static void stat_numbers(const char *root, const char *dir, const struct version *version,
-			 uint64_t *cache, uint64_t *limit)
-{
-	struct pc__lines lines;
-	char path[2 * PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/memory.stat", dir);
-	if (pc__lines_open(&lines, root, path))
-		return;
-	for (char *line; (line = pc__lines_next(&lines));) {
-		char *space = strchr(line, ' ');
-
-		if (!space)
-			continue;
-		*space = '\0';
-		if (strcmp(line, version->stat_cache) == 0)
-			pc__number(space + 1, cache);
-		else if (version->stat_limit && strcmp(line, version->stat_limit) == 0)
-			pc__number(space + 1, limit);
-	}
-	pc__lines_close(&lines);
-}
-
-static void apply_group(const char *root, const char *dir, const struct version *version,
-			struct pc_memory_facts *facts)
-{
-	uint64_t limit = UINT64_MAX, used = 0, cache = 0, number;
-
-	for (size_t i = 0; i < PC_ARRAY_LEN(version->limits); i++) {
-		if (version->limits[i] && file_number(root, dir, version->limits[i], &number) &&
-		    number < limit)
-			limit = number;
-	}
-	number = UINT64_MAX;
-	stat_numbers(root, dir, version, &cache, &number);
-	if (number < limit)
-		limit = number;
-	if (limit == UINT64_MAX)
-		return;
-
-	if (file_number(root, dir, version->usage, &used))
-		used -= cache < used ? cache : used;
-
-	uint64_t room = limit > used ? limit - used : 0;
-
-	if (room < facts->available_bytes)
-		facts->available_bytes = room;
-	if (limit >= facts->total_bytes)
-		return;
-	facts->total_bytes = limit;
-
-	if (dir[0] == '\0')
-		dir = "/";
-
-	size_t length = strlen(dir);
-
-	if (length >= sizeof(facts->limited_by))
-		length = pc__utf8_cut(dir, sizeof(facts->limited_by) - 1);
-	memcpy(facts->limited_by, dir, length);
-	facts->limited_by[length] = '\0';
-}
+/* Who is shown the groups. */
+struct walk {
+	const char *root;
+	pc__cgroup_visit visit;
+	void *ctx;
+};
 
 /* ---- from a group up to its mount point ---- */
 
@@ -183,10 +69,10 @@ static const char *below(const char *group, const char *mount_root)
 
 /*
  * A group that was removed while we live in it has no directory; its ancestors still have theirs,
- * and still limit us.
+ * and still contain us.
  */
-static void apply_upwards(const char *root, const char *mount_point, const char *group,
-			  const struct version *version, struct pc_memory_facts *facts)
+static void visit_upwards(const struct walk *walk, const char *mount_point, const char *group,
+			  enum pc__cgroup_version version)
 {
 	char dir[2 * PATH_MAX];
 	size_t top = strlen(mount_point);
@@ -194,12 +80,13 @@ static void apply_upwards(const char *root, const char *mount_point, const char 
 
 	snprintf(dir, sizeof(dir), "%s%s", mount_point, group);
 	for (;;) {
-		apply_group(root, dir, version, facts);
+		walk->visit(walk->ctx, walk->root, dir, version);
 		if (strlen(dir) <= top)
 			return;
 		*strrchr(dir, '/') = '\0';
-		if (version->inheritance &&
-		    file_number(root, dir, version->inheritance, &inherits) && inherits == 0)
+		if (version == PC__CGROUP_V1 &&
+		    pc__number_read(walk->root, dir, "memory.use_hierarchy", &inherits) &&
+		    inherits == 0)
 			return;
 	}
 }
@@ -221,7 +108,7 @@ static bool list_has(const char *list, const char *word)
 }
 
 /* Lines are ID:CONTROLLERS:PATH; version 2 is 0::PATH. The path may itself contain colons. */
-static void find_groups(const char *root, struct hierarchy hierarchies[VERSIONS])
+static void find_groups(const char *root, struct hierarchy hierarchies[PC__CGROUP_VERSIONS])
 {
 	struct pc__lines lines;
 
@@ -237,7 +124,7 @@ static void find_groups(const char *root, struct hierarchy hierarchies[VERSIONS]
 		*group++ = '\0';
 
 		bool is_v2 = strcmp(line, "0") == 0 && controllers[0] == '\0';
-		struct hierarchy *hierarchy = &hierarchies[is_v2 ? V2 : V1];
+		struct hierarchy *hierarchy = &hierarchies[is_v2 ? PC__CGROUP_V2 : PC__CGROUP_V1];
 
 		if (hierarchy->member || (!is_v2 && !list_has(controllers, "memory")))
 			continue;
@@ -300,24 +187,26 @@ static bool parse_mount(char *line, struct mount *ret_mount)
 	return true;
 }
 
-static void apply_mount(const char *root, const struct mount *mount, struct hierarchy *hierarchy,
-			struct pc_memory_facts *facts)
+static void visit_mount(const struct walk *walk, const struct mount *mount,
+			struct hierarchy *hierarchy)
 {
 	const char *group = below(hierarchy->group, mount->root);
 
 	if (group) {
 		hierarchy->shown = true;
-		apply_upwards(root, mount->point, group, hierarchy->version, facts);
+		visit_upwards(walk, mount->point, group, hierarchy->version);
 	} else if (hierarchy->elsewhere[0] == '\0') {
 		memcpy(hierarchy->elsewhere, mount->point, strlen(mount->point) + 1);
 	}
 }
 
-void pc__cgroup_apply(const char *root, struct pc_memory_facts *facts)
+void pc__cgroup_walk(const char *root, pc__cgroup_visit visit, void *ctx)
 {
-	struct hierarchy hierarchies[VERSIONS] = {
-		[V1] = { .version = &versions[V1] }, [V2] = { .version = &versions[V2] }
+	struct hierarchy hierarchies[PC__CGROUP_VERSIONS] = {
+		[PC__CGROUP_V1] = { .version = PC__CGROUP_V1 },
+		[PC__CGROUP_V2] = { .version = PC__CGROUP_V2 },
 	};
+	const struct walk walk = { root, visit, ctx };
 	struct pc__lines lines;
 	struct mount mount;
 
@@ -331,9 +220,10 @@ void pc__cgroup_apply(const char *root, struct pc_memory_facts *facts)
 		bool is_v2 = strcmp(mount.filesystem, "cgroup2") == 0;
 		bool is_v1 = strcmp(mount.filesystem, "cgroup") == 0 &&
 			     list_has(mount.options, "memory");
+		struct hierarchy *hierarchy = &hierarchies[is_v2 ? PC__CGROUP_V2 : PC__CGROUP_V1];
 
-		if ((is_v1 || is_v2) && hierarchies[is_v2 ? V2 : V1].member)
-			apply_mount(root, &mount, &hierarchies[is_v2 ? V2 : V1], facts);
+		if ((is_v1 || is_v2) && hierarchy->member)
+			visit_mount(&walk, &mount, hierarchy);
 	}
 	pc__lines_close(&lines);
 
@@ -342,10 +232,10 @@ void pc__cgroup_apply(const char *root, struct pc_memory_facts *facts)
 	 * What is mounted there is then most likely the container's own group: rather a limit too
 	 * many than too few.
 	 */
-	for (size_t i = 0; i < VERSIONS; i++) {
-		struct hierarchy *hierarchy = &hierarchies[i];
+	for (size_t i = 0; i < PC__CGROUP_VERSIONS; i++) {
+		const struct hierarchy *hierarchy = &hierarchies[i];
 
 		if (!hierarchy->shown && hierarchy->elsewhere[0] != '\0')
-			apply_group(root, hierarchy->elsewhere, hierarchy->version, facts);
+			visit(ctx, root, hierarchy->elsewhere, hierarchy->version);
 	}
 }

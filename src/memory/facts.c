@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * facts.c - how much memory this machine lets us have: /proc/meminfo, lowered by the control groups
- * above us (cgroup.c). A reading, not a watcher: it keeps nothing between calls. It does not
+ * above us (limits.c). A reading, not a watcher: it keeps nothing between calls. It does not
  * allocate. Any thread.
  */
 #include <poolcore/memory.h>
@@ -68,7 +68,7 @@ int pc_memory_facts_read(const char *root, struct pc_memory_facts *ret_facts, st
 	facts.total_bytes = facts.physical_bytes;
 	if (facts.available_bytes > facts.total_bytes)
 		facts.available_bytes = facts.total_bytes;
-	pc__cgroup_apply(root, &facts);
+	pc__limits_apply(root, &facts);
 	*ret_facts = facts;
 	return 0;
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 int pc__lines_open(struct pc__lines *lines, const char *root, const char *path)
 {
 	char full[2 * PATH_MAX];
@@ -89,4 +91,31 @@ bool pc__number(const char *text, uint64_t *ret_number)
 		return false;
 	*ret_number = number;
 	return true;
+}
+
+bool pc__number_read(const char *root, const char *dir, const char *name, uint64_t *ret_number)
+{
+	struct pc__lines lines;
+	char path[2 * PATH_MAX];
+	bool found = false;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if (pc__lines_open(&lines, root, path))
+		return false;
+
+	const char *line = pc__lines_next(&lines);
+
+	found = line && pc__number(line, ret_number);
+	pc__lines_close(&lines);
+	return found;
+}
+
+void pc__path_copy(char *out, size_t size, const char *path)
+{
+	size_t length = strlen(path);
+
+	if (length >= size)
+		length = pc__utf8_cut(path, size - 1);
+	memcpy(out, path, length);
+	out[length] = '\0';
 }
