@@ -10,67 +10,14 @@
 
 #include <cmocka.h>
 
-#include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <poolcore/memory.h>
 
+#include "tests/unit/tree.h"
+
 #define MIB (UINT64_C(1) << 20)
-
-/* ---- trees ---- */
-
-static char tree[64];
-
-static int make_tree(void **state)
-{
-	(void)state;
-	strcpy(tree, "/tmp/pc-test-memory-XXXXXX");
-	return mkdtemp(tree) ? 0 : -1;
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static int remove_tree(void **state)
-{
-	(void)state;
-	return nftw(tree, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void put_bytes(const char *path, const char *data, size_t length)
-{
-	char full[PATH_MAX];
-	int at = snprintf(full, sizeof(full), "%s", tree);
-
-	snprintf(full + at, sizeof(full) - (size_t)at, "%s", path);
-	for (char *p = full + at + 1; (p = strchr(p, '/')); p++) {
-		*p = '\0';
-		mkdir(full, 0700);
-		*p = '/';
-	}
-
-	int fd = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	assert_true(fd >= 0);
-	assert_true(write(fd, data, length) == (ssize_t)length);
-	close(fd);
-}
-
-static void put(const char *path, const char *text)
-{
-	put_bytes(path, text, strlen(text));
-}
 
 /* 1000 MiB, of which 900 are available. */
 static void put_meminfo(void)
@@ -537,8 +484,6 @@ static void this_machine_can_be_read(void **state)
 	assert_int_equal(pc_memory_facts_read(NULL, &again, NULL), 0);
 	assert_true(again.physical_bytes == facts.physical_bytes);
 }
-
-#define IN_TREE(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
 
 int main(void)
 {
