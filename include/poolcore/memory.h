@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory.h - how much memory there is, how much of it may be promised, and to whom it is promised.
+ * memory.h - how much memory there is and how short it is, what a process holds, how much may be
+ * promised, and to whom it is promised.
  *
  * The ledger is the one place where memory is reserved. A reservation is checked and taken in one
  * atomic step, so that no two callers can both be given the last gigabyte (invariant I1).
@@ -9,6 +10,8 @@
 #define POOLCORE_MEMORY_H
 
 #include <poolcore/error.h>
+
+#include <sys/types.h>
 
 PC_BEGIN_DECLS
 
@@ -33,6 +36,64 @@ struct pc_memory_facts {
  */
 PC_API int pc_memory_facts_read(const char *root, struct pc_memory_facts *ret_facts,
 				struct pc_error *err);
+
+/* ---- pressure ---- */
+
+/*
+ * How much of the time tasks stood still because memory had to be reclaimed or brought back first
+ * (Linux Documentation/accounting/psi.rst).
+ */
+struct pc_memory_stall {
+	uint32_t avg10_bp; /* share of the last 10 s or so in hundredths of a percent, 0..10000 */
+	uint64_t total_us; /* stalled since that group (or the machine) exists; as `file` says */
+	char file[256];	   /* whose figure is the highest, without `root`; "": none was read */
+};
+
+struct pc_memory_pressure {
+	bool available;		     /* false: no figure could be had, the rest is zero */
+	struct pc_memory_stall some; /* at least one task stood still */
+	struct pc_memory_stall full; /* all that were not idle did, at the same time */
+};
+
+/*
+ * Reads the pressure on memory (PSI): memory.pressure of our own control group of version 2 and of
+ * each ancestor that is shown, and /proc/pressure/memory. `some` and `full` are each the highest
+ * avg10 of them, of equal ones the nearest to us; they may come from different files, and from
+ * others the next time, so that two readings of total_us compare only where `file` is the same.
+ *
+ * No figure is no error but `available` false: a kernel before 4.20, without CONFIG_PSI or started
+ * with psi=0, a container that may not read the files or has them masked with /dev/null. `root` is
+ * put in front of every path, as in pc_memory_facts_read.
+ *
+ * Errors: INVALID_ARGUMENT; IO when a file holds something else (details: file, key), or when the
+ * process has no descriptor left to open it with. Never allocates. Any thread.
+ */
+PC_API int pc_memory_pressure_read(const char *root, struct pc_memory_pressure *ret_pressure,
+				   struct pc_error *err);
+
+/* ---- what a process holds ---- */
+
+struct pc_memory_process {
+	uint64_t rss_anon_bytes;  /* RssAnon: its own pages, that only swap could take */
+	uint64_t rss_file_bytes;  /* RssFile: mapped files, weights among them; can be dropped */
+	uint64_t rss_shmem_bytes; /* RssShmem: tmpfs too; counted by each who maps it */
+	uint64_t swap_bytes;	  /* VmSwap: its own pages that are in swap already */
+};
+
+/*
+ * Reads /proc/PID/status; `pid` 0: our own. The difference of rss_anon_bytes + swap_bytes around a
+ * load is what the load takes that cannot be dropped. Weights that are mapped count as
+ * rss_file_bytes: they are page cache, which the kernel takes back when others need it and which
+ * pc_memory_facts counts as available. A load on one thread is measured together with whatever the
+ * others do meanwhile.
+ *
+ * Errors: INVALID_ARGUMENT (pid negative); IO (details: file, key) when the file cannot be read,
+ * sys_errno ENOENT or ESRCH when there is no such process, or lacks one of the four lines. Those of
+ * kernel threads and of processes that have ended lack all. Kernels have them since 4.5. Never
+ * allocates. Any thread.
+ */
+PC_API int pc_memory_process_read(const char *root, pid_t pid,
+				  struct pc_memory_process *ret_process, struct pc_error *err);
 
 /* ---- the ledger ---- */
 

@@ -23,6 +23,7 @@ int pc__lines_open(struct pc__lines *lines, const char *root, const char *path)
 		return -ENAMETOOLONG;
 	lines->start = lines->end = 0;
 	lines->overlong = false;
+	lines->failure = 0;
 	lines->fd = open(full, O_RDONLY | O_CLOEXEC);
 	return lines->fd < 0 ? -errno : 0;
 }
@@ -47,6 +48,8 @@ static bool lines_fill(struct pc__lines *lines)
 	do {
 		count = read(lines->fd, lines->buffer + lines->end, PC__LINE_MAX - lines->end);
 	} while (count < 0 && errno == EINTR);
+	if (count < 0)
+		lines->failure = -errno;
 	if (count <= 0)
 		return false;
 	lines->end += (size_t)count;
@@ -108,6 +111,39 @@ bool pc__number_read(const char *root, const char *dir, const char *name, uint64
 	found = line && pc__number(line, ret_number);
 	pc__lines_close(&lines);
 	return found;
+}
+
+bool pc__kib_line(const char *line, const char *key, uint64_t *ret_bytes)
+{
+	size_t length = strlen(key);
+	uint64_t kib;
+
+	if (strncmp(line, key, length) != 0 || line[length] != ':')
+		return false;
+	line += length + 1;
+	line += strspn(line, " \t");
+	if (!pc__number(line, &kib) || kib > UINT64_MAX / 1024)
+		return false;
+	line += strspn(line, "0123456789");
+	if (strcmp(line, " kB") != 0)
+		return false;
+	*ret_bytes = kib * 1024;
+	return true;
+}
+
+int pc__kib_missing(struct pc_error *err, const char *root, const char *path, const char *key)
+{
+	pc_error_set(err, PC_E_IO, "%s%s: no line '%s: N kB'", root, path, key);
+	pc_error_detail(err, "file", "%s%s", root, path);
+	pc_error_detail(err, "key", "%s", key);
+	return PC_E_IO;
+}
+
+int pc__file_failed(struct pc_error *err, int sys_errno, const char *root, const char *path)
+{
+	pc_error_sys(err, PC_E_IO, sys_errno, "%s%s", root, path);
+	pc_error_detail(err, "file", "%s%s", root, path);
+	return PC_E_IO;
 }
 
 void pc__path_copy(char *out, size_t size, const char *path)

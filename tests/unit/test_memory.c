@@ -101,6 +101,7 @@ static void a_malformed_meminfo_is_an_error(void **state)
 		"MemTotal: -5 kB\nMemAvailable: 5 kB\n",
 		"MemTotal: 5x kB\nMemAvailable: 5 kB\n",
 		"MemTotal: 5 MB\nMemAvailable: 5 kB\n",
+		"MemTotal: 5 6 kB\nMemAvailable: 5 kB\n",
 		"MemTotalX: 5 kB\nMemAvailable: 5 kB\n",
 		"MemTotal: 99999999999999999999 kB\nMemAvailable: 5 kB\n",
 		"MemTotal: 18446744073709551615 kB\nMemAvailable: 5 kB\n",
