@@ -95,6 +95,43 @@ struct pc_memory_process {
 PC_API int pc_memory_process_read(const char *root, pid_t pid,
 				  struct pc_memory_process *ret_process, struct pc_error *err);
 
+/* ---- is it short? ---- */
+
+enum pc_memory_state {
+	PC_MEMORY_CALM = 0,
+	PC_MEMORY_TIGHT = 1, /* stop growing, evict who is idle */
+};
+
+/* Where it becomes short. 0: that figure is not looked at. */
+struct pc_memory_limits {
+	uint64_t reserve_bytes; /* of available memory, to keep free */
+	uint32_t some_avg10_bp; /* bound of pressure.some.avg10_bp; 2000 is 20 % */
+	uint32_t full_avg10_bp;
+};
+
+#define PC_MEMORY_WHY_MAX 1024 /* two files of 255 bytes, and some 270 of words and figures */
+
+/*
+ * Judges two readings; `pressure` is NULL or not available when there is none, `facts` and `limits`
+ * must be there (asserted). Becomes TIGHT when available memory is under the reserve or an average
+ * is over its bound; a figure that is exactly there is not.
+ *
+ * `before` is the last judgement, PC_MEMORY_CALM at first: who was TIGHT stays so until every
+ * figure is clearly better. Available memory must have passed the reserve by a quarter of it, or by
+ * half of what the total leaves above it if that is less, so that a large reserve has a way back
+ * too; an average must have fallen to half its bound. The quarter and the halves are guesses;
+ * change freely. (The kernel's average over 10 s needs some 7 s to fall by half when nothing
+ * stalls.)
+ *
+ * `why` (or NULL) is filled with one line without a full stop: what is short and where, joined with
+ * "and", or the figures when all is calm. Pure: no clock, no file, no allocation. Any thread.
+ */
+PC_API enum pc_memory_state pc_memory_judge(const struct pc_memory_facts *facts,
+					    const struct pc_memory_pressure *pressure,
+					    const struct pc_memory_limits *limits,
+					    enum pc_memory_state before,
+					    char why[PC_MEMORY_WHY_MAX]);
+
 /* ---- the ledger ---- */
 
 struct pc_ledger;

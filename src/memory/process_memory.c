@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * process_memory.c - how much memory one process holds, of the four kinds that /proc/PID/status tells
- * apart (proc_pid_status(5)). One reading of one process: the children of a worker are
+ * process_memory.c - how much memory one process holds, of the four kinds that /proc/PID/status
+ * tells apart (proc_pid_status(5)). One reading of one process: the children of a worker are
  * src/lifecycle's. It does not allocate. Any thread.
  */
 #include <poolcore/memory.h>
