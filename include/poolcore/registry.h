@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * registry.h - the record of the workers that exist: what an operator is shown and what the next
- * daemon finds when this one has died. An interface with two backends: memory, and SQLite (WAL,
- * synchronous FULL, 0600).
+ * daemon finds when this one has died; and of the memory that models were measured to take. An
+ * interface with two backends: memory, and SQLite (WAL, synchronous FULL, 0600).
  */
 #ifndef POOLCORE_REGISTRY_H
 #define POOLCORE_REGISTRY_H
@@ -53,8 +53,9 @@ PC_API int pc_registry_open_sqlite(const char *path, struct pc_registry **ret_re
 PC_API void pc_registry_close(struct pc_registry *registry);
 
 /*
- * All five block (SQLite waits for the disk) and may be called from any thread; calls are
- * serialised inside. A write that returned 0 survives the death of the process and of the machine.
+ * The five that follow block (SQLite waits for the disk) and may be called from any thread; calls
+ * are serialised inside. A write that returned 0 survives the death of the process and of the
+ * machine.
  *
  * register: ALREADY_EXISTS. update: WORKER_NOT_FOUND; INVALID_ARGUMENT when the status may not
  * follow the stored one. unregister, get: WORKER_NOT_FOUND. list: by spawn time; *ret_workers is
@@ -70,6 +71,51 @@ PC_API int pc_registry_get(struct pc_registry *registry, const char *worker_id,
 			   struct pc_worker_info *ret_worker, struct pc_error *err);
 PC_API int pc_registry_list(struct pc_registry *registry, struct pc_worker_info **ret_workers,
 			    size_t *ret_count, struct pc_error *err);
+
+/* ---- what models were measured to take ---- */
+
+/* With their NULs. The first is that of a worker's model_id, and so are the others those of its
+ * backend and device. */
+#define PC_MEASURED_KEY_MAX 160
+#define PC_MEASURED_ENGINE_MAX 64
+#define PC_MEASURED_DEVICE_MAX 16
+
+/*
+ * How many are remembered: models times engines times devices. Keys come from configuration files
+ * that are edited for years, and nobody takes out what is gone. In memory a row has some 300 bytes,
+ * so that all of them are about a megabyte. A guess; change freely.
+ */
+#define PC_MEASURED_ROWS_MAX 4096
+
+struct pc_measured_memory {
+	uint64_t highest_bytes; /* what a reservation should hold */
+	uint64_t last_bytes;
+	uint64_t count;	      /* of measurements, at least 1 */
+	int64_t last_wall_ms; /* when the last was made; for people */
+};
+
+/*
+ * Remembers that the model was measured to take `bytes` (more than 0) of the device's memory when
+ * the engine had loaded it. What counts as measured is docs/decisions/0009. The key is a
+ * registry key or model id, the engine a plug-in's or backend's name, the device "cpu" or "gpu0";
+ * each is valid UTF-8, not empty, and shorter than its PC_MEASURED_..._MAX. When there are
+ * PC_MEASURED_ROWS_MAX others, the one whose last measurement was made first is forgotten: in the
+ * order of the calls, for a wall clock may be set back.
+ *
+ * Blocks and is serialised as the functions above; what returned 0 survives as theirs. Errors,
+ * after which nothing has changed: INVALID_ARGUMENT; IO; OUT_OF_MEMORY.
+ */
+PC_API int pc_registry_remember_memory(struct pc_registry *registry, const char *key,
+				       const char *engine, const char *device, uint64_t bytes,
+				       struct pc_error *err);
+/*
+ * What was remembered for exactly these three. Errors: NOT_FOUND when it was never measured
+ * (details: key, engine, device); INVALID_ARGUMENT; IO, also when somebody edited the row into what
+ * cannot be (the next measurement then begins anew).
+ */
+PC_API int pc_registry_recall_memory(struct pc_registry *registry, const char *key,
+				     const char *engine, const char *device,
+				     struct pc_measured_memory *ret_measured, struct pc_error *err);
 
 PC_END_DECLS
 

@@ -10,12 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "registry/measured.h"
+
 struct memory_registry {
 	struct pc_registry base;
 	pthread_mutex_t lock;
-	struct pc_worker_info **workers; /* [lock] by worker_id; each is owned */
-	size_t count;			 /* [lock] */
-	size_t capacity;		 /* [lock] */
+	struct pc_worker_info **workers;    /* [lock] by worker_id; each is owned */
+	size_t count;			    /* [lock] */
+	size_t capacity;		    /* [lock] */
+	struct pc__measured_table measured; /* [lock] */
 };
 
 static struct memory_registry *memory_of(struct pc_registry *registry)
@@ -183,6 +186,28 @@ static int memory_list(struct pc_registry *registry, struct pc_worker_info **ret
 	return 0;
 }
 
+static int memory_remember(struct pc_registry *registry, const struct pc__measured_key *key,
+			   uint64_t bytes, int64_t wall_ms, struct pc_error *err)
+{
+	struct memory_registry *memory = memory_of(registry);
+
+	pthread_mutex_lock(&memory->lock);
+	int rc = pc__measured_table_remember(&memory->measured, key, bytes, wall_ms, err);
+	pthread_mutex_unlock(&memory->lock);
+	return rc;
+}
+
+static int memory_recall(struct pc_registry *registry, const struct pc__measured_key *key,
+			 struct pc_measured_memory *ret_measured, struct pc_error *err)
+{
+	struct memory_registry *memory = memory_of(registry);
+
+	pthread_mutex_lock(&memory->lock);
+	int rc = pc__measured_table_recall(&memory->measured, key, ret_measured, err);
+	pthread_mutex_unlock(&memory->lock);
+	return rc;
+}
+
 static void memory_close(struct pc_registry *registry)
 {
 	struct memory_registry *memory = memory_of(registry);
@@ -190,6 +215,7 @@ static void memory_close(struct pc_registry *registry)
 	for (size_t i = 0; i < memory->count; i++)
 		pc_free(memory->workers[i]);
 	pc_free(memory->workers);
+	pc__measured_table_fini(&memory->measured);
 	pthread_mutex_destroy(&memory->lock);
 	pc_free(memory);
 }
@@ -201,6 +227,8 @@ static const struct pc__registry_ops memory_ops = {
 	.remove = memory_remove,
 	.get = memory_get,
 	.list = memory_list,
+	.remember = memory_remember,
+	.recall = memory_recall,
 };
 
 int pc_registry_open_memory(struct pc_registry **ret_registry, struct pc_error *err)

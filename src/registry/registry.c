@@ -5,7 +5,11 @@
  */
 #include "registry/backend.h"
 
+#include <poolcore/clock.h>
+
 #include <string.h>
+
+#include "base/text.h"
 
 /* ---- shared answers ---- */
 
@@ -33,6 +37,27 @@ int pc__registry_check_change(struct pc_error *err, enum pc_worker_status stored
 		     pc_worker_status_name(worker->status));
 	pc_error_detail(err, "worker_id", "%s", worker->worker_id);
 	return PC_E_INVALID_ARGUMENT;
+}
+
+int pc__measured_not_found(struct pc_error *err, const struct pc__measured_key *key)
+{
+	pc_error_set(err, PC_E_NOT_FOUND,
+		     "the memory of model '%s' was never measured with engine '%s' on %s",
+		     key->model, key->engine, key->device);
+	pc_error_detail(err, "key", "%s", key->model);
+	pc_error_detail(err, "engine", "%s", key->engine);
+	pc_error_detail(err, "device", "%s", key->device);
+	return PC_E_NOT_FOUND;
+}
+
+void pc__measured_add(struct pc_measured_memory *measured, uint64_t bytes, int64_t wall_ms)
+{
+	if (bytes > measured->highest_bytes)
+		measured->highest_bytes = bytes;
+	measured->last_bytes = bytes;
+	measured->last_wall_ms = wall_ms;
+	if (measured->count < UINT64_MAX)
+		measured->count++;
 }
 
 /* ---- checks ---- */
@@ -84,6 +109,40 @@ static int check_id(const struct pc_registry *registry, const char *worker_id, s
 	return 0;
 }
 
+/* `size`: with its NUL. */
+static int check_text(const char *name, const char *text, size_t size, struct pc_error *err)
+{
+	if (!text || !text[0])
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "%s is empty", name);
+
+	size_t length = strnlen(text, size);
+
+	if (length == size)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "%s is longer than %zu bytes", name,
+				    size - 1);
+
+	size_t valid = pc__utf8_valid_prefix(text, length);
+
+	return valid < length
+		       ? pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				      "%s is not valid UTF-8 from its byte %zu on", name, valid + 1)
+		       : 0;
+}
+
+static int check_measured_key(const struct pc_registry *registry,
+			      const struct pc__measured_key *key, struct pc_error *err)
+{
+	int rc;
+
+	if (!registry)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "a registry is needed");
+	if ((rc = check_text("the model key", key->model, PC_MEASURED_KEY_MAX, err)) ||
+	    (rc = check_text("the engine", key->engine, PC_MEASURED_ENGINE_MAX, err)) ||
+	    (rc = check_text("the device", key->device, PC_MEASURED_DEVICE_MAX, err)))
+		return rc;
+	return 0;
+}
+
 /* ---- the interface ---- */
 
 void pc_registry_close(struct pc_registry *registry)
@@ -131,4 +190,30 @@ int pc_registry_list(struct pc_registry *registry, struct pc_worker_info **ret_w
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a registry and two results are needed");
 	return registry->ops->list(registry, ret_workers, ret_count, err);
+}
+
+int pc_registry_remember_memory(struct pc_registry *registry, const char *key, const char *engine,
+				const char *device, uint64_t bytes, struct pc_error *err)
+{
+	const struct pc__measured_key whose = { key, engine, device };
+	int rc = check_measured_key(registry, &whose, err);
+
+	if (rc)
+		return rc;
+	if (bytes == 0)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "0 bytes is no measurement of model '%s'", key);
+	return registry->ops->remember(registry, &whose, bytes, pc_clock_wall_ms(), err);
+}
+
+int pc_registry_recall_memory(struct pc_registry *registry, const char *key, const char *engine,
+			      const char *device, struct pc_measured_memory *ret_measured,
+			      struct pc_error *err)
+{
+	const struct pc__measured_key whose = { key, engine, device };
+	int rc = check_measured_key(registry, &whose, err);
+
+	if (!rc && !ret_measured)
+		rc = pc_error_set(err, PC_E_INVALID_ARGUMENT, "a result is needed");
+	return rc ? rc : registry->ops->recall(registry, &whose, ret_measured, err);
 }

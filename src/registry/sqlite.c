@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sqlite.c - the registry in an SQLite file: rows in and out through statements that are prepared
- * once. Opening and the schema are sqlite_file.c's. One connection, one mutex: callers are few, and
- * SQLite has one writer anyway. The mutex is held while the disk writes, so none of these calls
- * belongs on an event loop. SQLite allocates for itself, not through our door.
+ * once. Opening and the schema are sqlite_file.c's, the table of measurements is
+ * sqlite_measured.c's. One connection, one mutex: callers are few, and SQLite has one writer
+ * anyway. The mutex is held while the disk writes, so none of these calls belongs on an event loop.
+ * SQLite allocates for itself, not through our door.
  */
 #include "registry/backend.h"
 
@@ -12,6 +13,7 @@
 
 #include "base/text.h"
 #include "registry/sqlite_file.h"
+#include "registry/sqlite_measured.h"
 
 enum column_type {
 	COLUMN_TEXT,
@@ -67,6 +69,7 @@ struct sqlite_registry {
 	pthread_mutex_t lock;
 	sqlite3 *db;				   /* [lock] */
 	sqlite3_stmt *statements[STATEMENT_COUNT]; /* [lock] reset whenever nobody holds it */
+	struct pc__sqlite_measured measured;	   /* [lock] */
 };
 
 static struct sqlite_registry *sqlite_of(struct pc_registry *registry)
@@ -341,12 +344,35 @@ static int sqlite_list(struct pc_registry *registry, struct pc_worker_info **ret
 	return 0;
 }
 
+static int sqlite_remember(struct pc_registry *registry, const struct pc__measured_key *key,
+			   uint64_t bytes, int64_t wall_ms, struct pc_error *err)
+{
+	struct sqlite_registry *sqlite = sqlite_of(registry);
+
+	pthread_mutex_lock(&sqlite->lock);
+	int rc = pc__sqlite_measured_remember(&sqlite->measured, key, bytes, wall_ms, err);
+	pthread_mutex_unlock(&sqlite->lock);
+	return rc;
+}
+
+static int sqlite_recall(struct pc_registry *registry, const struct pc__measured_key *key,
+			 struct pc_measured_memory *ret_measured, struct pc_error *err)
+{
+	struct sqlite_registry *sqlite = sqlite_of(registry);
+
+	pthread_mutex_lock(&sqlite->lock);
+	int rc = pc__sqlite_measured_recall(&sqlite->measured, key, ret_measured, err);
+	pthread_mutex_unlock(&sqlite->lock);
+	return rc;
+}
+
 static void sqlite_close(struct pc_registry *registry)
 {
 	struct sqlite_registry *sqlite = sqlite_of(registry);
 
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		sqlite3_finalize(sqlite->statements[i]);
+	pc__sqlite_measured_close(&sqlite->measured);
 	sqlite3_close(sqlite->db);
 	pthread_mutex_destroy(&sqlite->lock);
 	pc_free(sqlite);
@@ -359,6 +385,8 @@ static const struct pc__registry_ops sqlite_ops = {
 	.remove = sqlite_remove,
 	.get = sqlite_get,
 	.list = sqlite_list,
+	.remember = sqlite_remember,
+	.recall = sqlite_recall,
 };
 
 /* ---- opening ---- */
@@ -454,6 +482,8 @@ int pc_registry_open_sqlite(const char *path, struct pc_registry **ret_registry,
 
 	for (int which = 0; !rc && which < STATEMENT_COUNT; which++)
 		rc = prepare(sqlite, (enum statement)which, err);
+	if (!rc)
+		rc = pc__sqlite_measured_open(&sqlite->measured, sqlite->db, err);
 	if (rc) {
 		sqlite_close(&sqlite->base);
 		return rc;

@@ -60,6 +60,19 @@ static const char *const schema_steps[] = {
 	"  exit_wall_ms INTEGER NOT NULL,"
 	"  exit_reason TEXT NOT NULL"
 	") WITHOUT ROWID",
+
+	"CREATE TABLE measured_memory ("
+	"  model TEXT NOT NULL,"
+	"  engine TEXT NOT NULL,"
+	"  device TEXT NOT NULL,"
+	"  highest_bytes INTEGER NOT NULL,"
+	"  last_bytes INTEGER NOT NULL,"
+	"  measurements INTEGER NOT NULL,"
+	"  last_wall_ms INTEGER NOT NULL,"
+	"  turn INTEGER NOT NULL,"
+	"  PRIMARY KEY (model, engine, device)"
+	") WITHOUT ROWID;"
+	"CREATE INDEX measured_memory_turn ON measured_memory (turn)",
 };
 
 #define SCHEMA_VERSION ((int)PC_ARRAY_LEN(schema_steps))
