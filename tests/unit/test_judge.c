@@ -108,6 +108,8 @@ static const struct {
 	  "available 15.5 GiB, reserve 15 GiB, some avg10 0.00 %, full avg10 0.00 %" },
 	{ "which has its margin too", 15 * GIB + 256 * MIB, false, 0, 0, { 15 * GIB, 2000, 500 },
 	  TIGHT, TIGHT, "available 15.3 GiB is not back at 15.5 GiB yet (the reserve is 15 GiB)" },
+	{ "whichever margin is smaller", 14 * GIB, false, 0, 0, { 12 * GIB, 0, 0 }, TIGHT, CALM,
+	  "available 14 GiB, reserve 12 GiB" },
 	{ "a reserve of everything", 16 * GIB, false, 0, 0, { 16 * GIB, 0, 0 }, TIGHT, CALM,
 	  "available 16 GiB, reserve 16 GiB" },
 	{ "a reserve that cannot be kept", 16 * GIB, false, 0, 0, { UINT64_MAX, 0, 0 }, TIGHT,
