@@ -824,19 +824,3 @@ bool body_loops_are_empty(struct daemon *daemon)
 	body_unlock_quietly(daemon->body);
 	return empty;
 }
-
-const char *stop_reason_text(enum pc_stop_reason why)
-{
-	static const char *const texts[] = {
-		[PC_STOP_IDLE] = "idle",
-		[PC_STOP_EVICTED] = "evicted to make room",
-		[PC_STOP_REQUESTED] = "requested",
-		[PC_STOP_FAILED] = "failed",
-		[PC_STOP_OVERDUE] = "not ready in time",
-		[PC_STOP_PRESSURE] = "memory pressure",
-		[PC_STOP_RECYCLED] = "recycled",
-		[PC_STOP_SHUTDOWN] = "shutdown",
-	};
-
-	return texts[why];
-}

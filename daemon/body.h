@@ -208,7 +208,5 @@ void body_counters(struct daemon *daemon, struct pc_sched_counters *ret_counters
 /* The log of a worker, living or departed, with a reference for the caller. WORKER_NOT_FOUND. */
 int body_worker_log(struct daemon *daemon, const char *worker_id, struct logbook **ret_log,
 		    struct pc_error *err);
-/* Why the brain stops a worker, in words: "idle", "evicted". */
-const char *stop_reason_text(enum pc_stop_reason why);
 
 #endif

@@ -188,7 +188,7 @@ static void death_cause(struct process *process, const struct pc_worker_exit *ex
 	if (process->stop_ordered && process->stop_reason != PC_STOP_FAILED) {
 		pc_error_set(cause, PC_E_WORKER_FAILED, "worker %s of '%s' was stopped (%s)",
 			     name_of(process), model_of(process),
-			     stop_reason_text(process->stop_reason));
+			     pc_stop_reason_text(process->stop_reason));
 	} else if (process->state == STARTING) {
 		pc_error_set(cause, PC_E_SPAWN_FAILED,
 			     "worker %s of '%s' %s before it was ready%s%s", name_of(process),
@@ -291,7 +291,7 @@ static void stop(struct process *process, enum pc_stop_reason why, bool force)
 		}
 		pc_log(PC_LOG_INFO, "worker",
 		       PC_FIELDS({ "worker", name_of(process) }, { "model", model_of(process) },
-				 { "reason", stop_reason_text(why) }),
+				 { "reason", pc_stop_reason_text(why) }),
 		       "stopping");
 		record_status(process, PC_WORKER_STOPPING);
 		pc_process_signal(&process->os, SIGTERM, NULL);
@@ -301,7 +301,7 @@ static void stop(struct process *process, enum pc_stop_reason why, bool force)
 			       process->worker->model->backend->stop_grace_secs * 1000, 0);
 	}
 	if (force)
-		kill_now(process, stop_reason_text(process->stop_reason));
+		kill_now(process, pc_stop_reason_text(process->stop_reason));
 }
 
 /* ---- readiness ---- */
@@ -656,7 +656,7 @@ static void prepared(struct clerk_job *job)
 	if (!job->result && process->stop_ordered) {
 		pc_error_set(&job->error, PC_E_CANCELLED, "worker %s of '%s' was stopped (%s)",
 			     name_of(process), model_of(process),
-			     stop_reason_text(process->stop_reason));
+			     pc_stop_reason_text(process->stop_reason));
 		job->result = PC_E_CANCELLED;
 	}
 	if (!job->result && launch(process, &job->error))

@@ -148,6 +148,9 @@ PC_API int pc_pool_get_model(const struct pc_pool *pool, const char *key,
 			     struct pc_model **ret_model, struct pc_error *err);
 PC_API const char *pc_model_key(const struct pc_model *model);
 PC_API enum pc_capability pc_model_capability(const struct pc_model *model);
+/* The prefix of one of its tasks; INVALID_ARGUMENT names those that it has. */
+PC_API int pc_model_task_prefix(const struct pc_model *model, const char *task,
+				const char **ret_prefix, struct pc_error *err);
 
 /* ---- requests: what every kind of call may be told ---- */
 
@@ -201,7 +204,9 @@ PC_API void pc_lease_release_broken(struct pc_lease *lease, const struct pc_erro
 /* What a running call knows about itself. */
 struct pc_run {
 	struct pc_lease lease;
-	struct pc_job *job; /* the pool's */
+	/* The pool's. */
+	struct pc_cancel *cancel;
+	uint64_t deadline_ns;
 };
 
 /* True when the call should end: cancelled, past its deadline, or the pool shuts down for good. Cheap enough to be

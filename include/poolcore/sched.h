@@ -43,16 +43,25 @@ struct pc_sched_worker;
 
 /* ---- what the body provides ---- */
 
+/* Why a worker is stopped, and how a log says it. */
+/* clang-format off */
+#define PC_STOP_REASON_LIST(X) \
+	X(IDLE,      "idle")                 /* cooldown: nobody has asked for it */ \
+	X(EVICTED,   "evicted to make room") /* another model needs the room */ \
+	X(REQUESTED, "requested")            /* an operator asked */ \
+	X(FAILED,    "failed")               /* it reported a failure */ \
+	X(OVERDUE,   "not ready in time")    /* it took longer than its start timeout */ \
+	X(PRESSURE,  "memory pressure")      /* the machine runs out of memory */ \
+	X(RECYCLED,  "recycled")             /* it has served, or grown, as much as one shall */ \
+	X(SHUTDOWN,  "shutdown")
+/* clang-format on */
+
 enum pc_stop_reason {
-	PC_STOP_IDLE,	   /* cooldown: nobody has asked for it */
-	PC_STOP_EVICTED,   /* another model needs the room */
-	PC_STOP_REQUESTED, /* an operator asked */
-	PC_STOP_FAILED,	   /* it reported a failure */
-	PC_STOP_OVERDUE,   /* it did not become ready in time */
-	PC_STOP_PRESSURE,  /* the machine runs out of memory */
-	PC_STOP_RECYCLED,  /* it has served, or grown, as much as one worker shall */
-	PC_STOP_SHUTDOWN,
+#define X(name, text) PC_STOP_##name,
+	PC_STOP_REASON_LIST(X)
+#undef X
 };
+PC_API const char *pc_stop_reason_text(enum pc_stop_reason why);
 
 struct pc_spawn_order {
 	uint64_t worker_id; /* never used before (invariant I8); counts from 1 */

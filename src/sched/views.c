@@ -2,6 +2,17 @@
 /* views.c - copies of the brain's state for those who show it. Decides and changes nothing. */
 #include "sched/brain.h"
 
+const char *pc_stop_reason_text(enum pc_stop_reason why)
+{
+	static const char *const texts[] = {
+#define X(name, text) [PC_STOP_##name] = text,
+		PC_STOP_REASON_LIST(X)
+#undef X
+	};
+
+	return (unsigned)why < PC_ARRAY_LEN(texts) ? texts[why] : "unknown";
+}
+
 static enum pc_worker_status status_of(const struct pc_sched_worker *worker,
 				       const struct pc_worker_use *use)
 {

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lease.c - leases of a seat, for callers that call the engine themselves. A free seat costs one
+ * compare-and-swap, and its return another. Any thread.
+ */
+#include "pool/inner.h"
+
+static void fill(struct pc_lease *lease, struct station *station, unsigned number)
+{
+	struct seat *seat = station->seats[number];
+	uint32_t tick = atomic_load_explicit(&station->pool->tick, memory_order_relaxed);
+
+	lease->instance = seat->instance;
+	lease->engine = station->engine;
+	lease->slot = seat->slot;
+	lease->seat = number;
+	lease->model = station->model;
+	if (atomic_load_explicit(&seat->last_used, memory_order_relaxed) != tick)
+		atomic_store_explicit(&seat->last_used, tick, memory_order_relaxed);
+}
+
+bool pc_lease_try_acquire(struct pc_model *model, struct pc_lease *ret_lease)
+{
+	struct station *station =
+		model ? atomic_load_explicit(&model->station, memory_order_acquire) : NULL;
+	int seat = station && !station->thread_bound ? word_take(&station->word) : -1;
+
+	if (seat < 0)
+		return false;
+	fill(ret_lease, station, (unsigned)seat);
+	return true;
+}
+
+static int acquire_by_job(struct station *station, const struct pc_request_options *options,
+			  struct pc_lease *ret_lease, struct pc_error *err)
+{
+	struct call call = { .run = NULL };
+	struct job job;
+
+	call_read_options(options, &call);
+	job_init(&job, station, &call, JOB_CALLER);
+	if (!cancel_join(call.cancel, &job.link, station->engine, &job))
+		return pc_error_set(err, PC_E_CANCELLED, "the request for '%s' was cancelled",
+				    station->model->text);
+	pool_enter(station->pool);
+	job_enter(&job);
+
+	bool granted = job_wait(&job) == CLAIM_GRANTED;
+
+	if (granted)
+		fill(ret_lease, station, job.seat);
+	pool_leave(station->pool);
+	cancel_leave(call.cancel, &job.link);
+	if (!granted && err)
+		*err = job.err;
+	return granted ? 0 : job.err.code;
+}
+
+int pc_lease_acquire(struct pc_model *model, const struct pc_request_options *options,
+		     struct pc_lease *ret_lease, struct pc_error *err)
+{
+	struct station *station;
+
+	if (ret_lease && !options && pc_lease_try_acquire(model, ret_lease))
+		return 0;
+	if (!ret_lease || !model)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a lease needs a model and a place for itself");
+	if (call_check_options(options, err))
+		return PC_E_INVALID_ARGUMENT;
+
+	int rc = station_of(model, &station, err);
+
+	if (rc)
+		return rc;
+	if (station->thread_bound)
+		return pc_error_set(err, PC_E_UNSUPPORTED,
+				    "engine '%s' of '%s' is bound to its own threads: call it "
+				    "through pc_pool_call",
+				    station->engine->name, model->text);
+	return acquire_by_job(station, options, ret_lease, err);
+}
+
+void pc_lease_release(struct pc_lease *lease)
+{
+	struct station *station = atomic_load_explicit(&lease->model->station,
+						       memory_order_acquire);
+	struct seat *seat = station->seats[lease->seat];
+	uint64_t served = atomic_load_explicit(&seat->served, memory_order_relaxed) + 1;
+
+	/* Only who holds the seat writes: no read-modify-write is needed. */
+	atomic_store_explicit(&seat->served, served, memory_order_relaxed);
+	if (served >= atomic_load_explicit(&seat->report_at, memory_order_relaxed))
+		seat_report(station, lease->seat);
+	if (!word_put(&station->word, lease->seat))
+		seat_return(station, lease->seat);
+}
+
+void pc_lease_release_broken(struct pc_lease *lease, const struct pc_error *cause)
+{
+	struct station *station = atomic_load_explicit(&lease->model->station,
+						       memory_order_acquire);
+
+	seat_broke(station, lease->seat, cause);
+	if (!word_put(&station->word, lease->seat))
+		seat_return(station, lease->seat);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker.c - the threads of a worker. The first one loads the model, runs the calls of the first
+ * seat, and unloads; each further seat has a thread of its own. A thread runs the jobs that are
+ * handed to its seat and, when one ends, takes the next that waits; callers that got a free seat
+ * use it on their own threads meanwhile.
+ *
+ *    LOADING ──worker_open──► OPEN ──worker_close──► CLOSED ──► ENDED
+ *       └──── load failed, or it was stopped meanwhile ──▲   unloaded, memory given back
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "pool/inner.h"
+
+#include "base/text.h"
+#include "pool/futex.h"
+
+struct worker *worker_new(struct station *station)
+{
+	size_t size = sizeof(struct worker) + station->slots * sizeof(struct seat);
+	void *block;
+	struct worker *worker = aligned_new(size, &block);
+
+	if (!worker)
+		return NULL;
+	worker->block = block;
+	worker->station = station;
+	worker->seat_count = station->slots;
+	for (uint32_t i = 0; i < station->slots; i++) {
+		struct seat *seat = &worker->seats[i];
+
+		seat->slot = i;
+		seat->worker = worker;
+		atomic_init(&seat->report_at, 1);
+	}
+	return worker;
+}
+
+/* ---- running ---- */
+
+static uint32_t wait_for_bell(struct seat *seat)
+{
+	for (;;) {
+		/* acquire: partner of the release in job_post. */
+		uint32_t bell = atomic_exchange_explicit(&seat->bell, 0, memory_order_acq_rel);
+		uint32_t silent = 0;
+
+		if (bell & (BELL_JOB | BELL_STOP))
+			return bell;
+		if (atomic_compare_exchange_strong_explicit(&seat->bell, &silent, BELL_ASLEEP,
+							    memory_order_acq_rel,
+							    memory_order_relaxed))
+			futex_wait(&seat->bell, BELL_ASLEEP, PC_TIME_NEVER);
+	}
+}
+
+/* Runs a job, and the ones that wait behind it. */
+static void run_jobs(struct station *station, struct job *job)
+{
+	while (job) {
+		unsigned seat = job->seat;
+		struct job *next = NULL;
+
+		run_on_seat(station, seat, &job->call, &job->link, &job->err);
+		if (!word_put(&station->word, seat))
+			next = seat_next_job(station, seat);
+		/* After the seat is free again: who hears of the end may ask at once. */
+		job_finish(job);
+		job = next;
+	}
+}
+
+static void serve(struct seat *seat)
+{
+	struct station *station = seat->worker->station;
+	uint32_t bell;
+
+	do {
+		bell = wait_for_bell(seat);
+		if (bell & BELL_JOB)
+			run_jobs(station, seat->job);
+	} while (!(bell & BELL_STOP));
+}
+
+static void *seat_main(void *arg)
+{
+	serve(arg);
+	return NULL;
+}
+
+/* ---- loading ---- */
+
+static bool on_progress(void *ctx, float fraction)
+{
+	const struct worker *worker = ctx;
+
+	(void)fraction;
+	return !atomic_load_explicit(&worker->give_up, memory_order_relaxed);
+}
+
+static int load(struct worker *worker, struct pc_error *err)
+{
+	const struct station *station = worker->station;
+	const struct pc_model *model = station->model;
+	const struct pc_engine_spec spec = {
+		.size = sizeof(spec),
+		.capability = (enum pc_capability)model->capability,
+		.model_path = model->path,
+		.slots = station->slots,
+		.context_tokens = model->context_tokens,
+		.threads = model->threads,
+		.progress = on_progress,
+		.progress_ctx = worker,
+	};
+	int rc = station->engine->load(&spec, &worker->instance, err);
+
+	if (rc == 0 && !worker->instance)
+		rc = PC_E_MODEL_ERROR;
+	if (rc)
+		return pc_error_set(err, rc, "engine '%s' says no more than %s",
+				    station->engine->name, pc_error_name(rc));
+	return 0;
+}
+
+static int start_others(struct worker *worker, struct pc_error *err)
+{
+	for (uint32_t i = 0; i < worker->seat_count; i++) {
+		struct seat *seat = &worker->seats[i];
+		int failed = 0;
+
+		seat->instance = worker->instance;
+		if (i > 0)
+			failed = pthread_create(&seat->thread, NULL, seat_main, seat);
+		if (failed)
+			return pc_error_sys(err, PC_E_SPAWN_FAILED, failed,
+					    "a thread for slot %u of %u", i, worker->seat_count);
+		seat->has_thread = i > 0;
+	}
+	return 0;
+}
+
+static void join_others(struct worker *worker)
+{
+	for (uint32_t i = 1; i < worker->seat_count; i++) {
+		struct seat *seat = &worker->seats[i];
+
+		if (!seat->has_thread)
+			continue;
+		/* Again, for those that were never open. */
+		atomic_fetch_or_explicit(&seat->bell, BELL_STOP, memory_order_acq_rel);
+		futex_wake(&seat->bell);
+		pthread_join(seat->thread, NULL);
+	}
+}
+
+/* ---- telling the brain ---- */
+
+static void log_worker(enum pc_log_level level, const struct worker *worker, const char *what,
+		       const char *reason)
+{
+	char id[32];
+
+	if (!pc_log_enabled(level))
+		return;
+	snprintf(id, sizeof(id), "%llu", (unsigned long long)worker->id);
+	pc_log(level, "worker",
+	       PC_FIELDS({ "worker", id }, { "model", worker->station->model->text },
+			 { "reason", reason }),
+	       "%s", what);
+}
+
+/* It is loaded, or not. True: its seats are out, and it serves. */
+static bool report_loaded(struct worker *worker, int rc, const struct pc_error *err,
+			  uint64_t measured_bytes)
+{
+	struct pc_pool *pool = worker->station->pool;
+	struct turn turn;
+	bool opens;
+
+	turn_begin(pool, &turn);
+	opens = rc == 0 && !atomic_load_explicit(&worker->give_up, memory_order_relaxed);
+	if (opens) {
+		histogram_add(&pool->figures.load_time, turn.now_ns - worker->spawned_ns);
+		worker->measured_bytes = measured_bytes;
+		worker_open(&turn, worker);
+		if (!worker->handed_over)
+			turn_note(&turn, pc_sched_worker_ready(pool->sched, turn.now_ns, worker->id,
+							       measured_bytes));
+	} else {
+		worker->stage = STAGE_CLOSED;
+		if (rc)
+			turn_note(&turn, pc_sched_worker_failed(pool->sched, turn.now_ns,
+								worker->id, err));
+	}
+	turn_end(&turn);
+	return opens;
+}
+
+static void report_gone(struct worker *worker)
+{
+	struct station *station = worker->station;
+	struct pc_pool *pool = station->pool;
+	struct turn turn;
+
+	turn_begin(pool, &turn);
+	for (uint32_t i = 0; i < worker->seat_count; i++) {
+		station->gone_served += atomic_load_explicit(&worker->seats[i].served,
+							     memory_order_relaxed);
+		station->gone_errors += atomic_load_explicit(&worker->seats[i].errors,
+							     memory_order_relaxed);
+	}
+	turn_note(&turn, pc_sched_worker_gone(pool->sched, turn.now_ns, worker->id, NULL));
+	pc__set_remove(&pool->workers, &worker->by_id);
+	worker->stage = STAGE_ENDED;
+	worker->next = pool->ended;
+	pool->ended = worker;
+	governor_call(pool);
+	turn_end(&turn);
+}
+
+/*
+ * What it takes, for the ledger. Less than was reserved is not believed yet: buffers come with the
+ * first request, mapped weights when they are touched (docs/decisions/0005).
+ */
+static uint64_t measure(const struct worker *worker)
+{
+	struct pc_engine_description description = { .size = sizeof(description) };
+
+	worker->station->engine->describe(worker->instance, &description);
+	return description.memory_bytes;
+}
+
+static void *first_main(void *arg)
+{
+	struct worker *worker = arg;
+	struct pc_error err = PC_ERROR_INIT;
+	uint64_t measured_bytes = 0;
+	int rc = worker->handed_over ? 0 : load(worker, &err);
+
+	if (rc == 0) {
+		measured_bytes = measure(worker);
+		rc = start_others(worker, &err);
+	}
+	if (rc)
+		log_worker(PC_LOG_WARN, worker, "failed to load", err.message);
+	if (report_loaded(worker, rc, &err,
+			  measured_bytes > worker->reserved_bytes ? measured_bytes : 0)) {
+		log_worker(PC_LOG_INFO, worker, "ready",
+			   worker->handed_over ? "handed over" : "loaded");
+		serve(&worker->seats[0]);
+	}
+	join_others(worker);
+	if (worker->instance)
+		worker->station->engine->unload(worker->instance);
+	log_worker(PC_LOG_INFO, worker, "gone", rc ? "failed" : pc_stop_reason_text(worker->why));
+	report_gone(worker);
+	return NULL;
+}
+
+/* ---- birth and burial ---- */
+
+int worker_start(struct worker *worker, struct pc_error *err)
+{
+	struct pc_pool *pool = worker->station->pool;
+	struct pc_error cause = PC_ERROR_INIT;
+	struct turn turn;
+
+	int failed = pthread_create(&worker->seats[0].thread, NULL, first_main, worker);
+
+	if (!failed)
+		return 0;
+	pc_error_sys(&cause, PC_E_SPAWN_FAILED, failed, "a thread for a worker of '%s'",
+		     worker->station->model->text);
+	turn_begin(pool, &turn);
+	if (worker->handed_over)
+		pc_sched_stop_worker(pool->sched, turn.now_ns, worker->id, true, NULL);
+	turn_note(&turn, pc_sched_worker_gone(pool->sched, turn.now_ns, worker->id, &cause));
+	pc__set_remove(&pool->workers, &worker->by_id);
+	turn_end(&turn);
+	pc_free(worker->block);
+	return pc_error_set(err, cause.code, "%s", cause.message);
+}
+
+void worker_bury(struct worker *worker)
+{
+	pthread_join(worker->seats[0].thread, NULL);
+	pc_free(worker->block);
+}
