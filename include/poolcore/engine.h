@@ -180,7 +180,8 @@ struct pc_engine {
 	int (*load)(const struct pc_engine_spec *spec, struct pc_engine_instance **ret_instance,
 		    struct pc_error *err);
 	void (*unload)(struct pc_engine_instance *instance);
-	/* Fills the members that fit in description->size, which the host sets. */
+	/* Fills the members that fit in description->size, which the host sets. May come beside
+	 * calls on slots, as a call on a slot of its own would. */
 	void (*describe)(const struct pc_engine_instance *instance,
 			 struct pc_engine_description *description);
 

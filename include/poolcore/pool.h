@@ -85,8 +85,9 @@ PC_API bool pc_pool_is_shutting_down(const struct pc_pool *pool);
  */
 PC_API void pc_pool_shutdown(struct pc_pool *pool, struct pc_shutdown_report *ret_report);
 /* Shuts down if that was not done, then frees everything, models and handles too. Requests in
- * flight are refused or ended first; leases must have been released (a lease that is still held is
- * waited for). NULL is allowed. */
+ * flight are refused or ended first. What an engine or an unreturned lease holds beyond twice the
+ * shutdown's timeout is not freed, with an error in the log: it would be used later. NULL is
+ * allowed. */
 PC_API void pc_pool_destroy(struct pc_pool *pool);
 
 /* The configuration in force, defaults filled in. Lives as long as the pool. */

@@ -182,11 +182,10 @@ void pool_enter(struct pc_pool *pool)
 
 void pool_leave(struct pc_pool *pool)
 {
-	bool ends = atomic_load_explicit(&pool->shutting_down, memory_order_relaxed);
 	_Atomic uint32_t *inside = &pool->inside;
 
 	/* release: all that was done inside comes before the pool's end, which acquires it. */
-	if (atomic_fetch_sub_explicit(inside, 1, memory_order_release) == 1 && ends)
+	if (atomic_fetch_sub_explicit(inside, 1, memory_order_release) == (INSIDE_ENDING | 1))
 		futex_wake(inside);
 }
 

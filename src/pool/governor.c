@@ -62,12 +62,13 @@ void governor_beat(struct pc_pool *pool)
 	finish(over);
 	if (ended) {
 		pthread_mutex_lock(&pool->lock);
-		for (; ended; ended = NULL)
-			pthread_cond_broadcast(&pool->changed);
+		pthread_cond_broadcast(&pool->changed);
 		pthread_mutex_unlock(&pool->lock);
 	}
-	if (loaded)
+	if (loaded) {
 		watch_look(pool, turn.now_ns);
+		measured_look(pool, turn.now_ns);
+	}
 }
 
 /* [lock] Until there is something to do; false when it is to end. */

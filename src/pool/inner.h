@@ -237,6 +237,8 @@ struct memory_watch {
 
 /* ---- the pool ---- */
 
+#define INSIDE_ENDING (UINT32_C(1) << 31) /* in pool->inside: whoever leaves last wakes the end */
+
 struct pc_pool {
 	struct pc_pool_config config; /* [const] */
 	struct table table;
@@ -270,6 +272,9 @@ struct pc_pool {
 	_Atomic uint32_t inside;      /* callers on the slow side; the last thing that they touch */
 	pthread_cond_t changed;	      /* [lock] a worker has gone; shutdown waits on it */
 	struct memory_watch watch;    /* [the governor's] */
+	uint64_t next_measure_ns;     /* [the governor's] */
+	_Atomic uint64_t loads_begun; /* with loads_ended: whether a load was alone */
+	_Atomic uint64_t loads_ended;
 };
 
 /* ---- turn.c: one hold of the lock ---- */
@@ -425,5 +430,17 @@ uint64_t watch_budget(const struct pc_pool_config *config, uint64_t total_bytes)
 /* What earlier workers of the model took, MiB or more; 0: nothing is known. May wait for the disk. */
 uint64_t measured_recall(const struct pc_model *model, const struct pc_engine *engine);
 void measured_remember(const struct station *station, uint64_t bytes);
+/* Around a load: what the process holds, if nobody else loads meanwhile; see measure.c. */
+struct load_gauge {
+	uint64_t held_bytes; /* 0: cannot be told */
+	uint64_t loads;
+};
+void gauge_begin(struct pc_pool *pool, struct load_gauge *gauge);
+/* What the load took, as far as the process shows it; 0: not known. */
+uint64_t gauge_end(struct pc_pool *pool, const struct load_gauge *gauge);
+/* What an engine says that an instance takes. The caller holds a seat of it, or loads or unloads. */
+uint64_t measured_now(const struct station *station, const struct pc_engine_instance *instance);
+/* Measures every worker that has a free seat, if it is time. [the governor, without the lock] */
+void measured_look(struct pc_pool *pool, uint64_t now_ns);
 
 #endif

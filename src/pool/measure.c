@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * measure.c - what models really take, remembered in the registry, so that the next estimate is a
- * measurement. It waits for the disk: never under a lock. Any thread.
+ * measurement. Two sources: what the engine says, and what the process holds more after a load
+ * than before it (docs/decisions/0009). Asking waits for the disk: never under a lock. Any thread.
  */
 #include <stdio.h>
 
 #include "pool/inner.h"
+
+/* How often workers are measured again. A guess; change freely. */
+#define MEASURE_NS (10 * PC_NS_PER_SEC)
 
 /*
  * Slots and context make the memory; a measurement of other settings says nothing. False when the
@@ -55,4 +59,91 @@ void measured_remember(const struct station *station, uint64_t bytes)
 	if (pc_registry_remember_memory(model->pool->config.registry, name, station->engine->name,
 					device_of(model, &account), bytes, &err))
 		pc_log_error(PC_LOG_WARN, "memory", &err);
+}
+
+/* ---- measuring ---- */
+
+static uint64_t held_bytes(void)
+{
+	struct pc_memory_process process;
+
+	if (pc_memory_process_read(NULL, 0, &process, NULL))
+		return 0;
+	return process.rss_anon_bytes + process.swap_bytes;
+}
+
+void gauge_begin(struct pc_pool *pool, struct load_gauge *gauge)
+{
+	gauge->loads = atomic_fetch_add_explicit(&pool->loads_begun, 1, memory_order_relaxed) + 1;
+	/* Another load is under way: the difference would be both of them. */
+	if (atomic_load_explicit(&pool->loads_ended, memory_order_relaxed) + 1 != gauge->loads)
+		gauge->loads = 0;
+	gauge->held_bytes = gauge->loads ? held_bytes() : 0;
+}
+
+uint64_t gauge_end(struct pc_pool *pool, const struct load_gauge *gauge)
+{
+	uint64_t after_bytes = gauge->held_bytes ? held_bytes() : 0;
+	bool alone = atomic_load_explicit(&pool->loads_begun, memory_order_relaxed) == gauge->loads;
+
+	atomic_fetch_add_explicit(&pool->loads_ended, 1, memory_order_relaxed);
+	return alone && after_bytes > gauge->held_bytes ? after_bytes - gauge->held_bytes : 0;
+}
+
+uint64_t measured_now(const struct station *station, const struct pc_engine_instance *instance)
+{
+	struct pc_engine_description description = { .size = sizeof(description) };
+
+	station->engine->describe(instance, &description);
+	return description.memory_bytes;
+}
+
+/* Takes a free seat of the first worker after `id` that has one; NULL: there is none. */
+static struct worker *take_seat_after(struct turn *turn, uint64_t id, unsigned *ret_seat)
+{
+	struct pc_link *link = pc__set_at_least(&turn->pool->workers, id + 1, 0);
+
+	for (; link; link = pc__set_next(link)) {
+		struct worker *worker = pc__container_of(link, struct worker, by_id);
+		int seat = worker->stage == STAGE_OPEN
+				   ? word_take_one_of(&worker->station->word, worker->bits)
+				   : -1;
+
+		if (seat >= 0) {
+			*ret_seat = (unsigned)seat;
+			return worker;
+		}
+	}
+	return NULL;
+}
+
+void measured_look(struct pc_pool *pool, uint64_t now_ns)
+{
+	struct worker *worker;
+	uint64_t id = 0;
+	unsigned seat;
+
+	if (now_ns < pool->next_measure_ns)
+		return;
+	pool->next_measure_ns = now_ns + MEASURE_NS;
+	do {
+		struct turn turn;
+
+		turn_begin(pool, &turn);
+		worker = take_seat_after(&turn, id, &seat);
+		turn_end(&turn);
+		if (!worker)
+			break;
+		id = worker->id;
+
+		/* The seat keeps it loaded. */
+		uint64_t bytes = measured_now(worker->station, worker->instance);
+
+		turn_begin(pool, &turn);
+		if (bytes > worker->measured_bytes)
+			worker->measured_bytes = bytes;
+		turn_note(&turn, pc_sched_worker_changed(pool->sched, turn.now_ns, id, bytes));
+		seat_return_locked(&turn, worker->station, seat);
+		turn_end(&turn);
+	} while (worker);
 }

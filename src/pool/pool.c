@@ -295,11 +295,15 @@ void pc_pool_shutdown(struct pc_pool *pool, struct pc_shutdown_report *ret_repor
 
 static void wait_for_callers(struct pc_pool *pool)
 {
-	uint32_t inside;
+	/* acquire: partner of the release in pool_leave. */
+	uint32_t inside = atomic_fetch_or_explicit(&pool->inside, INSIDE_ENDING,
+						   memory_order_acquire) |
+			  INSIDE_ENDING;
 
-	/* acquire: partner of pool_leave. */
-	while ((inside = atomic_load_explicit(&pool->inside, memory_order_acquire)) > 0)
+	while (inside != INSIDE_ENDING) {
 		futex_wait(&pool->inside, inside, PC_TIME_NEVER);
+		inside = atomic_load_explicit(&pool->inside, memory_order_acquire);
+	}
 }
 
 void pc_pool_destroy(struct pc_pool *pool)

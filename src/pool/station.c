@@ -186,23 +186,26 @@ void job_enter(struct job *job)
 	struct station *station = job->station;
 	struct pc_pool *pool = station->pool;
 	struct turn turn;
-	int seat;
+	int seat = word_take(&station->word);
 
-	turn_begin(pool, &turn);
-	job->submitted_ns = turn.now_ns;
-	do {
-		seat = word_take(&station->word);
-	} while (seat < 0 && !word_set_unless_free(&station->word, WORD_ATTENTION)); /* S2 */
-	turn_touch(&turn, station);
-	if (seat >= 0) {
-		job->seat = (unsigned)seat;
-		atomic_store_explicit(&job->claim, CLAIM_GRANTED, memory_order_relaxed);
-	} else {
-		turn_note(&turn, pc_sched_submit(pool->sched, turn.now_ns, &job->ticket));
+	if (seat < 0) {
+		turn_begin(pool, &turn);
+		job->submitted_ns = turn.now_ns;
+		do {
+			seat = word_take(&station->word);
+		} while (seat < 0 &&
+			 !word_set_unless_free(&station->word, WORD_ATTENTION)); /* S2 */
+		turn_touch(&turn, station);
+		if (seat < 0)
+			turn_note(&turn, pc_sched_submit(pool->sched, turn.now_ns, &job->ticket));
+		turn_end(&turn);
 	}
-	turn_end(&turn);
 	/* Without a seat the job may be somebody else's by now, and over. */
-	if (seat >= 0 && job->kind != JOB_CALLER)
+	if (seat < 0)
+		return;
+	job->seat = (unsigned)seat;
+	atomic_store_explicit(&job->claim, CLAIM_GRANTED, memory_order_relaxed);
+	if (job->kind != JOB_CALLER)
 		job_post(station, (unsigned)seat, job);
 }
 

@@ -131,6 +131,22 @@ static inline bool word_take_all(_Atomic uint64_t *word, uint64_t seats)
 	return false;
 }
 
+/* Takes the lowest free one of these seats, or -1. */
+static inline int word_take_one_of(_Atomic uint64_t *word, uint64_t seats)
+{
+	uint64_t w = atomic_load_explicit(word, memory_order_relaxed);
+
+	while (w & seats) {
+		unsigned seat = (unsigned)__builtin_ctzll(w & seats);
+
+		if (atomic_compare_exchange_weak_explicit(word, &w, w & ~word_seat(seat),
+							  memory_order_acquire,
+							  memory_order_relaxed))
+			return (int)seat;
+	}
+	return -1;
+}
+
 /* Takes out those of the seats that are free; returns them. */
 static inline uint64_t word_take_some(_Atomic uint64_t *word, uint64_t seats)
 {

@@ -123,6 +123,7 @@ static int load(struct worker *worker, struct pc_error *err)
 	return 0;
 }
 
+/* The threads of the further seats. */
 static int start_others(struct worker *worker, struct pc_error *err)
 {
 	for (uint32_t i = 0; i < worker->seat_count; i++) {
@@ -174,6 +175,9 @@ static void log_worker(enum pc_log_level level, const struct worker *worker, con
 static bool report_loaded(struct worker *worker, int rc, const struct pc_error *err,
 			  uint64_t measured_bytes)
 {
+	/* Less than was reserved is not believed yet: buffers come with the first request, mapped
+	 * weights when they are touched (docs/decisions/0005). */
+	uint64_t grown_bytes = measured_bytes > worker->reserved_bytes ? measured_bytes : 0;
 	struct pc_pool *pool = worker->station->pool;
 	struct turn turn;
 	bool opens;
@@ -186,7 +190,7 @@ static bool report_loaded(struct worker *worker, int rc, const struct pc_error *
 		worker_open(&turn, worker);
 		if (!worker->handed_over)
 			turn_note(&turn, pc_sched_worker_ready(pool->sched, turn.now_ns, worker->id,
-							       measured_bytes));
+							       grown_bytes));
 	} else {
 		worker->stage = STAGE_CLOSED;
 		if (rc)
@@ -219,16 +223,36 @@ static void report_gone(struct worker *worker)
 	turn_end(&turn);
 }
 
-/*
- * What it takes, for the ledger. Less than was reserved is not believed yet: buffers come with the
- * first request, mapped weights when they are touched (docs/decisions/0005).
- */
-static uint64_t measure(const struct worker *worker)
+/* Loads and measures: the engine's figure, or what the process shows if that is more. */
+static int load_and_measure(struct worker *worker, uint64_t *ret_measured_bytes,
+			    struct pc_error *err)
 {
-	struct pc_engine_description description = { .size = sizeof(description) };
+	const struct station *station = worker->station;
+	struct load_gauge gauge;
 
-	worker->station->engine->describe(worker->instance, &description);
-	return description.memory_bytes;
+	gauge_begin(station->pool, &gauge);
+
+	int rc = worker->handed_over ? 0 : load(worker, err);
+	uint64_t shown_bytes = gauge_end(station->pool, &gauge);
+
+	if (rc)
+		return rc;
+
+	uint64_t said_bytes = measured_now(station, worker->instance);
+
+	*ret_measured_bytes = shown_bytes > said_bytes ? shown_bytes : said_bytes;
+	return start_others(worker, err);
+}
+
+static void unload(const struct worker *worker)
+{
+	const struct station *station = worker->station;
+
+	if (!worker->instance)
+		return;
+	/* Buffers have come with the requests: this is the figure to remember. */
+	measured_remember(station, measured_now(station, worker->instance));
+	station->engine->unload(worker->instance);
 }
 
 static void *first_main(void *arg)
@@ -236,23 +260,19 @@ static void *first_main(void *arg)
 	struct worker *worker = arg;
 	struct pc_error err = PC_ERROR_INIT;
 	uint64_t measured_bytes = 0;
-	int rc = worker->handed_over ? 0 : load(worker, &err);
+	int rc = load_and_measure(worker, &measured_bytes, &err);
 
-	if (rc == 0) {
-		measured_bytes = measure(worker);
-		rc = start_others(worker, &err);
-	}
 	if (rc)
 		log_worker(PC_LOG_WARN, worker, "failed to load", err.message);
-	if (report_loaded(worker, rc, &err,
-			  measured_bytes > worker->reserved_bytes ? measured_bytes : 0)) {
+	else
+		measured_remember(worker->station, measured_bytes);
+	if (report_loaded(worker, rc, &err, measured_bytes)) {
 		log_worker(PC_LOG_INFO, worker, "ready",
 			   worker->handed_over ? "handed over" : "loaded");
 		serve(&worker->seats[0]);
 	}
 	join_others(worker);
-	if (worker->instance)
-		worker->station->engine->unload(worker->instance);
+	unload(worker);
 	log_worker(PC_LOG_INFO, worker, "gone", rc ? "failed" : pc_stop_reason_text(worker->why));
 	report_gone(worker);
 	return NULL;
