@@ -3,7 +3,8 @@
 #
 # install.sh BUILD ENGINES - installs a build folder into a temporary one, wants the right files
 # there, builds a program against the installed library with nothing but pkg-config, and lets it open
-# each of ENGINES (names separated by spaces) from the installed tree.
+# each of ENGINES (names separated by spaces) from the installed tree, and the engine template, which
+# is built by the command that it gives itself.
 set -u
 
 build=$1
@@ -63,6 +64,21 @@ for header in $(cd "$(dirname "$0")/../../include/poolcore" && ls ./*.h); do
 done
 find "$root" -type f ! -perm -444 | grep . && fail "... cannot be read by everybody"
 
+# A stranger's engine: the command is the one in the template's own comment.
+template=$(cd "$(dirname "$0")/../../examples/engine-template" && pwd)/template.c
+recipe=$(sed -n '/^ \*\tcc /,/[^\\]$/s/^ \*\t*//p' "$template")
+case $recipe in
+'cc '*libpoolcore-template.so*pkg-config*) ;;
+*) fail "$template gives no command to build it: '$recipe'" ;;
+esac
+cp "$template" "$work"
+sed "s|^prefix=.*|prefix=$tree|" "$pc" >"$work/poolcore.pc"
+(
+	# shellcheck disable=SC2086
+	cc() { command ${CC:-cc} -Wall -Wextra -Werror "$@"; }
+	cd "$work" && export PKG_CONFIG_PATH="$work" && eval "$recipe"
+) || fail "the template does not build with: $recipe"
+
 # A stranger's program: it knows the prefix, and nothing of the repository.
 cat >"$work/user.c" <<'END'
 #include <poolcore/engine.h>
@@ -98,7 +114,8 @@ if ${CC:-cc} -std=c17 -Wall -Werror -o "$tree/bin/user" "$work/user.c" $flags; t
 	# From bin/ of the moved tree: engines are found beside the program that runs. The folder of
 	# the build, where they also are, is out of reach: it is in no search path.
 	# shellcheck disable=SC2086
-	(cd / && LD_LIBRARY_PATH=$libdir "$tree/bin/user" "$version" $engines) ||
+	(cd / && LD_LIBRARY_PATH=$libdir "$tree/bin/user" "$version" $engines \
+		"$work/libpoolcore-template.so") ||
 		fail "a program against the installed tree does not run"
 else
 	fail "a program against the installed tree does not build with: $flags"

@@ -28,6 +28,7 @@ daemon          5  http
 worker          5  http
 cli             5
 engines         5
+examples        5
 tools           5  src/base
 '
 
@@ -187,7 +188,7 @@ judge()
 check()
 (
 	cd "$1" || exit 1
-	find include src http daemon worker cli engines tools -name '*.[ch]' 2>/dev/null | sort |
+	find include src http daemon worker cli engines examples tools -name '*.[ch]' 2>/dev/null | sort |
 		xargs grep -nE '^[[:space:]]*#[[:space:]]*include' /dev/null | judge
 )
 
@@ -245,6 +246,7 @@ self_test()
 	plant fine daemon/good.c '#include "http/http.h"'
 	plant fine daemon/good.c '#include <poolcore/sched.h>'
 	plant fine http/good.c '#include <llhttp.h>'
+	plant fine examples/good.c '#include <poolcore/engine.h>'
 	plant fine tools/good.c '#include "base/toml.h"'
 	plant fine src/base/good.c '#include <sys/types.h>'
 	plant fine src/capability/good.c '#include "capability/generated.h"'
