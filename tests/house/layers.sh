@@ -68,6 +68,7 @@ llama.h         engines
 ggml.h          engines
 ggml-backend.h  engines
 gguf.h          engines
+png.h           examples
 '
 
 # Reads `FILE:LINE:#include …` lines and prints those that break a rule.
@@ -237,6 +238,7 @@ self_test()
 	plant 'without ..' src/base/bad.c '#include "../sched/brain.h"'
 	plant 'may not use <uv.h>' src/lifecycle/bad.c '#include <uv.h>'
 	plant 'may not use <llhttp.h>' daemon/bad.c '#include <llhttp.h>'
+	plant 'may not use <png.h>' worker/bad.c '#include <png.h>'
 	plant 'no header of this tree' src/base/bad.c '#include "nowhere.h"'
 	plant 'cannot read' src/base/bad.c '#include HEADER'
 	plant fine src/sched/good.c '#include <poolcore/memory.h>'
@@ -246,7 +248,7 @@ self_test()
 	plant fine daemon/good.c '#include "http/http.h"'
 	plant fine daemon/good.c '#include <poolcore/sched.h>'
 	plant fine http/good.c '#include <llhttp.h>'
-	plant fine examples/good.c '#include <poolcore/engine.h>'
+	plant fine examples/good.c '#include <png.h>'
 	plant fine tools/good.c '#include "base/toml.h"'
 	plant fine src/base/good.c '#include <sys/types.h>'
 	plant fine src/capability/good.c '#include "capability/generated.h"'
