@@ -18,6 +18,7 @@
 #include <poolcore/engine.h>
 #include <poolcore/text.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -243,6 +244,8 @@ static const char *next_word(const struct pc_engine_instance *instance, struct r
 	const char *next = NULL;
 	uint64_t places = 0;
 
+	assert(instance->word_count >
+	       0); /* for our own mistakes; learn() has refused the input's */
 	for (size_t i = 0; i < instance->word_count && !(greedy && next); i++) {
 		if (strncmp(instance->words[i], word, length) == 0 &&
 		    instance->words[i][length] == '\0' && draw(run, ++places) == 0)
@@ -269,8 +272,11 @@ static const char *find_stop(const struct run *run)
 /* Hands on the first `length` bytes, less a character that they cut: chunks are whole UTF-8. */
 static void say(struct run *run, size_t length)
 {
-	while (length > 0 && ((unsigned char)run->held[length] & 0xc0) == 0x80)
-		length--;
+	const char *end = run->held + length;
+
+	while (end > run->held && ((unsigned char)*end & 0xc0) == 0x80)
+		end--;
+	length = (size_t)(end - run->held);
 	if (length > 0)
 		run->sink->chunk(run->sink->ctx, run->held, length);
 	run->length -= length;
