@@ -225,11 +225,14 @@ bool easel_step(struct easel *easel, uint32_t step, bool (*stopped)(void *ctx), 
 	struct stroke stroke = { .radius = brush_of(easel, step) };
 	float spacing = stroke.radius * SPACING;
 
-	for (float y = 0; y < (float)easel->height; y += spacing) {
+	uint32_t columns = (uint32_t)ceilf((float)easel->width / spacing);
+	uint32_t rows = (uint32_t)ceilf((float)easel->height / spacing);
+
+	for (uint32_t row = 0; row < rows; row++) {
 		if (stopped(ctx))
 			return false;
-		for (float x = 0; x < (float)easel->width; x += spacing)
-			try_stroke(easel, &stroke, x, y);
+		for (uint32_t column = 0; column < columns; column++)
+			try_stroke(easel, &stroke, (float)column * spacing, (float)row * spacing);
 	}
 	return true;
 }

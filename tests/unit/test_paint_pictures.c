@@ -12,7 +12,7 @@
 
 #include "tests/unit/paint_fixture.h"
 
-#define SEEDS 5 /* that a picture is looked at with */
+#define SEEDS 3 /* that a picture is looked at with */
 
 /* ---- looking ---- */
 
