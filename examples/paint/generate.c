@@ -75,7 +75,7 @@ static int check_request(const struct pc_image_request *request, const struct pc
 	return rc ? rc : check_numbers(request, err);
 }
 
-/* The host's answer, which it gives once: after a "stop" it is not asked again. */
+/* The host's last answer: after a "stop" the steps end, and it is not asked again. */
 struct stop {
 	const struct pc_image_sink *sink;
 	bool is_asked_for;
@@ -85,8 +85,7 @@ static bool is_stopped(void *ctx)
 {
 	struct stop *stop = ctx;
 
-	if (!stop->is_asked_for && stop->sink->stopped)
-		stop->is_asked_for = stop->sink->stopped(stop->sink->ctx);
+	stop->is_asked_for = stop->sink->stopped && stop->sink->stopped(stop->sink->ctx);
 	return stop->is_asked_for;
 }
 
