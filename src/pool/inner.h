@@ -186,6 +186,7 @@ struct pc_model {
 	uint32_t queue_capacity;
 	uint16_t task_count;
 	uint8_t capability, slots, device;
+	uint8_t key_length; /* 1..255 */
 	bool pinned;
 	char text[]; /* key, engine's name, path, each with its NUL */
 };

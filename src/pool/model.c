@@ -170,6 +170,7 @@ static struct pc_model *new_model(struct pc_pool *pool, const struct pc_model_sp
 		.pool = pool,
 		.engine = spec->engine,
 		.hash = table_hash(spec->key, strlen(spec->key)),
+		.key_length = (uint8_t)strlen(spec->key),
 		.tasks = tasks,
 		.task_count = (uint16_t)spec->task_count,
 		.memory_mb = spec->est_memory_allocation_mb,

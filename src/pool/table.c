@@ -10,12 +10,44 @@
 
 enum { FIRST_SLOTS = 64 };
 
-static uint64_t word_at(const char *text, size_t length)
+/* Loads of a fixed size, which compile to one instruction each: a call of memcpy or memcmp would cost
+ * more than all the rest of a lookup. */
+static uint64_t load8(const char *text)
 {
-	uint64_t word = 0;
+	uint64_t word;
 
-	memcpy(&word, text, length < 8 ? length : 8);
+	memcpy(&word, text, sizeof(word));
 	return word;
+}
+
+static uint64_t load4(const char *text)
+{
+	uint32_t word;
+
+	memcpy(&word, text, sizeof(word));
+	return word;
+}
+
+/* The last 0 to 8 bytes of a text of `length` bytes, each in it; longer ones overlap what was read. */
+static uint64_t load_end(const char *text, size_t length)
+{
+	if (length >= 8)
+		return load8(text + length - 8);
+	if (length >= 4)
+		return load4(text) << 32 | load4(text + length - 4);
+	if (length == 0)
+		return 0;
+	return (uint64_t)(unsigned char)text[0] << 16 |
+	       (uint64_t)(unsigned char)text[length / 2] << 8 | (unsigned char)text[length - 1];
+}
+
+static bool is_same(const char *a, const char *b, size_t length)
+{
+	for (size_t i = 0; i + 8 < length; i += 8) {
+		if (load8(a + i) != load8(b + i))
+			return false;
+	}
+	return load_end(a, length) == load_end(b, length);
 }
 
 /* Folded multiplication: both halves of a 128-bit product, so that every bit of the input reaches
@@ -35,15 +67,16 @@ uint64_t table_hash(const char *key, size_t length)
 {
 	uint64_t hash = length ^ UINT64_C(0x9e3779b97f4a7c15);
 
-	for (; length > 8; key += 8, length -= 8)
-		hash = fold(hash ^ word_at(key, 8), UINT64_C(0x6a09e667f3bcc909));
-	return fold(hash ^ word_at(key, length), UINT64_C(0x9e3779b97f4a7c15));
+	for (size_t i = 0; i + 8 < length; i += 8)
+		hash = fold(hash ^ load8(key + i), UINT64_C(0x6a09e667f3bcc909));
+	return fold(hash ^ load_end(key, length), UINT64_C(0x9e3779b97f4a7c15));
 }
 
 struct pc_model *table_find(const struct table *table, const char *key)
 {
 	const struct table_part *part = atomic_load_explicit(&table->current, memory_order_acquire);
-	uint64_t hash = table_hash(key, strlen(key));
+	size_t length = strlen(key);
+	uint64_t hash = table_hash(key, length);
 
 	for (uint64_t i = hash; part; i++) {
 		const struct table_slot *slot = &part->slots[i & part->mask];
@@ -51,7 +84,8 @@ struct pc_model *table_find(const struct table *table, const char *key)
 
 		if (!model)
 			return NULL;
-		if (slot->hash == hash && strcmp(model->text, key) == 0)
+		if (slot->hash == hash && model->key_length == length &&
+		    is_same(model->text, key, length))
 			return model;
 	}
 	return NULL;
