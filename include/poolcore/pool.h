@@ -171,6 +171,9 @@ struct pc_request_options {
 	uint64_t
 		timeout_ms; /* to the end of the request; 0: request_timeout_secs, for the wait alone */
 	enum pc_priority priority;
+	/* Equal values prefer the same slot while it is free: a conversation's hash, so that what
+	 * the engine keeps of its prefix is of use. 0: none. */
+	uint64_t affinity;
 	struct pc_cancel *cancel;
 };
 

@@ -226,6 +226,7 @@ void call_read_options(const struct pc_request_options *options, struct call *ca
 		return;
 	call->cancel = options->cancel;
 	call->priority = options->priority;
+	call->affinity = options->affinity;
 	if (options->timeout_ms) {
 		call->run_until_ns = pc_time_add(pc_clock_now_ns(),
 						 options->timeout_ms > PC_TIME_NEVER / PC_NS_PER_MS
@@ -274,7 +275,7 @@ int pc_pool_call(struct pc_model *model, const struct pc_request_options *option
 		return rc;
 	call_read_options(options, &call);
 	if (!call.cancel && !station->thread_bound) {
-		int seat = word_take(&station->word);
+		int seat = seat_take(station, call.affinity);
 
 		if (seat >= 0)
 			return run_here(station, (unsigned)seat, &call, err);

@@ -152,9 +152,8 @@ void worker_close(struct turn *turn, struct worker *worker, bool force)
 	if (worker->stage == STAGE_OPEN) {
 		worker->stage = STAGE_CLOSED;
 		leave_unplaced(worker);
-		worker->held = worker->recalled ? 0
-						: worker->bits & ~word_take_some(&station->word,
-										 worker->bits);
+		if (!worker->recalled)
+			worker->held = worker->bits & ~word_drain(&station->word, worker->bits);
 		want(worker, false);
 		turn_touch(turn, station);
 		if (worker->held == 0)

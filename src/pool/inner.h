@@ -111,6 +111,7 @@ struct call {
 	struct pc_cancel *cancel; /* or NULL */
 	uint64_t wait_until_ns;	  /* 0: the pool's timeout */
 	uint64_t run_until_ns;
+	uint64_t affinity; /* 0: none */
 	enum pc_priority priority;
 };
 
@@ -156,6 +157,8 @@ struct station {
 
 	_Atomic uint64_t mean_run_ns;	  /* relaxed; 0: not known yet */
 	_Atomic uint64_t next_handoff_ns; /* relaxed: a hint */
+
+	_Atomic uint64_t affinity[64]; /* relaxed: hints; affinity.c */
 
 	struct station *next;	      /* [lock] pool->stations */
 	struct station *next_touched; /* [lock] in a turn's list */
@@ -302,6 +305,11 @@ void turn_wake(struct turn *turn, _Atomic uint32_t *word);
 void turn_touch(struct turn *turn, struct station *station);
 /* For events of the brain: takes note of when it wants its next tick. */
 void turn_note(struct turn *turn, uint64_t next_tick_ns);
+
+/* ---- affinity.c ---- */
+
+/* Takes a free seat, near the one that the key had last; -1 when none is free. */
+int seat_take(struct station *station, uint64_t affinity);
 
 /* ---- station.c: the slow side of a model ---- */
 

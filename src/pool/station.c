@@ -186,7 +186,7 @@ void job_enter(struct job *job)
 	struct station *station = job->station;
 	struct pc_pool *pool = station->pool;
 	struct turn turn;
-	int seat = word_take(&station->word);
+	int seat = seat_take(station, job->call.affinity);
 
 	if (seat < 0) {
 		turn_begin(pool, &turn);

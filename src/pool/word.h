@@ -147,10 +147,19 @@ static inline int word_take_one_of(_Atomic uint64_t *word, uint64_t seats)
 	return -1;
 }
 
-/* Takes out those of the seats that are free; returns them. */
-static inline uint64_t word_take_some(_Atomic uint64_t *word, uint64_t seats)
+/*
+ * Takes out those of the seats that are free, and returns them; from the same step on, the others
+ * come back only past DRAINING.
+ */
+static inline uint64_t word_drain(_Atomic uint64_t *word, uint64_t seats)
 {
-	return atomic_fetch_and_explicit(word, ~seats, memory_order_acq_rel) & seats;
+	uint64_t w = atomic_load_explicit(word, memory_order_relaxed);
+
+	while (!atomic_compare_exchange_weak_explicit(word, &w,
+						      (w & ~seats) | WORD_DRAINING | WORD_ATTENTION,
+						      memory_order_acq_rel, memory_order_relaxed))
+		;
+	return w & seats;
 }
 
 static inline void word_set(_Atomic uint64_t *word, uint64_t bits)
