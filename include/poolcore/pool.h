@@ -38,6 +38,11 @@ struct pc_pool_config {
 	uint64_t maintenance_interval_secs; /* 60 */
 	uint64_t cooldown_idle_minutes; /* 1; a model idle this long loses a worker per interval */
 
+	/* Against thrashing: a worker younger than this is not unloaded for another model, unless a
+	 * request for that has waited max_wait_ms. */
+	uint64_t min_residency_ms; /* 5000 */
+	uint64_t max_wait_ms;	   /* 10000 */
+
 	/* Memory. */
 	uint32_t budget_percent; /* of what the machine and every cgroup above us allow; 80 */
 	uint64_t budget_bytes;	 /* replaces the percentage; 0: by percentage */

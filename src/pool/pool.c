@@ -22,6 +22,8 @@ void pc_pool_config_init(struct pc_pool_config *config)
 		.shutdown_timeout_secs = 5,
 		.maintenance_interval_secs = 60,
 		.cooldown_idle_minutes = 1,
+		.min_residency_ms = 5000,
+		.max_wait_ms = 10000,
 		.budget_percent = 80,
 		.capabilities = CAPABILITIES_ALL,
 	};
@@ -40,6 +42,10 @@ static void fill_defaults(struct pc_pool_config *config)
 		config->maintenance_interval_secs = defaults.maintenance_interval_secs;
 	if (!config->cooldown_idle_minutes)
 		config->cooldown_idle_minutes = defaults.cooldown_idle_minutes;
+	if (!config->min_residency_ms)
+		config->min_residency_ms = defaults.min_residency_ms;
+	if (!config->max_wait_ms)
+		config->max_wait_ms = defaults.max_wait_ms;
 	if (!config->budget_percent)
 		config->budget_percent = defaults.budget_percent;
 	if (!config->capabilities)
@@ -56,6 +62,8 @@ static int check_config(const struct pc_pool_config *config, struct pc_error *er
 		{ "shutdown_timeout_secs", config->shutdown_timeout_secs, SECONDS_MAX },
 		{ "maintenance_interval_secs", config->maintenance_interval_secs, SECONDS_MAX },
 		{ "cooldown_idle_minutes", config->cooldown_idle_minutes, SECONDS_MAX / 60 },
+		{ "min_residency_ms", config->min_residency_ms, SECONDS_MAX * 1000 },
+		{ "max_wait_ms", config->max_wait_ms, SECONDS_MAX * 1000 },
 		{ "budget_percent", config->budget_percent, 100 },
 		{ "capabilities", config->capabilities, CAPABILITIES_ALL },
 	};
@@ -108,6 +116,8 @@ static int make_brain(struct pc_pool *pool, struct pc_error *err)
 	settings.request_timeout_ns = pool->config.request_timeout_secs * PC_NS_PER_SEC;
 	settings.maintenance_interval_ns = pool->config.maintenance_interval_secs * PC_NS_PER_SEC;
 	settings.cooldown_idle_ns = pool->config.cooldown_idle_minutes * 60 * PC_NS_PER_SEC;
+	settings.min_residency_ns = pool->config.min_residency_ms * PC_NS_PER_MS;
+	settings.max_wait_ns = pool->config.max_wait_ms * PC_NS_PER_MS;
 	/* Pools that start together shall not retry together. */
 	settings.seed = pc_clock_now_ns() ^ (uintptr_t)pool;
 	return pc_sched_create(&settings, &pool_driver, pool, pool->ledger, &pool->sched, err);
