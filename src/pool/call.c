@@ -214,9 +214,9 @@ static int call_by_job(struct station *station, const struct call *call, enum jo
 	return job.err.code;
 }
 
-static bool is_short(const struct station *station)
+static bool runs_short(const struct station *station)
 {
-	return atomic_load_explicit(&station->mean_run_ns, memory_order_relaxed) < SHORT_RUN_NS;
+	return atomic_load_explicit(&station->usual_run_ns, memory_order_relaxed) < SHORT_RUN_NS;
 }
 
 void call_read_options(const struct pc_request_options *options, struct call *call)
@@ -281,7 +281,7 @@ int pc_pool_call(struct pc_model *model, const struct pc_request_options *option
 			return run_here(station, (unsigned)seat, &call, err);
 	}
 	return call_by_job(station, &call,
-			   station->thread_bound || !is_short(station) ? JOB_SYNC : JOB_CALLER,
+			   station->thread_bound || !runs_short(station) ? JOB_SYNC : JOB_CALLER,
 			   err);
 }
 

@@ -155,7 +155,12 @@ struct station {
 	uint32_t slots;
 	uint32_t worker_places; /* workers that it may have at once */
 
-	_Atomic uint64_t mean_run_ns;	  /* relaxed; 0: not known yet */
+	/*
+	 * How long a run usually takes; 0: not known yet. It follows the samples in steps of an
+	 * eighth, as a median does and not as a mean: a run that was preempted for milliseconds
+	 * says nothing about the others. Relaxed.
+	 */
+	_Atomic uint64_t usual_run_ns;
 	_Atomic uint64_t next_handoff_ns; /* relaxed: a hint */
 
 	_Atomic uint64_t affinity[64]; /* relaxed: hints; affinity.c */
@@ -414,7 +419,7 @@ void table_each(const struct table *table, void (*visit)(void *ctx, struct pc_mo
 /* ---- metrics.c ---- */
 
 void histogram_add(struct histogram *histogram, uint64_t ns);
-/* A run took this long: the histogram, and the station's mean. */
+/* A run took this long: the histogram, and what is usual. */
 void figures_note_run(struct station *station, uint64_t ns);
 
 /* ---- governor.c ---- */

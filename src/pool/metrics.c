@@ -54,12 +54,16 @@ uint64_t pc_histogram_quantile_us(const struct pc_histogram *histogram, double s
 
 void figures_note_run(struct station *station, uint64_t ns)
 {
-	uint64_t mean_ns = atomic_load_explicit(&station->mean_run_ns, memory_order_relaxed);
+	uint64_t usual_ns = atomic_load_explicit(&station->usual_run_ns, memory_order_relaxed);
+	uint64_t step_ns = usual_ns / 8 + 1;
 
 	histogram_add(&station->pool->figures.run_time, ns);
-	/* An eighth of the new one; two that write at once lose one of two similar samples. */
-	mean_ns = mean_ns ? mean_ns - mean_ns / 8 + ns / 8 : ns;
-	atomic_store_explicit(&station->mean_run_ns, mean_ns ? mean_ns : 1, memory_order_relaxed);
+	/* Two that write at once lose one of two similar samples. */
+	if (usual_ns == 0)
+		usual_ns = ns + 1;
+	else
+		usual_ns = ns > usual_ns ? usual_ns + step_ns : usual_ns - (usual_ns - ns) / 8;
+	atomic_store_explicit(&station->usual_run_ns, usual_ns, memory_order_relaxed);
 }
 
 /* [lock] */

@@ -125,11 +125,14 @@ static bool is_due(struct station *station, const struct job *first, uint64_t no
 	/* In a shutdown no seat goes where somebody who comes now could take it. */
 	if (first->kind != JOB_CALLER || is_shutting_down(station))
 		return true;
-	uint64_t due_ns = first->submitted_ns + HANDOFF_NS;
-	uint64_t last_ns = atomic_load_explicit(&station->next_handoff_ns, memory_order_relaxed);
-	bool due = now_ns >= due_ns && now_ns >= last_ns;
+	/* Not before both: it has waited so long, and so has the one before it. */
+	uint64_t waited_ns = first->submitted_ns + HANDOFF_NS;
+	uint64_t next_ns = atomic_load_explicit(&station->next_handoff_ns, memory_order_relaxed);
+	bool due;
 
-	atomic_store_explicit(&station->next_handoff_ns, due ? now_ns + HANDOFF_NS : due_ns,
+	next_ns = waited_ns > next_ns ? waited_ns : next_ns;
+	due = now_ns >= next_ns;
+	atomic_store_explicit(&station->next_handoff_ns, due ? now_ns + HANDOFF_NS : next_ns,
 			      memory_order_relaxed);
 	return due;
 }
