@@ -27,6 +27,8 @@
  * with -DLIVE, for a fair lock and weakly fair threads:
  *	S9  A waiter does not wait for ever (ltl served).
  *
+ * The names of the steps (acquire_fast, woken, hand_off, chain, ...) are the program's.
+ *
  * A step is what one atomic operation of the program does. A loop of load and compare-and-swap is
  * one step, because its failed turns change nothing and it decides on the value that it swapped.
  */
@@ -57,13 +59,11 @@
 
 #define WAITERS (CALLERS + SUBMITTERS)
 #define IS_JOB(waiter) ((waiter) >= CALLERS)
-#define WORKERS (1 + (SEATS_1 > 0))
 #define SEATS (SEATS_0 + SEATS_1)
 #define WORKER_OF(seat) ((seat) >= SEATS_0)
 #define BITS_0 ((1 << SEATS_0) - 1)
 #define BITS_1 (((1 << SEATS_1) - 1) << SEATS_0)
 #define BITS_OF(worker) ((worker) == 0 -> BITS_0 : BITS_1)
-#define SEATS_OF(worker) ((worker) == 0 -> SEATS_0 : SEATS_1)
 
 #define ALL_SEATS 15
 #define WOKEN 16

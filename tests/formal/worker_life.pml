@@ -2,7 +2,7 @@
 /*
  * worker_life.pml - a worker process's life against the death of the daemon, which may be killed
  * between any two steps and starts anew. The machine goes on (after a reboot the boot id differs and
- * nothing of the earlier life runs). Loading, requests, readiness and the log are left out.
+ * nothing of the earlier life runs). Loading, requests and the log are left out.
  *
  *	on disk	record	the registry's row; written before everything else, deleted last
  *		claim	a file named by the worker's id; made by the daemon before it spawns. The
@@ -20,6 +20,8 @@
  *		settle	the stub is gone: read the status again, wait for the memory, record the
  *			exit and delete the record in one transaction, give the reservation back,
  *			remove the files
+ *		hear	a report of readiness whose nonce is the record's: write it down, answer
+ *	worker	reports until it is answered
  *	stub	parent of the worker, which dies with it (a parent-death signal). The daemon
  *		signals the stub alone, and the stub its child, whose number cannot pass to a
  *		stranger before the stub itself has reaped it.
@@ -31,7 +33,9 @@
  *	L4  A stub has one owner at most.
  *	L5  In the end no worker, memory or file is left that no record names; no process hangs.
  *	L6  The exit of a worker becomes known, unless its stub was killed.
- *	L7  A worker that runs has a record.
+ *	L7  A worker that runs, or whose memory is not back, has a record.
+ * with -DPATIENT, where workers report, do not end by themselves, and are stopped only when ready:
+ *	L8  Ready is who ran; and every report is heard, whoever was dead when it came.
  */
 
 /* The size of the world; verify.sh overrides it. */
@@ -67,6 +71,7 @@ bool record[WORKERS];
 bool claim[WORKERS];
 mtype status[WORKERS] = MISSING;
 byte status_pid[WORKERS], status_born[WORKERS];
+bool ready[WORKERS]; /* in the record */
 mtype told[WORKERS] = NOT_TOLD;
 
 /* In the kernel: who has a number, and since when. Births are counted, so that equal ones mean the
@@ -78,6 +83,7 @@ bool alive[WORKERS];  /* the worker itself */
 bool memory[WORKERS]; /* on the device; comes back some time after its end */
 bool term[WORKERS], quit[WORKERS];
 bool stub_killed[WORKERS];
+bool reporting[WORKERS]; /* a report with the right nonce; has not been answered */
 
 /* In the daemon: lost when it dies. */
 bool deciding = false; /* it has read the registry */
@@ -94,6 +100,14 @@ byte crashes = CRASHES, kills = KILLS, strangers = STRANGERS;
 #define COUNT(array) (array[0] + array[1])
 #else
 #define COUNT(array) (array[0] + array[1] + array[2])
+#endif
+
+#if !defined(PATIENT)
+#define REPORTS false /* readiness is another subject; it would double the states */
+#elif defined(MUTANT_REPORTED_ONCE)
+#define REPORTS deciding /* ... to whoever is there */
+#else
+#define REPORTS true
 #endif
 
 /* ---- the stub ---- */
@@ -138,11 +152,13 @@ proctype stub(byte worker, pid_number)
 				alive[worker] = true;
 				memory[worker] = true;
 				ran[worker] = true;
-				assert(COUNT(memory) <= CAPACITY); /* L2 */
-				assert(record[worker])		   /* L7 */
+				reporting[worker] = REPORTS;
+				assert(COUNT(memory) <= CAPACITY) /* L2 */
 			};
 			do
+#ifndef PATIENT
 			:: atomic { alive[worker] -> alive[worker] = false }
+#endif
 			:: atomic { alive[worker] && term[worker] ->
 				term[worker] = false;
 				/* it obeys, or does not */
@@ -357,9 +373,25 @@ inline recover()
 	deciding = true
 }
 
+#ifdef PATIENT
+#define MAY_STOP(worker) (ready[worker])
+#else
+#define MAY_STOP(worker) true
+#endif
+#ifdef MUTANT_NONCE_IGNORED
+#define HEARD(worker) (!ready[worker]) /* somebody said so */
+#else
+#define HEARD(worker) (!ready[worker] && alive[worker] && reporting[worker])
+#endif
+
 /* What may happen with each worker that the daemon owns. */
 #define TEND(worker) \
-	:: owned[worker] && !stopping[worker] -> \
+	:: atomic { owned[worker] && HEARD(worker) -> \
+		REACHED("serve: ready"); \
+		assert(ran[worker]); /* L8 */ \
+		ready[worker] = true; \
+		reporting[worker] = false } \
+	:: owned[worker] && !stopping[worker] && MAY_STOP(worker) -> \
 		stopping[worker] = true; \
 		signal_stub(worker, term[worker]) \
 	:: owned[worker] && stopping[worker] && !forced[worker] -> \
@@ -408,6 +440,9 @@ start:	{
 			:: i < WORKERS ->
 				reserved[i] = false;
 				owned[i] = false;
+#ifdef MUTANT_REPORTED_ONCE
+				reporting[i] = false;
+#endif
 				stopping[i] = false;
 				forced[i] = false;
 				pidfd_pid[i] = 0;
@@ -440,7 +475,8 @@ start:	{
 	:: d_step { memory[worker] && !alive[worker] -> memory[worker] = false } \
 	:: d_step { kills > 0 && !kill_stub[worker] -> kills--; kill_stub[worker] = true } \
 	:: d_step { DEATH_SIGNAL && alive[worker] && stub_killed[worker] -> alive[worker] = false } \
-	:: d_step { deciding && memory[worker] && !reserved[worker] -> assert(false) } /* L3 */
+	:: d_step { deciding && memory[worker] && !reserved[worker] -> assert(false) } /* L3 */ \
+	:: d_step { memory[worker] && !record[worker] -> assert(false) } /* L7 */
 
 #define TRADE(number) \
 	:: d_step { strangers > 0 && holder[number] == NOBODY -> \
