@@ -164,8 +164,9 @@ inline wake()
 	fi
 }
 
-/* Wakes come after the lock: a system call is not made under it. At most one waiter with a thread
- * of its own is woken by one section (to_wake has a bit for each). */
+/* Wakes come after the lock: a system call is not made under it. One section wakes at most two
+ * callers, one that was handed a seat or rejected and one that was nudged; jobs have a thread that
+ * waits elsewhere. */
 inline unlock()
 {
 	d_step { check_word(); LOCK_GIVE_UP };
@@ -273,8 +274,8 @@ inline nudge(who)
 /*
  * Ends each section that changed the queue or freed a seat. It re-establishes S1 and S4: jobs at the
  * head get free seats handed, a sleeping caller at the head is nudged if nobody is. Between its
- * steps FREE bits may be taken, never set: ATTENTION is set and WOKEN is not, so that whoever
- * releases waits for the lock.
+ * steps FREE bits may be taken by anybody. They are set by nobody, because ATTENTION is set and who
+ * releases waits for the lock; or WOKEN is set, and the woken waiter will chain in its turn.
  */
 inline chain()
 {

@@ -70,7 +70,10 @@ judge()
 {
 	errors=$(sed -n 's/.*errors: \([0-9]*\)$/\1/p' said)
 	states=$(sed -n 's/^ *\([0-9e.+]*\) states, stored.*/\1/p' said)
-	[ -n "$errors" ] && [ -n "$states" ] || { cat said; die "the search broke off"; }
+	if [ -z "$errors" ] || [ -z "$states" ]; then
+		cat said
+		die "the search broke off"
+	fi
 	case $(grep '^pan:1:' said) in
 	*'assertion violated'*) found=assertion ;;
 	*'invalid end state'*) found=end ;;
@@ -103,7 +106,7 @@ judge()
 
 verify()
 (
-	live= expect= all_reached=
+	live='' expect='' all_reached=''
 	while :; do
 		case ${1-} in
 		--live) live=-DNFAIR=3 ;;
@@ -138,6 +141,7 @@ plant()
 	printf '%s\n' '#define REACHED(name) c_code { puts("reached: " name); }' "$2" \
 		>"$folder/planted.pml"
 	shift 2
+	# shellcheck disable=SC2086
 	said=$(verify "$@" "$folder/planted.pml" $extra 2>&1)
 	got=$?
 	[ $got -eq "$want" ] && return
@@ -151,7 +155,7 @@ self_test()
 {
 	folder=$(mktemp -d) || exit 1
 	trap 'rm -rf "$folder"' EXIT
-	wrong=0 extra= optimize=-O0
+	wrong=0 extra='' optimize=-O0
 	fine='byte x; active proctype p() { x = 1; REACHED("one"); assert(x == 1) }'
 	false='byte x; active proctype p() { x = 1; assert(x == 0) }'
 	blocked='byte x; active proctype p() { x == 1 }'
@@ -171,7 +175,7 @@ self_test()
 	plant 1 'active proctype p() { nonsense' --expect assertion
 	extra=-DMUTANT_NOBODY
 	plant 1 "$false" --expect assertion
-	extra=
+	extra=''
 	memory_mb=200
 	plant 1 'int x, y; active [2] proctype p() { do :: x = y + 1 :: y = x + 1 od }'
 	memory_mb=2000
