@@ -20,6 +20,7 @@ depth=100000
 live_depth=3000000
 cc=${CC:-cc}
 optimize=-O2
+hash_bits=24
 
 say()
 {
@@ -111,8 +112,9 @@ verify()
 		case ${1-} in
 		--live) live=-DNFAIR=3 ;;
 		--all-reached) all_reached=yes ;;
-		# Where an error waits, optimizing takes longer than the search.
-		--expect) expect=${2-} optimize=-O0; shift ;;
+		# Where an error waits, getting ready takes longer than the search.
+		--expect) expect=${2-} optimize=-O0 hash_bits=22; shift ;;
+		-*) usage ;;
 		*) break ;;
 		esac
 		shift
@@ -127,9 +129,9 @@ verify()
 	cd "$work" || exit 1
 	build "$@"
 	if [ -n "$live" ]; then
-		./pan -a -f -m$live_depth >said 2>&1
+		./pan -a -f -m$live_depth -w$hash_bits >said 2>&1
 	else
-		./pan -m$depth >said 2>&1
+		./pan -m$depth -w$hash_bits >said 2>&1
 	fi
 	judge
 )
@@ -155,7 +157,7 @@ self_test()
 {
 	folder=$(mktemp -d) || exit 1
 	trap 'rm -rf "$folder"' EXIT
-	wrong=0 extra='' optimize=-O0
+	wrong=0 extra='' optimize=-O0 hash_bits=22
 	fine='byte x; active proctype p() { x = 1; REACHED("one"); assert(x == 1) }'
 	false='byte x; active proctype p() { x = 1; assert(x == 0) }'
 	blocked='byte x; active proctype p() { x == 1 }'
@@ -176,7 +178,7 @@ self_test()
 	extra=-DMUTANT_NOBODY
 	plant 1 "$false" --expect assertion
 	extra=''
-	memory_mb=200
+	memory_mb=100
 	plant 1 'int x, y; active [2] proctype p() { do :: x = y + 1 :: y = x + 1 od }'
 	memory_mb=2000
 	depth=10
