@@ -23,6 +23,7 @@ static struct pc_engine engine = {
 	.describe = describe,
 	.generate = generate,
 	.embed_text = embed_text,
+	.cancel = cancel,
 };
 
 /*
@@ -52,7 +53,7 @@ PC_API const struct pc_engine *pc_engine_entry(uint32_t host_abi,
 
 const struct pc_engine *pc_engine_entry(uint32_t host_abi, const struct pc_engine_host *host)
 {
-	if (host_abi != PC_ENGINE_ABI || host->size < sizeof(*host))
+	if (host_abi != PC_ENGINE_ABI || !host_is_complete(host))
 		return NULL;
 	route_log(host);
 	load_backends();

@@ -1,41 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * generate.c - one answer: prompt in, tokens out, until something says enough. Runs on the caller's
- * thread (llama.cpp brings helpers for the arithmetic), touches its own slot only, keeps nothing
- * of a request after it.
+ * thread (llama.cpp brings helpers for the arithmetic), touches its own slot only. Of a request
+ * nothing outlives it but its prompt's tokens (prefix.c).
  */
 #include "llama_engine.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Longer than any token of the usual vocabularies (runs of blanks lead with 256 or so). */
 #define PIECE_MAX_BYTES 1024
-
-/* Below it the likeliest token has all the probability that a float can tell from 1; far below it
- * the scores, divided by it, become infinite and their sum no number. vLLM draws the line here too.
- */
-#define TEMPERATURE_MIN 1e-5f
 
 /* Every token is compared with every stop string. A guess; change freely. */
 #define STOP_MAX_BYTES 1024
 
 struct run {
 	const struct pc_engine_instance *instance;
-	struct llama_context *context;
+	struct slot *slot;
 	const struct pc_text_request *request;
 	const struct pc_text_sink *sink;
-	struct llama_sampler *sampler;
+	struct sampler sampler;
 	struct answer answer;
-	uint32_t prompt_tokens;
-	uint32_t completion_tokens;
+	struct pc_text_result result;
 	bool cancelled; /* the host said so; it is not asked again */
 };
 
 static bool is_cancelled(struct run *run)
 {
-	if (!run->cancelled && run->sink->stopped)
-		run->cancelled = run->sink->stopped(run->sink->ctx);
+	if (!run->cancelled)
+		run->cancelled = call_is_cancelled(run->slot) ||
+				 (run->sink->stopped && run->sink->stopped(run->sink->ctx));
 	return run->cancelled;
 }
 
@@ -45,24 +39,13 @@ static bool on_abort(void *ctx)
 	return is_cancelled(ctx);
 }
 
-static int check_request(const struct pc_text_request *request, const struct pc_text_sink *sink,
-			 const struct pc_text_result *result, struct pc_error *err)
+static int check_stops(const struct pc_text_request *request, struct pc_error *err)
 {
-	if (request->size < sizeof(*request) || sink->size < sizeof(*sink) || !sink->chunk ||
-	    result->size < sizeof(*result))
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "the request, its sink or its result is incomplete");
-	if (!(request->temperature >= 0 && request->temperature <= 100))
-		return pc_error_set(err, PC_E_INVALID_REQUEST,
-				    "temperature is %g; it is a number from 0 (2 is a lot)",
-				    (double)request->temperature);
-	if (!(request->top_p > 0 && request->top_p <= 1))
-		return pc_error_set(err, PC_E_INVALID_REQUEST,
-				    "top_p is %g; it is more than 0 and at most 1",
-				    (double)request->top_p);
 	if (request->stop_count > PC_TEXT_MAX_STOPS)
 		return pc_error_set(err, PC_E_INVALID_REQUEST, "%zu stop strings; %d are possible",
 				    request->stop_count, PC_TEXT_MAX_STOPS);
+	if (request->stop_count > 0 && !request->stops)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "the stop strings are missing");
 	for (size_t i = 0; i < request->stop_count; i++) {
 		int rc = check_utf8(request->stops[i], "a stop string", err);
 
@@ -76,31 +59,11 @@ static int check_request(const struct pc_text_request *request, const struct pc_
 	return 0;
 }
 
-static struct llama_sampler *make_sampler(const struct pc_text_request *request)
-{
-	struct llama_sampler_chain_params params = llama_sampler_chain_default_params();
-	struct llama_sampler *chain = llama_sampler_chain_init(params);
-	/* llama.cpp reads this one number as "draw a seed", and the answer would be a new one. */
-	uint32_t seed = request->seed == LLAMA_DEFAULT_SEED ? 0 : request->seed;
-
-	if (!chain)
-		return NULL;
-	if (request->temperature < TEMPERATURE_MIN) {
-		llama_sampler_chain_add(chain, llama_sampler_init_greedy());
-		return chain;
-	}
-	if (request->top_p < 1)
-		llama_sampler_chain_add(chain, llama_sampler_init_top_p(request->top_p, 1));
-	llama_sampler_chain_add(chain, llama_sampler_init_temp(request->temperature));
-	llama_sampler_chain_add(chain, llama_sampler_init_dist(seed));
-	return chain;
-}
-
 /* Computes up to one batch of tokens behind those that the context holds already. */
 static int decode(struct run *run, llama_token *tokens, uint32_t count, struct pc_error *err)
 {
 	forget_complaint();
-	int32_t rc = llama_decode(run->context, llama_batch_get_one(tokens, (int32_t)count));
+	int32_t rc = llama_decode(run->slot->text, llama_batch_get_one(tokens, (int32_t)count));
 
 	if (rc == 0 || run->cancelled)
 		return 0;
@@ -108,33 +71,25 @@ static int decode(struct run *run, llama_token *tokens, uint32_t count, struct p
 			    *last_complaint() ? ": " : "", last_complaint());
 }
 
-static int read_prompt(struct run *run, const struct tokens *tokens, struct pc_error *err)
+/* Reads what the context does not hold of the prompt, which is the slot's. */
+static int read_prompt(struct run *run, struct pc_error *err)
 {
-	for (uint32_t at = 0; at < tokens->count; at += BATCH_TOKENS) {
-		uint32_t left = tokens->count - at;
+	const struct tokens *prompt = &run->slot->read;
+
+	for (uint32_t at = run->result.cached_tokens; at < prompt->count;) {
+		uint32_t left = prompt->count - at;
+		uint32_t count = left < BATCH_TOKENS ? left : BATCH_TOKENS;
 		int rc;
 
 		if (is_cancelled(run))
 			return 0;
-		rc = decode(run, tokens->data + at, left < BATCH_TOKENS ? left : BATCH_TOKENS, err);
+		rc = decode(run, prompt->data + at, count, err);
 		if (rc || run->cancelled)
 			return rc;
+		at += count;
+		prefix_extend(run->slot, at);
 	}
 	return 0;
-}
-
-/* Broken weights give what is not a number, on which the sampler would end the process. */
-static int check_logits(const struct run *run, struct pc_error *err)
-{
-	const float *logits = llama_get_logits_ith(run->context, -1);
-	int32_t count = llama_vocab_n_tokens(run->instance->vocab);
-	bool bad = !logits;
-
-	for (int32_t i = 0; logits && i < count; i++)
-		bad |= isnan(logits[i]);
-	return bad ? pc_error_set(err, PC_E_MODEL_ERROR,
-				  "the model computes what is not a number: its file is damaged")
-		   : 0;
 }
 
 /* Says one token. */
@@ -142,7 +97,7 @@ static int say_token(struct run *run, llama_token token, struct pc_error *err)
 {
 	char piece[PIECE_MAX_BYTES];
 	/* In a chat the blank before the first word belongs to nothing. */
-	int32_t skip = run->request->messages && run->completion_tokens == 1;
+	int32_t skip = run->request->messages && run->result.completion_tokens == 1;
 	int32_t length = llama_token_to_piece(run->instance->vocab, token, piece, sizeof(piece),
 					      skip, false);
 
@@ -152,34 +107,37 @@ static int say_token(struct run *run, llama_token token, struct pc_error *err)
 	return answer_add(&run->answer, piece, (size_t)length, err);
 }
 
-/* From a context that holds the prompt to the end of the answer. */
-static int write_answer(struct run *run, enum pc_finish_reason *ret_reason, struct pc_error *err)
+/* Whether there is no room for a token after the one that was said last. */
+static bool is_full(const struct run *run)
 {
-	const struct pc_text_request *request = run->request;
+	return run->result.completion_tokens == run->request->max_tokens ||
+	       run->result.prompt_tokens + run->result.completion_tokens >=
+		       run->instance->context_tokens;
+}
+
+/* From a context that holds the prompt to the end of the answer. */
+static int write_answer(struct run *run, struct pc_error *err)
+{
+	enum pc_finish_reason *reason = &run->result.finish_reason;
+	llama_token token;
 	int rc;
 
 	for (;;) {
-		if (is_cancelled(run)) {
-			*ret_reason = PC_FINISH_CANCELLED;
+		*reason = PC_FINISH_CANCELLED;
+		if (is_cancelled(run))
 			return 0;
-		}
-		rc = check_logits(run, err);
+		rc = sampler_next(&run->sampler, run->slot->text, &token, err);
 		if (rc)
 			return rc;
-		llama_token token = llama_sampler_sample(run->sampler, run->context, -1);
-
-		*ret_reason = PC_FINISH_STOP;
+		*reason = PC_FINISH_STOP;
 		if (llama_vocab_is_eog(run->instance->vocab, token))
 			break;
-		run->completion_tokens++;
+		run->result.completion_tokens++;
 		rc = say_token(run, token, err);
-		if (rc)
+		if (rc || run->answer.stopped)
 			return rc;
-		if (run->answer.stopped)
-			return 0;
-		*ret_reason = PC_FINISH_LENGTH;
-		if (run->completion_tokens == request->max_tokens ||
-		    run->prompt_tokens + run->completion_tokens >= run->instance->context_tokens)
+		*reason = PC_FINISH_LENGTH;
+		if (is_full(run))
 			break;
 		rc = decode(run, &token, 1, err);
 		if (rc)
@@ -187,32 +145,63 @@ static int write_answer(struct run *run, enum pc_finish_reason *ret_reason, stru
 	}
 	rc = answer_end(&run->answer, err);
 	if (run->answer.stopped)
-		*ret_reason = PC_FINISH_STOP;
+		*reason = PC_FINISH_STOP;
 	return rc;
 }
 
-static int run_slot(struct run *run, enum pc_finish_reason *ret_reason, struct pc_error *err)
+static int tokenize_prompt(struct run *run, struct tokens *ret_tokens, struct pc_error *err)
 {
+	const struct text_use use = prompt_use(run->instance);
 	pc_auto(pc_free) char *text = NULL;
-	struct tokens tokens = { .data = NULL };
 	int rc = render(run->instance, run->request, &text, err);
 
-	if (!rc)
-		rc = tokenize(run->instance, text, true, run->instance->context_tokens - 1, 1,
-			      &tokens, err);
-	if (rc)
-		return rc;
-	run->prompt_tokens = tokens.count;
-	llama_memory_t memory = llama_get_memory(run->context);
+	return rc ? rc : tokenize(run->instance, text, &use, ret_tokens, err);
+}
 
-	if (memory) /* models that write all words at once have none */
-		llama_memory_clear(memory, false);
-	llama_set_abort_callback(run->context, on_abort, run);
-	rc = read_prompt(run, &tokens, err);
-	pc_free(tokens.data);
+static int run_slot(struct run *run, struct pc_error *err)
+{
+	struct tokens prompt = { .data = NULL };
+	int rc = tokenize_prompt(run, &prompt, err);
+
 	if (!rc)
-		rc = write_answer(run, ret_reason, err);
-	llama_set_abort_callback(run->context, NULL, NULL);
+		rc = sampler_init(&run->sampler, run->instance, run->request, &prompt, err);
+	if (rc) {
+		pc_free(prompt.data);
+		return rc;
+	}
+	run->result.prompt_tokens = prompt.count;
+	run->result.cached_tokens = prefix_keep(run->instance, run->slot, &prompt);
+	llama_set_abort_callback(run->slot->text, on_abort, run);
+	rc = read_prompt(run, err);
+	if (!rc)
+		rc = write_answer(run, err);
+	llama_set_abort_callback(run->slot->text, NULL, NULL);
+	return rc;
+}
+
+static int generate_in(const struct pc_engine_instance *instance, struct slot *slot,
+		       const struct pc_text_request *request, const struct pc_text_sink *sink,
+		       struct pc_text_result *result, struct pc_error *err)
+{
+	struct run run = {
+		.instance = instance,
+		.slot = slot,
+		.request = request,
+		.sink = sink,
+		.answer = { .sink = sink,
+			    .stops = request->stops,
+			    .stop_count = request->stop_count },
+		.result = { .size = sizeof(run.result) },
+	};
+
+	call_begin(slot);
+	int rc = run_slot(&run, err);
+
+	call_end(slot);
+	sampler_fini(&run.sampler);
+	answer_fini(&run.answer);
+	if (!rc)
+		give_result(&run.result, result);
 	return rc;
 }
 
@@ -220,9 +209,18 @@ int generate(struct pc_engine_instance *instance, uint32_t slot,
 	     const struct pc_text_request *request, const struct pc_text_sink *sink,
 	     struct pc_text_result *ret_result, struct pc_error *err)
 {
-	enum pc_finish_reason reason = PC_FINISH_STOP;
-	int rc = check_request(request, sink, ret_result, err);
+	struct pc_text_request asked;
+	struct pc_text_sink to;
+	int rc = take_request(request, &asked, err);
 
+	if (!rc)
+		rc = take_sink(sink, &to, err);
+	if (!rc)
+		rc = check_result(ret_result, err);
+	if (!rc)
+		rc = check_sampling(instance, &asked, err);
+	if (!rc)
+		rc = check_stops(&asked, err);
 	if (rc)
 		return rc;
 	if (slot >= instance->slot_count || !instance->slots[slot].text)
@@ -231,27 +229,5 @@ int generate(struct pc_engine_instance *instance, uint32_t slot,
 					    ? "slot %u of %u"
 					    : "slot %u of %u: the model was loaded to embed",
 				    slot, instance->slot_count);
-
-	struct run run = {
-		.instance = instance,
-		.context = instance->slots[slot].text,
-		.request = request,
-		.sink = sink,
-		.sampler = make_sampler(request),
-		.answer = { .sink = sink,
-			    .stops = request->stops,
-			    .stop_count = request->stop_count },
-	};
-
-	if (!run.sampler)
-		return pc_error_oom(err);
-	rc = run_slot(&run, &reason, err);
-	llama_sampler_free(run.sampler);
-	answer_fini(&run.answer);
-	if (rc)
-		return rc;
-	ret_result->finish_reason = reason;
-	ret_result->prompt_tokens = run.prompt_tokens;
-	ret_result->completion_tokens = run.completion_tokens;
-	return 0;
+	return generate_in(instance, &instance->slots[slot], &asked, &to, ret_result, err);
 }

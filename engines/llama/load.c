@@ -76,7 +76,7 @@ static int check_file(const char *path, struct pc_error *err)
 
 static int check_spec(const struct pc_engine_spec *spec, struct pc_error *err)
 {
-	if (spec->size < sizeof(*spec) || !spec->model_path)
+	if (!spec->model_path)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "the model's path is missing");
 	if (spec->capability != PC_CAPABILITY_TEXT_TO_TEXT &&
 	    spec->capability != PC_CAPABILITY_TEXT_EMBEDDING)
@@ -107,6 +107,11 @@ static bool on_progress(float fraction, void *ctx)
 	return !progress->cancelled;
 }
 
+static int refuse_cancelled(const struct pc_engine_spec *spec, struct pc_error *err)
+{
+	return pc_error_set(err, PC_E_CANCELLED, "loading '%s' was cancelled", spec->model_path);
+}
+
 static int load_model(struct pc_engine_instance *instance, const struct pc_engine_spec *spec,
 		      struct pc_error *err)
 {
@@ -115,16 +120,24 @@ static int load_model(struct pc_engine_instance *instance, const struct pc_engin
 
 	params.progress_callback = on_progress;
 	params.progress_callback_user_data = &progress;
+	/* llama.cpp reads the keys and the vocabulary first, and asks nobody. */
+	if (!on_progress(0, &progress))
+		return refuse_cancelled(spec, err);
 	forget_complaint();
+	take_buffer_bytes();
 	instance->model = llama_model_load_from_file(spec->model_path, params);
 	if (progress.cancelled)
-		return pc_error_set(err, PC_E_CANCELLED, "loading '%s' was cancelled",
-				    spec->model_path);
+		return refuse_cancelled(spec, err);
 	if (!instance->model)
 		return pc_error_set(err, PC_E_MODEL_ERROR, "llama.cpp cannot load '%s'%s%s",
 				    spec->model_path, *last_complaint() ? ": " : "",
 				    last_complaint());
 	instance->vocab = llama_model_get_vocab(instance->model);
+
+	uint64_t weights = llama_model_size(instance->model), buffers = take_buffer_bytes();
+
+	atomic_store_explicit(&instance->memory_bytes, buffers > weights ? buffers : weights,
+			      memory_order_relaxed);
 	return 0;
 }
 
@@ -205,6 +218,22 @@ static void choose_embedding(struct pc_engine_instance *instance)
 		instance->embed_tokens = EMBED_ASIDE_TOKENS;
 }
 
+/*
+ * A state that runs through all tokens cannot be cut back to the first of them, nor can a window
+ * that slides over them bring back what it has left. A llama.cpp that does not tell which models
+ * have one keeps nothing of any.
+ */
+static void choose_prefix(struct pc_engine_instance *instance)
+{
+#if defined(HAVE_LLAMA_MODEL_N_SWA) && defined(HAVE_LLAMA_MODEL_IS_HYBRID)
+	instance->keeps_prefix = !llama_model_is_recurrent(instance->model) &&
+				 !llama_model_is_hybrid(instance->model) &&
+				 llama_model_n_swa(instance->model) == 0;
+#else
+	instance->keeps_prefix = false;
+#endif
+}
+
 static void choose_sizes(struct pc_engine_instance *instance, const struct pc_engine_spec *spec)
 {
 	int32_t trained = llama_model_n_ctx_train(instance->model);
@@ -226,9 +255,9 @@ static void choose_sizes(struct pc_engine_instance *instance, const struct pc_en
 /* ---- contexts ---- */
 
 /*
- * What a context takes: keys and values of every token and layer in F16 (llama.cpp pads its length
- * to 256), and the logits that are handed out. llama.cpp's C interface does not tell its compute
- * buffers, so this is a lower bound.
+ * What a context takes at least: keys and values of every token and layer in F16 (llama.cpp pads
+ * its length to 256), and the logits that are handed out. Its compute buffers, which can be larger
+ * than a small model, are told only in its log.
  */
 static uint64_t context_bytes(const struct llama_model *model, uint32_t tokens, uint32_t outputs)
 {
@@ -270,6 +299,7 @@ static struct llama_context *make_context(struct pc_engine_instance *instance, b
 #endif
 	}
 	forget_complaint();
+	take_buffer_bytes();
 	struct llama_context *context = llama_init_from_model(instance->model, params);
 
 	if (!context) {
@@ -278,10 +308,13 @@ static struct llama_context *make_context(struct pc_engine_instance *instance, b
 			     *last_complaint() ? ": " : "", last_complaint());
 		return NULL;
 	}
-	atomic_fetch_add_explicit(
-		&instance->memory_bytes,
-		context_bytes(instance->model, params.n_ctx, embeddings ? params.n_ctx : 1),
-		memory_order_relaxed);
+
+	uint64_t least = context_bytes(instance->model, params.n_ctx,
+				       embeddings ? params.n_ctx : 1);
+	uint64_t buffers = take_buffer_bytes();
+
+	atomic_fetch_add_explicit(&instance->memory_bytes, buffers > least ? buffers : least,
+				  memory_order_relaxed);
 	return context;
 }
 
@@ -292,10 +325,15 @@ int need_embed_context(struct pc_engine_instance *instance, struct slot *slot, s
 	return slot->embed ? 0 : PC_E_OUT_OF_MEMORY;
 }
 
-static int make_contexts(struct pc_engine_instance *instance, struct pc_error *err)
+static int make_contexts(struct pc_engine_instance *instance, const struct pc_engine_spec *spec,
+			 struct pc_error *err)
 {
 	for (uint32_t i = 0; i < instance->slot_count; i++) {
 		struct slot *slot = &instance->slots[i];
+
+		/* The model is loaded; but of long contexts each takes its time. */
+		if (spec->progress && !spec->progress(spec->progress_ctx, 1))
+			return refuse_cancelled(spec, err);
 
 		if (instance->capability == PC_CAPABILITY_TEXT_EMBEDDING) {
 			if (need_embed_context(instance, slot, err))
@@ -320,6 +358,7 @@ void unload(struct pc_engine_instance *instance)
 			llama_free(instance->slots[i].text);
 		if (instance->slots[i].embed)
 			llama_free(instance->slots[i].embed);
+		prefix_fini(&instance->slots[i]);
 	}
 	if (instance->model)
 		llama_model_free(instance->model);
@@ -328,8 +367,8 @@ void unload(struct pc_engine_instance *instance)
 
 PC_DEFINE_AUTO(struct pc_engine_instance, unload)
 
-int load(const struct pc_engine_spec *spec, struct pc_engine_instance **ret_instance,
-	 struct pc_error *err)
+static int load_spec(const struct pc_engine_spec *spec, struct pc_engine_instance **ret_instance,
+		     struct pc_error *err)
 {
 	int rc = check_spec(spec, err);
 
@@ -347,15 +386,23 @@ int load(const struct pc_engine_spec *spec, struct pc_engine_instance **ret_inst
 		return rc;
 	choose_sizes(instance, spec);
 	choose_embedding(instance);
-	atomic_store_explicit(&instance->memory_bytes, llama_model_size(instance->model),
-			      memory_order_relaxed);
+	choose_prefix(instance);
 	rc = check_capability(instance, spec->model_path, err);
 	if (!rc)
-		rc = make_contexts(instance, err);
+		rc = make_contexts(instance, spec, err);
 	if (rc)
 		return rc;
 	*ret_instance = pc_steal(&instance);
 	return 0;
+}
+
+int load(const struct pc_engine_spec *spec, struct pc_engine_instance **ret_instance,
+	 struct pc_error *err)
+{
+	struct pc_engine_spec asked;
+	int rc = take_spec(spec, &asked, err);
+
+	return rc ? rc : load_spec(&asked, ret_instance, err);
 }
 
 /*
@@ -381,7 +428,7 @@ static void describe_in_words(const struct llama_model *model, char *text, size_
 
 void describe(const struct pc_engine_instance *instance, struct pc_engine_description *description)
 {
-	struct pc_engine_description all = { .size = description->size };
+	struct pc_engine_description all = { .size = sizeof(all) };
 
 	all.context_tokens = instance->capability == PC_CAPABILITY_TEXT_EMBEDDING
 				     ? instance->embed_tokens
@@ -390,6 +437,5 @@ void describe(const struct pc_engine_instance *instance, struct pc_engine_descri
 	all.memory_bytes = atomic_load_explicit(&instance->memory_bytes, memory_order_relaxed);
 	all.parameter_count = llama_model_n_params(instance->model);
 	describe_in_words(instance->model, all.text, sizeof(all.text));
-	memcpy(description, &all,
-	       description->size < sizeof(all) ? description->size : sizeof(all));
+	give_description(&all, description);
 }

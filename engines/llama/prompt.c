@@ -30,17 +30,40 @@ static int check_messages(const struct pc_text_request *request, struct pc_error
 	return 0;
 }
 
-static int refuse_length(const struct pc_engine_instance *instance, size_t bytes,
-			 struct pc_error *err)
+struct text_use prompt_use(const struct pc_engine_instance *instance)
+{
+	return (struct text_use){
+		.what = "the prompt",
+		.context_tokens = instance->context_tokens,
+		.reserve = 1,
+		.markup = true,
+	};
+}
+
+static int refuse_length(const struct pc_engine_instance *instance, const struct text_use *use,
+			 size_t bytes, struct pc_error *err)
 {
 	pc_error_set(err, PC_E_CONTEXT_EXCEEDED,
-		     "the prompt has %zu bytes; the %u tokens of the model's context cannot hold "
-		     "more than %zu",
-		     bytes, instance->context_tokens, instance->text_max_bytes);
+		     "%s has %zu bytes; the %u tokens of the model's context cannot hold more than "
+		     "%zu",
+		     use->what, bytes, use->context_tokens, instance->text_max_bytes);
 	/* Not counted: no text of this length has fewer. */
-	pc_error_detail(err, "prompt_tokens", "%u", instance->context_tokens + 1);
+	pc_error_detail(err, "prompt_tokens", "%u", use->context_tokens + 1);
 	pc_error_detail(err, "prompt_bytes", "%zu", bytes);
-	pc_error_detail(err, "context_tokens", "%u", instance->context_tokens);
+	pc_error_detail(err, "context_tokens", "%u", use->context_tokens);
+	return PC_E_CONTEXT_EXCEEDED;
+}
+
+static int refuse_tokens(const struct text_use *use, uint32_t count, struct pc_error *err)
+{
+	uint32_t limit = use->context_tokens - use->reserve;
+
+	pc_error_set(err, PC_E_CONTEXT_EXCEEDED,
+		     "%s has %u tokens, %u too many: the model's context holds %u%s", use->what,
+		     count, count - limit, use->context_tokens,
+		     use->reserve ? ", and the answer needs one of them at least" : "");
+	pc_error_detail(err, "prompt_tokens", "%u", count);
+	pc_error_detail(err, "context_tokens", "%u", use->context_tokens);
 	return PC_E_CONTEXT_EXCEEDED;
 }
 
@@ -84,8 +107,10 @@ static int render_messages(const struct pc_engine_instance *instance,
 
 	for (size_t i = 0; i < request->message_count; i++)
 		bytes += strlen(request->messages[i].role) + strlen(request->messages[i].content);
+	const struct text_use use = prompt_use(instance);
+
 	if (bytes > instance->text_max_bytes)
-		return refuse_length(instance, bytes, err);
+		return refuse_length(instance, &use, bytes, err);
 
 	/* pc_chat_message and llama_chat_message are the same two pointers,
 	 * but not the same type. */
@@ -134,13 +159,13 @@ int render(const struct pc_engine_instance *instance, const struct pc_text_reque
 
 /* ---- tokens ---- */
 
-int tokenize(const struct pc_engine_instance *instance, const char *text, bool markup,
-	     uint32_t limit, uint32_t reserve, struct tokens *ret_tokens, struct pc_error *err)
+int tokenize(const struct pc_engine_instance *instance, const char *text,
+	     const struct text_use *use, struct tokens *ret_tokens, struct pc_error *err)
 {
 	size_t length = strlen(text);
 
 	if (length > instance->text_max_bytes)
-		return refuse_length(instance, length, err);
+		return refuse_length(instance, use, length, err);
 
 	/* Usual text takes 3 to 5 bytes for a token; where that is wrong
 	 * llama.cpp says the number. */
@@ -155,7 +180,7 @@ int tokenize(const struct pc_engine_instance *instance, const char *text, bool m
 		if (!data)
 			return pc_error_oom(err);
 		count = llama_tokenize(instance->vocab, text, (int32_t)length, data, room, true,
-				       markup);
+				       use->markup);
 		if (count == INT32_MIN || count == -room)
 			return pc_error_set(err, PC_E_MODEL_ERROR,
 					    "llama.cpp cannot turn the text into tokens");
@@ -163,15 +188,8 @@ int tokenize(const struct pc_engine_instance *instance, const char *text, bool m
 	if (count == 0)
 		return pc_error_set(err, PC_E_INVALID_REQUEST,
 				    "the text is empty: it gives no tokens to start from");
-	if ((uint32_t)count > limit) {
-		pc_error_set(err, PC_E_CONTEXT_EXCEEDED,
-			     "the prompt has %d tokens; the model's context holds %u%s", count,
-			     limit + reserve,
-			     reserve ? ", and the answer needs one of them at least" : "");
-		pc_error_detail(err, "prompt_tokens", "%d", count);
-		pc_error_detail(err, "context_tokens", "%u", limit + reserve);
-		return PC_E_CONTEXT_EXCEEDED;
-	}
+	if ((uint32_t)count > use->context_tokens - use->reserve)
+		return refuse_tokens(use, (uint32_t)count, err);
 	ret_tokens->count = (uint32_t)count;
 	ret_tokens->data = pc_steal(&data);
 	return 0;

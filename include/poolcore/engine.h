@@ -5,7 +5,8 @@
  *
  * A plug-in exports one symbol, `pc_engine_entry`, that returns a static `struct pc_engine`. Every
  * structure starts with its own size: members are only ever appended, and a member past the other
- * side's size is treated as absent. PC_ENGINE_ABI changes only when that is not enough.
+ * side's size is treated as absent. No structure ends in padding: a member appended there would lie
+ * inside the size of a host that never wrote it. PC_ENGINE_ABI changes only when that is not enough.
  *
  * Life of an instance: load -> describe -> any number of calls -> unload. Each instance has
  * `slots` independent slots numbered from 0. The host makes at most one call per slot at a time;
@@ -68,6 +69,14 @@ struct pc_chat_message {
 };
 
 #define PC_TEXT_MAX_STOPS 16
+#define PC_TEXT_MAX_BIASES 1024
+#define PC_TEXT_GRAMMAR_MAX_BYTES (16u << 10)
+
+/* Added to one token's score before anything else looks at it. */
+struct pc_logit_bias {
+	int32_t token; /* one of the model's vocabulary */
+	float bias;    /* -100 (as good as never) to 100 (as good as always) */
+};
 
 /* Exactly one of prompt and messages is set. All text is UTF-8. */
 struct pc_text_request {
@@ -82,6 +91,24 @@ struct pc_text_request {
 	const char *const
 		*stops; /* the answer ends before the first of these; up to PC_TEXT_MAX_STOPS */
 	size_t stop_count;
+
+	/* Appended later. Zero is "not asked for" in all of them, as if they were absent. */
+	uint32_t top_k; /* of so many likeliest tokens; up to INT32_MAX; 0: of all */
+	float min_p;	/* 0..1: none less likely than this share of the likeliest; 0: off */
+	/* 0.1..10: scores of the last repeat_window tokens, of prompt and answer, are divided by it
+	 * (multiplied where they are negative); 0 and 1: off. */
+	float repeat_penalty;
+	uint32_t repeat_window; /* tokens; 0: 64; more than the context: all of it */
+	/* OpenAI's, -2..2, taken off the score of a token of the answer so far: once, and for each
+	 * time it was said. */
+	float presence_penalty;
+	float frequency_penalty;
+	const struct pc_logit_bias *logit_biases; /* the last one of a token counts */
+	size_t logit_bias_count;		  /* up to PC_TEXT_MAX_BIASES */
+	/* llama.cpp's GBNF with the start symbol "root"; the answer is a sentence of it, or, cut by
+	 * max_tokens, the beginning of one. Up to PC_TEXT_GRAMMAR_MAX_BYTES. NULL: any text. One
+	 * that cannot be read, or that no token can follow, is an INVALID_REQUEST. */
+	const char *grammar;
 };
 
 enum pc_finish_reason {
@@ -95,6 +122,7 @@ struct pc_text_result {
 	enum pc_finish_reason finish_reason;
 	uint32_t prompt_tokens;
 	uint32_t completion_tokens;
+	uint32_t cached_tokens; /* of the prompt: known from the slot's call before, not computed */
 };
 
 /*
@@ -185,14 +213,16 @@ struct pc_engine {
 	void (*describe)(const struct pc_engine_instance *instance,
 			 struct pc_engine_description *description);
 
-	/* text_to_text. CONTEXT_EXCEEDED (details prompt_tokens, context_tokens), MODEL_ERROR. */
+	/* text_to_text. INVALID_REQUEST (names the member and what it may be), CONTEXT_EXCEEDED
+	 * (details prompt_tokens, context_tokens), MODEL_ERROR. */
 	int (*generate)(struct pc_engine_instance *instance, uint32_t slot,
 			const struct pc_text_request *request, const struct pc_text_sink *sink,
 			struct pc_text_result *ret_result, struct pc_error *err);
 
 	/*
 	 * text_embedding: `vectors` receives text_count rows of embedding_dim floats, row-major,
-	 * each of length 1 (L2). `ret_tokens` is the sum of the texts' tokens. CONTEXT_EXCEEDED,
+	 * each of length 1 (L2). `ret_tokens` is the sum of the texts' tokens. No texts give no
+	 * rows. INVALID_REQUEST, CONTEXT_EXCEEDED (both with the detail text_index), CANCELLED,
 	 * MODEL_ERROR.
 	 */
 	int (*embed_text)(struct pc_engine_instance *instance, uint32_t slot,
@@ -221,9 +251,10 @@ struct pc_engine {
 			      struct pc_error *err);
 
 	/*
-	 * Asks the call that runs on this slot, if one does, to end soon with CANCELLED; for the
-	 * calls that have no stopped(). The one function that may be called from any thread at any
-	 * time between load and unload, beside a call on the same slot. A request that comes when
+	 * Asks the call that runs on this slot, if one does, to end soon: with the error CANCELLED,
+	 * or, where it has a finish_reason, with that. For the calls that have no stopped(); the
+	 * others heed it as well. The one function that may be called from any thread at any time
+	 * between load and unload, beside a call on the same slot. A request that comes when
 	 * nothing runs there must not end the next call. May be NULL.
 	 */
 	void (*cancel)(struct pc_engine_instance *instance, uint32_t slot);
