@@ -1,138 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * openai_request.c - decodes request bodies from one table of fields per route. It neither runs
- * anything nor knows HTTP. Runs on the loop.
+ * openai_request.c - decodes request bodies from one table of fields per route. What one field
+ * holds is openai_field.c's and openai_sampling.c's where it is not here. It neither runs anything
+ * nor knows HTTP. Runs on the loop.
  *
  * A field is one of three kinds: USED; IGNORED, because it changes nothing that the client can see
  * here; or NEUTRAL, accepted only at the values at which it asks for nothing, because an answer
  * that silently lacks what was asked for is worse than a refusal. null always means "not given", as
  * OpenAI's own clients send it. What is in no table is refused by name.
  */
-#include "openai_request.h"
+#include "openai_field.h"
 
 #include <poolcore/text.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* OpenAI's default for /v1/completions; chat has none. */
 #define COMPLETION_DEFAULT_MAX_TOKENS 16
 
-struct field;
-typedef int (*take_fn)(struct openai_request *request, const struct field *field, json_t *value,
-		       struct pc_error *err);
-
-struct field {
-	const char *name;
-	take_fn take;	     /* USED: puts the value into the request */
-	const char *neutral; /* NEUTRAL: a JSON array of the values that are accepted */
-	size_t offset;	     /* of the member that take fills */
-	double min, max;
-};
-
-/* Every refusal names its field for machines too. */
-#define REFUSE(err, param, ...) \
-	refuse_param(pc_error_set(err, PC_E_INVALID_REQUEST, __VA_ARGS__), err, param)
-
-static int refuse_param(int code, struct pc_error *err, const char *param)
-{
-	pc_error_detail(err, "param", "%s", param);
-	return code;
-}
-
-static const char *kind_of(const json_t *value)
-{
-	switch (json_typeof(value)) {
-	case JSON_OBJECT:
-		return "an object";
-	case JSON_ARRAY:
-		return "an array";
-	case JSON_STRING:
-		return "a string";
-	case JSON_INTEGER:
-	case JSON_REAL:
-		return "a number";
-	case JSON_TRUE:
-	case JSON_FALSE:
-		return "a boolean";
-	case JSON_NULL:
-		break;
-	}
-	return "null";
-}
-
-static void *member_of(struct openai_request *request, const struct field *field)
-{
-	return (char *)request + field->offset;
-}
-
-/* ---- scalars ---- */
-
-static int take_bool(struct openai_request *request, const struct field *field, json_t *value,
-		     struct pc_error *err)
-{
-	if (!json_is_boolean(value))
-		return REFUSE(err, field->name, "'%s' must be true or false, not %s", field->name,
-			      kind_of(value));
-	*(bool *)member_of(request, field) = json_is_true(value);
-	return 0;
-}
-
-static int take_string(struct openai_request *request, const struct field *field, json_t *value,
-		       struct pc_error *err)
-{
-	if (!json_is_string(value))
-		return REFUSE(err, field->name, "'%s' must be a string, not %s", field->name,
-			      kind_of(value));
-	*(const char **)member_of(request, field) = json_string_value(value);
-	return 0;
-}
-
-static int take_float(struct openai_request *request, const struct field *field, json_t *value,
-		      struct pc_error *err)
-{
-	double number = json_number_value(value);
-
-	if (!json_is_number(value))
-		return REFUSE(err, field->name, "'%s' must be a number, not %s", field->name,
-			      kind_of(value));
-	if (!(number >= field->min && number <= field->max))
-		return REFUSE(err, field->name, "'%s' must be at least %g and at most %g, not %g",
-			      field->name, field->min, field->max, number);
-	*(float *)member_of(request, field) = (float)number;
-	return 0;
-}
-
-/* 100.0 is one as well: not every language keeps whole numbers apart. */
-static bool whole_number(const json_t *value, json_int_t *ret_number)
-{
-	double real = json_real_value(value);
-
-	if (json_is_integer(value))
-		*ret_number = json_integer_value(value);
-	else if (json_is_real(value) && fabs(real) < 0x1p53 && real == trunc(real))
-		*ret_number = (json_int_t)real;
-	else
-		return false;
-	return true;
-}
-
-static int take_count(struct openai_request *request, const struct field *field, json_t *value,
-		      struct pc_error *err)
-{
-	json_int_t number;
-
-	if (!whole_number(value, &number))
-		return REFUSE(err, field->name, "'%s' must be a whole number, not %s", field->name,
-			      json_is_real(value) ? "a fraction" : kind_of(value));
-	if (number < (json_int_t)field->min || number > (json_int_t)field->max)
-		return REFUSE(err, field->name,
-			      "'%s' must be from %.0f to %.0f, not %" JSON_INTEGER_FORMAT,
-			      field->name, field->min, field->max, number);
-	*(uint32_t *)member_of(request, field) = (uint32_t)number;
-	return 0;
-}
+/* ---- fields of their own kind ---- */
 
 /* A count, or -1 as llama.cpp and LM Studio write "as long as it gets". */
 static int take_max_tokens(struct openai_request *request, const struct field *field, json_t *value,
@@ -141,49 +28,6 @@ static int take_max_tokens(struct openai_request *request, const struct field *f
 	if (json_integer_value(value) != -1)
 		return take_count(request, field, value, err);
 	*(uint32_t *)member_of(request, field) = INT32_MAX;
-	return 0;
-}
-
-/* Any 64-bit number, folded to the engine's 32. */
-static int take_seed(struct openai_request *request, const struct field *field, json_t *value,
-		     struct pc_error *err)
-{
-	json_int_t number;
-
-	if (!whole_number(value, &number))
-		return REFUSE(err, field->name, "'%s' must be a whole number, not %s", field->name,
-			      json_is_real(value) ? "a fraction" : kind_of(value));
-
-	uint64_t bits = (uint64_t)number;
-
-	request->text.seed = (uint32_t)(bits ^ bits >> 32);
-	request->has_seed = true;
-	return 0;
-}
-
-/* ---- fields of their own kind ---- */
-
-static int take_stop(struct openai_request *request, const struct field *field, json_t *value,
-		     struct pc_error *err)
-{
-	size_t count = json_is_array(value) ? json_array_size(value) : 1;
-
-	if (count > PC_TEXT_MAX_STOPS)
-		return REFUSE(err, field->name, "'%s' holds %zu strings; %d are the most",
-			      field->name, count, PC_TEXT_MAX_STOPS);
-	for (size_t i = 0; i < count; i++) {
-		json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
-
-		if (!json_is_string(item))
-			return REFUSE(err, field->name,
-				      "'%s' must be a string or an array of strings, not %s%s",
-				      field->name, json_is_array(value) ? "one that holds " : "",
-				      kind_of(item));
-		/* An empty one stops nothing; forms send it for a field left blank. */
-		if (json_string_length(item) > 0)
-			request->stops[request->text.stop_count++] = json_string_value(item);
-	}
-	request->text.stops = request->stops;
 	return 0;
 }
 
