@@ -255,11 +255,11 @@ static void choose_sizes(struct pc_engine_instance *instance, const struct pc_en
 /* ---- contexts ---- */
 
 /*
- * What a context takes at least: keys and values of every token and layer in F16 (llama.cpp pads
- * its length to 256), and the logits that are handed out. Its compute buffers, which can be larger
- * than a small model, are told only in its log.
+ * Keys and values of every token and layer in F16 (llama.cpp pads its length to 256): what a
+ * context takes at least. Its compute buffers, which can be larger than a small model, are told
+ * only in its log.
  */
-static uint64_t context_bytes(const struct llama_model *model, uint32_t tokens, uint32_t outputs)
+static uint64_t cache_bytes(const struct llama_model *model, uint32_t tokens)
 {
 	uint64_t layers = (uint64_t)llama_model_n_layer(model);
 	uint64_t heads = (uint64_t)llama_model_n_head_kv(model);
@@ -267,10 +267,20 @@ static uint64_t context_bytes(const struct llama_model *model, uint32_t tokens, 
 	long usual = head_count > 0 ? llama_model_n_embd(model) / head_count : 0;
 	uint64_t key = (uint64_t)model_key(model, ".attention.key_length", usual);
 	uint64_t value = (uint64_t)model_key(model, ".attention.value_length", usual);
-	uint64_t vocab = (uint64_t)llama_vocab_n_tokens(llama_model_get_vocab(model));
 
-	return ((uint64_t)tokens + 255) / 256 * 256 * layers * heads * (key + value) * 2 +
-	       outputs * vocab * sizeof(float);
+	return ((uint64_t)tokens + 255) / 256 * 256 * layers * heads * (key + value) * 2;
+}
+
+/*
+ * The logits, and the vector, that are handed out for a token: one token's of a text, every token's
+ * of a text that is embedded. llama.cpp makes room for one at first and for the rest when the first
+ * long text comes.
+ */
+static uint64_t output_bytes(const struct pc_engine_instance *instance, uint32_t tokens)
+{
+	uint64_t vocab = (uint64_t)llama_vocab_n_tokens(instance->vocab);
+
+	return tokens * (vocab + instance->embedding_dim) * sizeof(float);
 }
 
 static struct llama_context *make_context(struct pc_engine_instance *instance, bool embeddings,
@@ -309,12 +319,12 @@ static struct llama_context *make_context(struct pc_engine_instance *instance, b
 		return NULL;
 	}
 
-	uint64_t least = context_bytes(instance->model, params.n_ctx,
-				       embeddings ? params.n_ctx : 1);
+	uint64_t least = cache_bytes(instance->model, params.n_ctx);
 	uint64_t buffers = take_buffer_bytes();
+	uint64_t bytes = buffers > least ? buffers : least;
 
-	atomic_fetch_add_explicit(&instance->memory_bytes, buffers > least ? buffers : least,
-				  memory_order_relaxed);
+	bytes += output_bytes(instance, embeddings ? params.n_ctx : 1);
+	atomic_fetch_add_explicit(&instance->memory_bytes, bytes, memory_order_relaxed);
 	return context;
 }
 

@@ -282,6 +282,32 @@ static void bad_requests_are_refused(void **state)
 	assert_int_equal(run(SLOTS, &request, &heard, &result, NULL), PC_E_INVALID_ARGUMENT);
 }
 
+/* A host's mistakes, not a client's. */
+static void missing_lists_are_refused(void **state)
+{
+	static const char *const texts[] = { "x" };
+	struct pc_text_request request = ask("x");
+	struct pc_text_result result;
+	float vector[2048];
+	uint32_t tokens = 77;
+
+	(void)state;
+	request.stop_count = 1;
+	assert_int_equal(run(0, &request, &heard, &result, NULL), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(engine->embed_text(model, 0, NULL, 1, vector, &tokens, NULL),
+			 PC_E_INVALID_ARGUMENT);
+	assert_int_equal(engine->embed_text(model, 0, texts, 1, NULL, &tokens, NULL),
+			 PC_E_INVALID_ARGUMENT);
+	assert_int_equal(engine->embed_text(model, 0, texts, 1, vector, NULL, NULL),
+			 PC_E_INVALID_ARGUMENT);
+	assert_int_equal(engine->embed_text(model, SLOTS, texts, 1, vector, &tokens, NULL),
+			 PC_E_INVALID_ARGUMENT);
+	assert_int_equal(tokens, 77);
+	/* No texts at all are none to embed. */
+	assert_int_equal(engine->embed_text(model, 0, NULL, 0, NULL, &tokens, NULL), 0);
+	assert_int_equal(tokens, 0);
+}
+
 static void any_text_is_a_prompt(void **state)
 {
 	static const char *const prompts[] = { "",	  " ",
@@ -465,6 +491,37 @@ static void texts_become_vectors(void **state)
 	check_vectors(model);
 	answer(&request, &again);
 	assert_string_equal(heard.text, again.text);
+}
+
+static void bad_texts_are_named(void **state)
+{
+	static char huge[2 << 20];
+	const struct {
+		const char *text;
+		int code;
+		const char *says;
+	} rows[] = {
+		{ NULL, PC_E_INVALID_REQUEST, "text 2 of 3: the text is missing" },
+		{ "ab\xff", PC_E_INVALID_REQUEST, "text 2 of 3: the text is not UTF-8 at byte 2" },
+		{ huge, PC_E_CONTEXT_EXCEEDED,
+		  "text 2 of 3: the text has 2097151 bytes; the 512 tokens of the model's context" },
+	};
+	float vectors[3 * 2048];
+	uint32_t tokens = 77;
+
+	(void)state;
+	memset(huge, 'x', sizeof(huge) - 1);
+	for (size_t i = 0; i < PC_ARRAY_LEN(rows); i++) {
+		const char *const texts[] = { "good", rows[i].text, "good" };
+		struct pc_error err = PC_ERROR_INIT;
+
+		assert_int_equal(engine->embed_text(model, 0, texts, 3, vectors, &tokens, &err),
+				 rows[i].code);
+		if (!strstr(err.message, rows[i].says))
+			fail_msg("%s", err.message);
+		assert_string_equal(pc_error_detail_get(&err, "text_index"), "1");
+		assert_int_equal(tokens, 77);
+	}
 }
 
 static void a_model_can_be_loaded_to_embed(void **state)
@@ -672,6 +729,94 @@ static void loading_reports_and_can_be_cancelled(void **state)
 	engine->unload(instance);
 }
 
+/* Asked once before the file, by llama.cpp until 1, and once before each context. */
+static bool give_up_at(void *ctx, float fraction)
+{
+	int *left = ctx;
+
+	assert_true(fraction >= 0 && fraction <= 1);
+	return --*left > 0;
+}
+
+static void loading_can_be_cancelled_at_every_question(void **state)
+{
+	struct pc_engine_spec spec = spec_of(model_path);
+	int questions;
+
+	(void)state;
+	spec.progress = give_up_at;
+	spec.progress_ctx = &questions;
+	for (int n = 1;; n++) {
+		struct pc_engine_instance *instance = NULL;
+		struct pc_error err = PC_ERROR_INIT;
+
+		questions = n;
+		if (engine->load(&spec, &instance, &err) == 0) {
+			/* One more was allowed than there were. */
+			assert_int_equal(questions, 1);
+			assert_true(n > SLOTS + 2);
+			engine->unload(instance);
+			break;
+		}
+		assert_int_equal(err.code, PC_E_CANCELLED);
+		assert_int_equal(questions, 0);
+		assert_null(instance);
+	}
+}
+
+/* RssAnon and VmSwap of this process. */
+static uint64_t anonymous_bytes(void)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	unsigned long long kib, sum = 0;
+	char text[256];
+
+	assert_non_null(file);
+	while (fgets(text, sizeof(text), file)) {
+		if (sscanf(text, "RssAnon: %llu", &kib) == 1 ||
+		    sscanf(text, "VmSwap: %llu", &kib) == 1)
+			sum += kib;
+	}
+	fclose(file);
+	return sum * 1024;
+}
+
+/*
+ * The contexts' buffers are anonymous memory, the weights a mapped file. To embed a text of full
+ * length touches most of the buffers, which are several times the weights; without them the figure
+ * would be too small by far.
+ */
+static void memory_is_what_the_kernel_counts(void **state)
+{
+	struct pc_engine_spec spec = spec_of(model_path);
+	struct pc_engine_instance *embedder = NULL;
+	struct pc_engine_description d = { .size = sizeof(d) };
+	char *text = repeat(" the", 2000);
+	const char *const texts[] = { text };
+	static float vector[2048];
+	uint32_t tokens;
+	struct stat st;
+
+	(void)state;
+	spec.capability = PC_CAPABILITY_TEXT_EMBEDDING;
+	spec.slots = 1;
+	uint64_t before = anonymous_bytes();
+
+	assert_int_equal(engine->load(&spec, &embedder, NULL), 0);
+	assert_int_equal(engine->embed_text(embedder, 0, texts, 1, vector, &tokens, NULL), 0);
+	uint64_t grown = anonymous_bytes() - before;
+
+	engine->describe(embedder, &d);
+	assert_int_equal(stat(model_path, &st), 0);
+	uint64_t buffers = d.memory_bytes - (uint64_t)st.st_size;
+
+	/* 110 MB against 99 MB in November 2026. A sanitizer's own memory is counted too. */
+	assert_true(grown < buffers + buffers / 2);
+	assert_true(grown > buffers / 2);
+	free(text);
+	engine->unload(embedder);
+}
+
 static void a_context_is_as_long_as_asked(void **state)
 {
 	struct pc_engine_spec spec = spec_of(model_path);
@@ -719,18 +864,22 @@ int main(int argc, char **argv)
 		cmocka_unit_test(stop_strings_never_leak),
 		cmocka_unit_test(long_stop_strings_are_refused),
 		cmocka_unit_test(bad_requests_are_refused),
+		cmocka_unit_test(missing_lists_are_refused),
 		cmocka_unit_test(any_text_is_a_prompt),
 		cmocka_unit_test(a_prompt_that_does_not_fit_is_refused),
 		cmocka_unit_test(a_run_can_be_cancelled),
 		cmocka_unit_test(a_long_prompt_can_be_cancelled),
 		cmocka_unit_test(slots_are_independent),
 		cmocka_unit_test(texts_become_vectors),
+		cmocka_unit_test(bad_texts_are_named),
 		cmocka_unit_test(a_model_can_be_loaded_to_embed),
 		cmocka_unit_test(missing_files_are_named),
 		cmocka_unit_test(broken_files_are_refused),
 		cmocka_unit_test(damaged_weights_are_an_error),
 		cmocka_unit_test(templates_are_known_or_plain),
 		cmocka_unit_test(loading_reports_and_can_be_cancelled),
+		cmocka_unit_test(loading_can_be_cancelled_at_every_question),
+		cmocka_unit_test(memory_is_what_the_kernel_counts),
 		cmocka_unit_test(a_context_is_as_long_as_asked),
 	};
 
