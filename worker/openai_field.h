@@ -49,5 +49,15 @@ int take_seed(struct openai_request *request, const struct field *field, json_t 
 	      struct pc_error *err);
 int take_stop(struct openai_request *request, const struct field *field, json_t *value,
 	      struct pc_error *err);
+int take_top_k(struct openai_request *request, const struct field *field, json_t *value,
+	       struct pc_error *err);
+int take_repeat_last_n(struct openai_request *request, const struct field *field, json_t *value,
+		       struct pc_error *err);
+int take_logit_bias(struct openai_request *request, const struct field *field, json_t *value,
+		    struct pc_error *err);
+int take_grammar(struct openai_request *request, const struct field *field, json_t *value,
+		 struct pc_error *err);
+int take_response_format(struct openai_request *request, const struct field *field, json_t *value,
+			 struct pc_error *err);
 
 #endif

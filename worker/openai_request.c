@@ -10,6 +10,7 @@
  * OpenAI's own clients send it. What is in no table is refused by name.
  */
 #include "openai_field.h"
+#include "json_grammar.h"
 
 #include <poolcore/text.h>
 
@@ -281,15 +282,19 @@ static int take_messages(struct openai_request *request, const struct field *fie
 	USED("stop",        take_stop), \
 	USED("stream",      take_bool, INTO(stream)), \
 	USED("stream_options", take_stream_options), \
-	NEUTRAL("n",                 "[1]"), \
-	NEUTRAL("presence_penalty",  "[0]"), \
-	NEUTRAL("frequency_penalty", "[0]"), \
-	NEUTRAL("logit_bias",        "[{}]"), \
+	USED("presence_penalty",  take_float, INTO(text.presence_penalty), .min = -2, .max = 2), \
+	USED("frequency_penalty", take_float, INTO(text.frequency_penalty), .min = -2, .max = 2), \
+	USED("logit_bias",        take_logit_bias), \
+	NEUTRAL("n",              "[1]"), \
 	/* Of llama.cpp, vLLM and Ollama, whose users' clients send them to whoever serves. */ \
-	NEUTRAL("top_k",              "[0,-1]"), \
-	NEUTRAL("min_p",              "[0]"), \
-	NEUTRAL("typical_p",          "[1]"), \
-	NEUTRAL("repeat_penalty",     "[1]"), \
+	USED("top_k",          take_top_k, INTO(text.top_k), .min = 0, .max = INT32_MAX), \
+	USED("min_p",          take_float, INTO(text.min_p), .min = 0, .max = 1), \
+	USED("repeat_penalty", take_float, INTO(text.repeat_penalty), .min = 0.1, .max = 10), \
+	USED("repeat_last_n",  take_repeat_last_n, INTO(text.repeat_window), .min = 0, \
+	     .max = INT32_MAX), \
+	USED("grammar",        take_grammar, INTO(text.grammar)), \
+	NEUTRAL("typical_p",   "[1]"), \
+	/* vLLM's looks at all of prompt and answer: another wish than repeat_penalty. */ \
 	NEUTRAL("repetition_penalty", "[1]"), \
 	NEUTRAL("options",            "[{}]"), \
 	IGNORED("keep_alive"), \
@@ -307,7 +312,7 @@ static const struct field chat_fields[] = {
 	NEUTRAL("tool_choice",        "[\"none\",\"auto\"]"),
 	NEUTRAL("functions",          "[[]]"),
 	NEUTRAL("function_call",      "[\"none\",\"auto\"]"),
-	NEUTRAL("response_format",    "[{\"type\":\"text\"}]"),
+	USED("response_format", take_response_format),
 	NEUTRAL("modalities",         "[[\"text\"]]"),
 	NEUTRAL("audio",              "[]"),
 	NEUTRAL("web_search_options", "[]"),
@@ -432,6 +437,16 @@ static int check_whole(struct openai_request *request, struct pc_error *err)
 			      "'max_tokens' (%u) and 'max_completion_tokens' (%u) contradict each "
 			      "other: send the second only",
 			      request->max_tokens, request->max_completion_tokens);
+	if (request->json_only && request->text.grammar)
+		return REFUSE(err, "grammar",
+			      "'grammar' and 'response_format' contradict each other: send one");
+	if (request->json_only)
+		request->text.grammar = json_grammar;
+	/* What asks for nothing is as if it had not been said: an engine may not know the field. */
+	if (request->no_repeating || request->text.repeat_penalty == 1)
+		request->text.repeat_penalty = 0;
+	if (request->text.repeat_penalty == 0)
+		request->text.repeat_window = 0;
 	/* Nothing but the likeliest token, which is what engines call temperature 0. */
 	if (request->text.top_p == 0) {
 		request->text.top_p = 1;
@@ -513,5 +528,6 @@ void openai_request_fini(struct openai_request *request)
 	json_decref(request->body);
 	pc_free(request->messages);
 	pc_free(request->inputs);
+	pc_free(request->biases);
 	*request = (struct openai_request){ .body = NULL };
 }

@@ -36,7 +36,10 @@ struct openai_request {
 	/* What the pointers above point into. */
 	json_t *body;
 	struct pc_chat_message *messages;
+	struct pc_logit_bias *biases;
 	const char *stops[PC_TEXT_MAX_STOPS];
+	bool json_only;	   /* response_format; a grammar of ours */
+	bool no_repeating; /* repeat_last_n is 0: llama-server's way to switch its penalty off */
 	uint32_t max_tokens, max_completion_tokens;
 };
 

@@ -60,9 +60,9 @@ static void write_usage(struct buffer *out, const struct pc_text_result *result)
 {
 	buffer_printf(out,
 		      "\"usage\":{\"prompt_tokens\":%u,\"completion_tokens\":%u,"
-		      "\"total_tokens\":%u}",
+		      "\"total_tokens\":%u,\"prompt_tokens_details\":{\"cached_tokens\":%u}}",
 		      result->prompt_tokens, result->completion_tokens,
-		      result->prompt_tokens + result->completion_tokens);
+		      result->prompt_tokens + result->completion_tokens, result->cached_tokens);
 }
 
 /* ---- whole answers ---- */

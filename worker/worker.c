@@ -125,8 +125,32 @@ static void check_status(struct job *job, int status)
 		pc_error_set(&job->err, status, "%s", pc_error_text(status));
 }
 
+/*
+ * An engine of an older ABI would answer as if nobody had asked for what it does not know. In all
+ * that was appended to a request, zero is "not asked for".
+ */
+static int check_known(const struct pc_engine *engine, const struct pc_text_request *request,
+		       struct pc_error *err)
+{
+	const size_t first = offsetof(struct pc_text_request, stop_count) +
+			     sizeof(request->stop_count);
+	size_t known = PC_ENGINE_HAS(engine, text_request_size) ? engine->text_request_size : 0;
+
+	for (size_t i = known < first ? first : known; i < sizeof(*request); i++) {
+		if (((const unsigned char *)request)[i])
+			return pc_error_set(err, PC_E_INVALID_REQUEST,
+					    "the engine '%s' chooses tokens by temperature, top_p "
+					    "and seed only; leave other such fields out",
+					    engine->name);
+	}
+	return 0;
+}
+
 static void run_text(struct worker *worker, uint32_t slot, struct job *job)
 {
+	if (check_known(worker->engine, job->text, &job->err) != 0)
+		return;
+
 	const struct pc_text_sink sink = {
 		.size = sizeof(sink),
 		.chunk = on_chunk,
@@ -143,6 +167,9 @@ static void run_embedding(struct worker *worker, uint32_t slot, struct job *job)
 {
 	uint32_t dim = worker->figures.model.embedding_dim;
 
+	/* Cancelled since it was taken from the queue: the engine's cancel() found nothing. */
+	if (atomic_load_explicit(&job->cancel_code, memory_order_relaxed) != 0)
+		return;
 	job->vectors = pc_calloc(job->input_count, dim * sizeof(float));
 	if (!job->vectors) {
 		pc_error_oom(&job->err);
@@ -469,10 +496,27 @@ int worker_submit(struct worker *worker, struct job *job, struct pc_error *err)
 	return status;
 }
 
+/*
+ * Embeddings have no stopped() that would be asked. The lock keeps the slot from going on to
+ * another job, and cancel() takes no time: it leaves a note. XXX one that comes before the engine
+ * has begun with the job, or an engine without cancel(), lets it run to its end, unheard.
+ */
+static void cancel_embedding_locked(struct worker *worker, const struct job *job)
+{
+	if (!PC_ENGINE_HAS(worker->engine, cancel))
+		return;
+	for (uint32_t i = 0; i < worker->slots; i++) {
+		if (worker->running[i] == job)
+			worker->engine->cancel(worker->instance, i);
+	}
+}
+
 static void cancel_locked(struct worker *worker, struct job *job, int code)
 {
 	atomic_store_explicit(&job->cancel_code, code, memory_order_relaxed);
 	uv_cond_signal(&job->room);
+	if (job->stage == JOB_RUNNING && job->inputs)
+		cancel_embedding_locked(worker, job);
 	if (job->stage != JOB_QUEUED)
 		return;
 	for (struct job **link = &worker->queue_head; *link; link = &(*link)->next) {

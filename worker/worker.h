@@ -98,8 +98,8 @@ int worker_start(uv_loop_t *loop, const struct worker_options *options,
 		 struct pc_error *err);
 /* Errors: NO_WORKERS while loading, QUEUE_FULL, SHUTTING_DOWN, OUT_OF_MEMORY. */
 int worker_submit(struct worker *worker, struct job *job, struct pc_error *err);
-/* Ends a job with an error of that code at the engine's next token; on_done still comes. Does
- * nothing to a job that has ended. */
+/* Ends a job with an error of that code at the engine's next token, or in the middle of a text that
+ * it embeds; on_done still comes. Does nothing to a job that has ended. */
 void worker_cancel(struct worker *worker, struct job *job, int code);
 void worker_cancel_all(struct worker *worker, int code);
 /* Backpressure: no on_text until resumed. The job's thread waits once enough is pending. */

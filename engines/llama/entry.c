@@ -24,6 +24,7 @@ static struct pc_engine engine = {
 	.generate = generate,
 	.embed_text = embed_text,
 	.cancel = cancel,
+	.text_request_size = sizeof(struct pc_text_request),
 };
 
 /*

@@ -258,6 +258,13 @@ struct pc_engine {
 	 * nothing runs there must not end the next call. May be NULL.
 	 */
 	void (*cancel)(struct pc_engine_instance *instance, uint32_t slot);
+
+	/*
+	 * How much of pc_text_request generate() reads: its sizeof where the plug-in was built; 0
+	 * or absent: up to stop_count. A host that is asked for what lies behind it should refuse,
+	 * because the engine would answer as if nobody had asked.
+	 */
+	size_t text_request_size;
 };
 
 /* Whether a plug-in's table is long enough for a member and has it; for the optional ones. */

@@ -641,6 +641,67 @@ static void a_client_that_leaves_cancels_its_run(void **state)
 	wait_figure("cancelled", 2);
 }
 
+/* Nobody asks an engine's embedding whether to stop; it is told to. */
+static void a_client_that_leaves_cancels_its_embedding(void **state)
+{
+	static const char *const arguments[] = { "--capability", "text_embedding", NULL };
+	static const char *const body = "{\"input\":[\"a\",\"b\",\"c\"]}";
+
+	(void)state;
+	launch_gated("dim=3\n", arguments);
+
+	struct client *client = ask_stream("/v1/embeddings", body);
+
+	proc_wait_line(w.proc, "embedding begins");
+	give_tokens(1);
+	client_close(client);
+	proc_wait_line(w.proc, "embedding cancelled");
+	wait_figure("cancelled", 1);
+	assert_int_equal(figure("busy"), 0);
+
+	/* The next one is whole. Of the first's byte it may find one more than it needs. */
+	give_tokens(3);
+	json_t *answer = ask("/v1/embeddings", body, 200);
+
+	assert_int_equal(json_array_size(at(answer, "data")), 3);
+	json_decref(answer);
+}
+
+/* The stub was built, so to say, before there was more to ask for than temperature. */
+static void an_engine_is_not_asked_for_what_it_does_not_know(void **state)
+{
+	static const char *const wishes[] = {
+		"\"top_k\":5",
+		"\"min_p\":0.5",
+		"\"repeat_penalty\":1.5",
+		"\"presence_penalty\":1",
+		"\"frequency_penalty\":1",
+		"\"logit_bias\":{\"1\":1}",
+		"\"grammar\":\"root ::= x\"",
+		"\"response_format\":{\"type\":\"json_object\"}",
+	};
+	char body[256];
+
+	(void)state;
+	launch_ready("tokens=1\n", NULL);
+	for (size_t i = 0; i < COUNT(wishes); i++) {
+		snprintf(body, sizeof(body),
+			 "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],%s}", wishes[i]);
+		json_t *refused = ask(CHAT, body, 400);
+
+		assert_string_equal(text_at(refused, "error.code"), "INVALID_REQUEST");
+		assert_non_null(strstr(text_at(refused, "error.message"),
+				       "the engine 'stub' chooses tokens by temperature, top_p"));
+		json_decref(refused);
+	}
+	/* What asks for nothing is answered. */
+	json_decref(ask(CHAT,
+			"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"top_k\":0,"
+			"\"repeat_penalty\":1,\"repeat_last_n\":64,\"presence_penalty\":0,"
+			"\"logit_bias\":{}}",
+			200));
+}
+
 static void the_queue_is_bounded_and_in_order(void **state)
 {
 	struct client *clients[66];
@@ -1078,6 +1139,8 @@ int main(int argc, char **argv)
 		SCENARIO(slots_run_at_once),
 		SCENARIO(an_engine_tied_to_a_thread_gets_one_slot),
 		SCENARIO(a_client_that_leaves_cancels_its_run),
+		SCENARIO(a_client_that_leaves_cancels_its_embedding),
+		SCENARIO(an_engine_is_not_asked_for_what_it_does_not_know),
 		SCENARIO(the_queue_is_bounded_and_in_order),
 		SCENARIO(a_slow_reader_gets_everything),
 		SCENARIO(a_client_that_never_reads_can_leave),

@@ -134,6 +134,74 @@ static void seeds_streams_and_stops(void **state)
 	stop();
 }
 
+static void wishes_reach_the_engine(void **state)
+{
+	char finish[32];
+
+	(void)state;
+	launch("text_to_text");
+
+	/* Token 12 is the vocabulary's most frequent word. */
+	char *biased = complete("{\"prompt\":\"A\",\"max_tokens\":2,\"logit_bias\":{\"12\":100}}",
+				finish);
+	char *bound = complete(
+		"{\"prompt\":\"A\",\"grammar\":\"root ::= \\\" love\\\" \\\".\\\"\"}", finish);
+	char *greedy = complete("{\"prompt\":\"The\",\"temperature\":0}", finish);
+	char *one_candidate = complete("{\"prompt\":\"The\",\"top_k\":1}", finish);
+
+	assert_string_equal(biased, " the the");
+	assert_string_equal(bound, " love.");
+	assert_string_equal(greedy, one_candidate);
+	free(biased);
+	free(bound);
+	free(greedy);
+	free(one_candidate);
+
+	json_t *answer;
+
+	assert_int_equal(client_call(address, "POST", "/v1/completions",
+				     "{\"prompt\":\"A\",\"grammar\":\"nonsense\"}", &answer),
+			 400);
+	assert_non_null(strstr(
+		json_string_value(json_object_get(json_object_get(answer, "error"), "message")),
+		"grammar is not GBNF"));
+	json_decref(answer);
+	stop();
+}
+
+static json_int_t cached_tokens(const char *body)
+{
+	json_t *answer, *usage;
+
+	assert_int_equal(client_call(address, "POST", "/v1/completions", body, &answer), 200);
+	usage = json_object_get(answer, "usage");
+
+	json_int_t cached = json_integer_value(
+		json_object_get(json_object_get(usage, "prompt_tokens_details"), "cached_tokens"));
+
+	json_decref(answer);
+	return cached;
+}
+
+/* Two slots: one of three equal prompts comes to one that has read it. */
+static void a_prompt_that_was_read_is_cached(void **state)
+{
+	char body[2048], *end = body;
+
+	(void)state;
+	launch("text_to_text");
+	end = stpcpy(end, "{\"max_tokens\":1,\"prompt\":\"The");
+	for (int i = 0; i < 200; i++)
+		end = stpcpy(end, " people");
+	stpcpy(end, "\"}");
+	assert_int_equal(cached_tokens(body), 0);
+
+	json_int_t second = cached_tokens(body), third = cached_tokens(body);
+
+	assert_true(second == 128 || third == 128);
+	stop();
+}
+
 static void a_prompt_longer_than_the_context_is_refused(void **state)
 {
 	enum { WORDS = 20000 };
@@ -183,6 +251,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(seeds_streams_and_stops, tear_down),
+		cmocka_unit_test_teardown(wishes_reach_the_engine, tear_down),
+		cmocka_unit_test_teardown(a_prompt_that_was_read_is_cached, tear_down),
 		cmocka_unit_test_teardown(a_prompt_longer_than_the_context_is_refused, tear_down),
 		cmocka_unit_test_teardown(embeddings_have_length_one, tear_down),
 	};

@@ -11,7 +11,7 @@
  *     context_tokens=N      of the model (256)
  *     dim=N                 of embeddings (8); 0: it cannot embed
  *     tokens=N              the length of an answer that nothing cuts short (8)
- *     gate=PATH             each token waits for one byte from this FIFO
+ *     gate=PATH             each token, and each text to embed, waits for one byte from this FIFO
  *     token_ms=N            each token takes that long
  *     generate_fail=N:CODE:text   every run fails with that error after N tokens
  *     crash=N               the process kills itself after N tokens of a run
@@ -22,7 +22,8 @@
  * 0, otherwise in an order that the seed decides. A token is a word with the space in front of it.
  * The log says when a run begins and how it ends.
  *
- * Waiting asks stopped() every 10 ms, because the ABI has no other way to learn of it.
+ * Waiting asks stopped() every 10 ms, because the ABI has no other way to learn of it; an
+ * embedding's waiting looks for a cancel(), as often.
  */
 #include <poolcore/engine.h>
 
@@ -31,6 +32,7 @@
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +57,10 @@ struct pc_engine_instance {
 	char load_gate[256];
 	char gate[256];
 	int gate_fd;
+	atomic_int calls[64]; /* of each slot: enum call_state */
 };
+
+enum call_state { CALL_NONE, CALL_RUNNING, CALL_CANCELLED };
 
 static const struct pc_engine_host *host;
 
@@ -424,12 +429,25 @@ static void embed_one(const char *text, float *vector, uint32_t dim)
 		vector[i] = (float)(vector[i] / sqrt(norm));
 }
 
-static int stub_embed(struct pc_engine_instance *stub, uint32_t slot, const char *const *texts,
-		      size_t text_count, float *vectors, uint32_t *ret_tokens, struct pc_error *err)
+/* A byte from the gate, if there is one; false when cancel() has come first. */
+static bool wait_text(const struct pc_engine_instance *stub, uint32_t slot)
+{
+	struct pollfd gate = { .fd = stub->gate_fd, .events = POLLIN };
+	bool gated = stub->gate_fd >= 0;
+	char byte;
+
+	while (gated && atomic_load(&stub->calls[slot]) == CALL_RUNNING) {
+		if (poll(&gate, 1, STEP_MS) > 0 && read(gate.fd, &byte, 1) == 1)
+			gated = false;
+	}
+	return atomic_load(&stub->calls[slot]) == CALL_RUNNING;
+}
+
+static int embed_all(const struct pc_engine_instance *stub, uint32_t slot, const char *const *texts,
+		     size_t text_count, float *vectors, uint32_t *ret_tokens, struct pc_error *err)
 {
 	uint32_t tokens = 0;
 
-	(void)slot;
 	for (size_t i = 0; i < text_count; i++) {
 		uint32_t words = count_words(texts[i]);
 
@@ -437,11 +455,35 @@ static int stub_embed(struct pc_engine_instance *stub, uint32_t slot, const char
 			return pc_error_set(err, PC_E_CONTEXT_EXCEEDED,
 					    "input %zu has %u tokens and the context holds %u", i,
 					    words, stub->context_tokens);
+		if (!wait_text(stub, slot))
+			return pc_error_set(err, PC_E_CANCELLED, "embedding was cancelled");
 		embed_one(texts[i], vectors + i * stub->dim, stub->dim);
 		tokens += words;
 	}
 	*ret_tokens = tokens;
 	return 0;
+}
+
+static int stub_embed(struct pc_engine_instance *stub, uint32_t slot, const char *const *texts,
+		      size_t text_count, float *vectors, uint32_t *ret_tokens, struct pc_error *err)
+{
+	atomic_store(&stub->calls[slot], CALL_RUNNING);
+	if (stub->gate_fd >= 0)
+		host->log(PC_LOG_INFO, "stub", "embedding begins");
+
+	int status = embed_all(stub, slot, texts, text_count, vectors, ret_tokens, err);
+
+	atomic_store(&stub->calls[slot], CALL_NONE);
+	if (status == PC_E_CANCELLED)
+		host->log(PC_LOG_INFO, "stub", "embedding cancelled");
+	return status;
+}
+
+static void stub_cancel(struct pc_engine_instance *stub, uint32_t slot)
+{
+	int running = CALL_RUNNING;
+
+	atomic_compare_exchange_strong(&stub->calls[slot], &running, CALL_CANCELLED);
 }
 
 static struct pc_engine engine = {
@@ -455,6 +497,7 @@ static struct pc_engine engine = {
 	.describe = stub_describe,
 	.generate = stub_generate,
 	.embed_text = stub_embed,
+	.cancel = stub_cancel,
 };
 
 PC_API const struct pc_engine *pc_engine_entry(uint32_t host_abi,

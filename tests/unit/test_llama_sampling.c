@@ -7,11 +7,13 @@
 
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/llama_model.h"
+#include "worker/json_grammar.h"
 
 /* ---- tokens of the demonstration model ---- */
 
@@ -390,6 +392,53 @@ static void bad_grammars_are_refused(void **state)
 	}
 }
 
+/*
+ * The demonstration model writes neither braces nor quotes. This one has them in the place of its
+ * three marks, which stand side by side in the file, each behind its length.
+ */
+static struct pc_engine_instance *load_json_writer(void)
+{
+	static const char names[] = "<0x7B>\6\0\0\0\0\0\0\0<0x7D>\6\0\0\0\0\0\0\0<0x22>";
+
+	return load_changed("<0x2E>", 0, names, sizeof(names) - 1);
+}
+
+/* What the worker sends for OpenAI's "json_object". */
+static void json_is_written(void **state)
+{
+	struct pc_engine_instance *writer = load_json_writer();
+	struct pc_text_request request = ask("The");
+	struct pc_text_sink sink = sink_to(&heard);
+	unsigned ended = 0, filled = 0;
+
+	(void)state;
+	request.grammar = json_grammar;
+	request.max_tokens = 400;
+	request.temperature = 3;
+	request.top_p = 1;
+	for (request.seed = 0; request.seed < 40; request.seed++) {
+		struct pc_text_result result = { .size = sizeof(result) };
+		struct pc_error err = PC_ERROR_INIT;
+
+		memset(&heard, 0, sizeof(heard));
+		if (engine->generate(writer, 0, &request, &sink, &result, &err))
+			fail_msg("%s after '%s'", err.message, heard.text);
+		assert_int_equal(heard.text[0], '{');
+		if (result.finish_reason != PC_FINISH_STOP)
+			continue;
+		json_t *object = json_loads(heard.text, 0, NULL);
+
+		if (!json_is_object(object))
+			fail_msg("'%s' is no object", heard.text);
+		filled += json_object_size(object) > 0;
+		ended++;
+		json_decref(object);
+	}
+	assert_true(ended > 5);
+	assert_true(filled > 0);
+	engine->unload(writer);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -405,6 +454,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_answer_is_a_sentence_of_the_grammar),
 		cmocka_unit_test(an_empty_sentence_is_an_empty_answer),
 		cmocka_unit_test(bad_grammars_are_refused),
+		cmocka_unit_test(json_is_written),
 	};
 
 	return with_model(argc, argv) ? 2 : cmocka_run_group_tests(tests, load_model, unload_model);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of worker/openai_request.c: what is understood, and how the rest is refused. */
+/* Unit tests of worker/openai_request.c with openai_field.c and openai_sampling.c: what is
+ * understood, and how the rest is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/json_grammar.h"
 #include "worker/openai_request.h"
 #include "tests/unit/fail_alloc.h"
 
@@ -174,9 +176,23 @@ static const char *const harmless[] = {
 	"\"min_p\":0",
 	"\"repetition_penalty\":1.0",
 	"\"repeat_penalty\":1",
+	"\"repeat_last_n\":256",
+	"\"grammar\":\"\"",
+	"\"presence_penalty\":0",
+	"\"frequency_penalty\":0.0",
 	"\"chat_template_kwargs\":{}",
 	"\"what_nobody_knows\":null",
 };
+
+/* Whether a member is set that an older engine does not know. */
+static bool asks_for_more(const struct pc_text_request *text)
+{
+	static const struct pc_text_request nothing;
+	const size_t first = offsetof(struct pc_text_request, top_k);
+
+	return memcmp((const char *)text + first, (const char *)&nothing + first,
+		      sizeof(nothing) - first) != 0;
+}
 
 static void harmless_fields_are_accepted(void **state)
 {
@@ -193,6 +209,7 @@ static void harmless_fields_are_accepted(void **state)
 		assert_int_equal(request.text.max_tokens, 0);
 		assert_true(request.text.temperature == 1);
 		assert_true(request.text.top_p == 1);
+		assert_false(asks_for_more(&request.text));
 		openai_request_fini(&request);
 	}
 }
@@ -214,6 +231,56 @@ static void messages_may_carry_more(void **state)
 	assert_string_equal(request.text.messages[0].content, "a");
 	for (size_t i = 1; i < 4; i++)
 		assert_string_equal(request.text.messages[i].content, "");
+	openai_request_fini(&request);
+}
+
+static void sampling(void **state)
+{
+	struct openai_request request = decoded(
+		OPENAI_COMPLETION,
+		"{\"prompt\":\"x\",\"top_k\":40,\"min_p\":0.05,\"repeat_penalty\":1.1,"
+		"\"repeat_last_n\":256,\"presence_penalty\":-1.5,\"frequency_penalty\":2,"
+		"\"logit_bias\":{\"50256\":-100,\"7\":0.5},\"grammar\":\"root ::= [a-z]\"}");
+
+	(void)state;
+	assert_true(asks_for_more(&request.text));
+	assert_int_equal(request.text.top_k, 40);
+	assert_true(request.text.min_p == 0.05f);
+	assert_true(request.text.repeat_penalty == 1.1f);
+	assert_int_equal(request.text.repeat_window, 256);
+	assert_true(request.text.presence_penalty == -1.5f);
+	assert_true(request.text.frequency_penalty == 2);
+	assert_int_equal(request.text.logit_bias_count, 2);
+	assert_int_equal(request.text.logit_biases[0].token, 50256);
+	assert_true(request.text.logit_biases[0].bias == -100);
+	assert_int_equal(request.text.logit_biases[1].token, 7);
+	assert_true(request.text.logit_biases[1].bias == 0.5f);
+	assert_string_equal(request.text.grammar, "root ::= [a-z]");
+	openai_request_fini(&request);
+}
+
+static void llama_servers_special_values(void **state)
+{
+	struct openai_request request = decoded(
+		OPENAI_CHAT, "{" HI ",\"repeat_last_n\":-1,\"repeat_penalty\":2}");
+
+	(void)state;
+	assert_int_equal(request.text.repeat_window, INT32_MAX);
+	assert_true(request.text.repeat_penalty == 2);
+	openai_request_fini(&request);
+	/* A window of nothing is no penalty, whichever field comes first. */
+	request = decoded(OPENAI_CHAT, "{" HI ",\"repeat_last_n\":0,\"repeat_penalty\":2}");
+	assert_false(asks_for_more(&request.text));
+	openai_request_fini(&request);
+}
+
+static void json_answers(void **state)
+{
+	struct openai_request request = decoded(
+		OPENAI_CHAT, "{" HI ",\"response_format\":{\"type\":\"json_object\"}}");
+
+	(void)state;
+	assert_string_equal(request.text.grammar, json_grammar);
 	openai_request_fini(&request);
 }
 
@@ -308,7 +375,38 @@ static const struct refusal refusals[] = {
 	  "'max_tokens' must be from 1 to 2147483647, not 0" },
 	{ OPENAI_CHAT, "{" HI ",\"max_tokens\":1e300}", PC_E_INVALID_REQUEST, "max_tokens",
 	  "'max_tokens' must be a whole number, not a fraction" },
-	{ OPENAI_CHAT, "{" HI ",\"top_k\":40}", PC_E_INVALID_REQUEST, "top_k", "neutral value" },
+	{ OPENAI_CHAT, "{" HI ",\"top_k\":-2}", PC_E_INVALID_REQUEST, "top_k",
+	  "'top_k' must be from 0 to 2147483647, not -2" },
+	{ OPENAI_CHAT, "{" HI ",\"min_p\":1.5}", PC_E_INVALID_REQUEST, "min_p",
+	  "'min_p' must be at least 0 and at most 1, not 1.5" },
+	{ OPENAI_CHAT, "{" HI ",\"repeat_penalty\":0}", PC_E_INVALID_REQUEST, "repeat_penalty",
+	  "'repeat_penalty' must be at least 0.1 and at most 10, not 0" },
+	{ OPENAI_CHAT, "{" HI ",\"repeat_last_n\":-2}", PC_E_INVALID_REQUEST, "repeat_last_n",
+	  "'repeat_last_n' must be from 0 to 2147483647, not -2" },
+	{ OPENAI_CHAT, "{" HI ",\"repetition_penalty\":1.1}", PC_E_INVALID_REQUEST,
+	  "repetition_penalty", "neutral value" },
+	{ OPENAI_CHAT, "{" HI ",\"frequency_penalty\":\"1\"}", PC_E_INVALID_REQUEST,
+	  "frequency_penalty", "'frequency_penalty' must be a number, not a string" },
+	{ OPENAI_CHAT, "{" HI ",\"logit_bias\":[[1,2]]}", PC_E_INVALID_REQUEST, "logit_bias",
+	  "'logit_bias' must be an object, not an array" },
+	{ OPENAI_CHAT, "{" HI ",\"logit_bias\":{\"the\":1}}", PC_E_INVALID_REQUEST, "logit_bias",
+	  "'logit_bias' has the member 'the'; it must be a token's number" },
+	{ OPENAI_CHAT, "{" HI ",\"logit_bias\":{\"-1\":1}}", PC_E_INVALID_REQUEST, "logit_bias",
+	  "has the member '-1'" },
+	{ OPENAI_CHAT, "{" HI ",\"logit_bias\":{\"\":1}}", PC_E_INVALID_REQUEST, "logit_bias",
+	  "has the member ''" },
+	{ OPENAI_CHAT, "{" HI ",\"logit_bias\":{\"2147483648\":1}}", PC_E_INVALID_REQUEST, "logit_bias",
+	  "has the member '2147483648'" },
+	{ OPENAI_CHAT, "{" HI ",\"logit_bias\":{\"99999999999999999999\":1}}", PC_E_INVALID_REQUEST,
+	  "logit_bias", "has the member '99999999999999999999'" },
+	{ OPENAI_CHAT, "{" HI ",\"logit_bias\":{\"7\":101}}", PC_E_INVALID_REQUEST, "logit_bias",
+	  "'logit_bias.7' must be a number from -100 to 100" },
+	{ OPENAI_CHAT, "{" HI ",\"logit_bias\":{\"7\":false}}", PC_E_INVALID_REQUEST, "logit_bias",
+	  "'logit_bias.7' must be a number from -100 to 100" },
+	{ OPENAI_CHAT, "{" HI ",\"grammar\":{}}", PC_E_INVALID_REQUEST, "grammar",
+	  "'grammar' must be a string, not an object" },
+	{ OPENAI_CHAT, "{" HI ",\"grammar\":\"x\",\"response_format\":{\"type\":\"json_object\"}}",
+	  PC_E_INVALID_REQUEST, "grammar", "'grammar' and 'response_format' contradict each other" },
 	{ OPENAI_CHAT, "{" HI ",\"options\":{\"num_ctx\":8192}}", PC_E_INVALID_REQUEST, "options",
 	  "neutral value" },
 	{ OPENAI_CHAT, "{" HI ",\"max_tokens\":1.5}", PC_E_INVALID_REQUEST, "max_tokens",
@@ -330,11 +428,14 @@ static const struct refusal refusals[] = {
 	  PC_E_INVALID_REQUEST, "stream_options", "must be true or false" },
 	{ OPENAI_CHAT, "{" HI ",\"n\":2}", PC_E_INVALID_REQUEST, "n",
 	  "'n' is supported only at its neutral value (one of [1])" },
-	{ OPENAI_CHAT, "{" HI ",\"presence_penalty\":0.5}", PC_E_INVALID_REQUEST, "presence_penalty", "[0]" },
+	{ OPENAI_CHAT, "{" HI ",\"presence_penalty\":2.5}", PC_E_INVALID_REQUEST, "presence_penalty",
+	  "'presence_penalty' must be at least -2 and at most 2, not 2.5" },
 	{ OPENAI_CHAT, "{" HI ",\"tools\":[{\"type\":\"function\"}]}", PC_E_INVALID_REQUEST, "tools",
 	  "'tools' is supported only" },
-	{ OPENAI_CHAT, "{" HI ",\"response_format\":{\"type\":\"json_object\"}}", PC_E_INVALID_REQUEST,
-	  "response_format", "{\"type\":\"text\"}" },
+	{ OPENAI_CHAT, "{" HI ",\"response_format\":{\"type\":\"json_schema\"}}", PC_E_INVALID_REQUEST,
+	  "response_format", "'response_format.type' must be \"text\" or \"json_object\", not \"json_schema\"" },
+	{ OPENAI_CHAT, "{" HI ",\"response_format\":\"json\"}", PC_E_INVALID_REQUEST,
+	  "response_format", "must be an object like" },
 	{ OPENAI_CHAT, "{" HI ",\"logprobs\":true}", PC_E_INVALID_REQUEST, "logprobs", "[false]" },
 	{ OPENAI_CHAT, "{" HI ",\"audio\":{}}", PC_E_INVALID_REQUEST, "audio",
 	  "'audio' is not supported by this worker" },
@@ -405,7 +506,8 @@ static void each_allocation_may_fail(void **state)
 {
 	static const char chat[] =
 		"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
-		"\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}],\"n\":1}";
+		"\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}],\"n\":1,"
+		"\"logit_bias\":{\"1\":2}}";
 	static const char embed[] = "{\"input\":[\"a\",\"b\"]}";
 	int status = -1;
 	unsigned n;
@@ -443,6 +545,9 @@ int main(void)
 		cmocka_unit_test(embeddings),
 		cmocka_unit_test(harmless_fields_are_accepted),
 		cmocka_unit_test(messages_may_carry_more),
+		cmocka_unit_test(sampling),
+		cmocka_unit_test(llama_servers_special_values),
+		cmocka_unit_test(json_answers),
 		cmocka_unit_test(numbers_in_every_dress),
 		cmocka_unit_test(bad_requests_are_refused_by_name),
 		cmocka_unit_test(every_prefix_is_survived),

@@ -27,12 +27,15 @@ static struct openai_reply reply_of(enum openai_route route, bool include_usage)
 static const struct pc_text_result result = {
 	.finish_reason = PC_FINISH_LENGTH,
 	.prompt_tokens = 3,
+	.cached_tokens = 2,
 	.completion_tokens = 4,
 };
 
 #define HEAD(object) \
 	"{\"id\":\"id-1\",\"object\":\"" object "\",\"created\":17,\"model\":\"m\\\"\","
-#define USAGE "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}"
+#define USAGE \
+	"\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7," \
+	"\"prompt_tokens_details\":{\"cached_tokens\":2}}"
 
 static void assert_written(struct buffer *out, const char *expected)
 {
