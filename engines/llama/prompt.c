@@ -159,6 +159,22 @@ int render(const struct pc_engine_instance *instance, const struct pc_text_reque
 
 /* ---- tokens ---- */
 
+/*
+ * Some chat templates write the token for the beginning, and so do people, but the tokenizer has
+ * put one there already; with two of them a model is in a place that it was not trained for.
+ */
+static void drop_second_beginning(const struct llama_vocab *vocab, llama_token *tokens,
+				  int32_t *count)
+{
+	llama_token beginning = llama_vocab_bos(vocab);
+
+	if (*count < 2 || !llama_vocab_get_add_bos(vocab) || tokens[0] != beginning ||
+	    tokens[1] != beginning)
+		return;
+	--*count;
+	memmove(tokens, tokens + 1, (size_t)*count * sizeof(*tokens));
+}
+
 int tokenize(const struct pc_engine_instance *instance, const char *text,
 	     const struct text_use *use, struct tokens *ret_tokens, struct pc_error *err)
 {
@@ -185,6 +201,8 @@ int tokenize(const struct pc_engine_instance *instance, const char *text,
 			return pc_error_set(err, PC_E_MODEL_ERROR,
 					    "llama.cpp cannot turn the text into tokens");
 	}
+	if (use->markup)
+		drop_second_beginning(instance->vocab, data, &count);
 	if (count == 0)
 		return pc_error_set(err, PC_E_INVALID_REQUEST,
 				    "the text is empty: it gives no tokens to start from");
