@@ -17,7 +17,7 @@
 /*
  * Tokens that one llama_decode takes of a prompt, and the grain in which a prompt is kept for the
  * next (prefix.c). Against 512, llama.cpp's default, 128 cost 0 to 4 % of the speed of reading and
- * 64 cost 9 to 16 % (four layers of 512 in F16, Q8_0 and Q4_K on one core, November 2026).
+ * 64 cost 9 to 15 % (four layers of 512 in F16, Q8_0 and Q4_K on one core, November 2026).
  */
 #define BATCH_TOKENS 128
 

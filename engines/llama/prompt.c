@@ -187,10 +187,9 @@ int tokenize(const struct pc_engine_instance *instance, const char *text,
 	 * llama.cpp says the number. */
 	int32_t room = (int32_t)(length / 2) + 16;
 	pc_auto(pc_free) llama_token *data = NULL;
-	int32_t count = -room;
+	int32_t count;
 
-	while (count < 0) {
-		room = -count;
+	do {
 		pc_free(data);
 		data = pc_malloc((size_t)room * sizeof(*data));
 		if (!data)
@@ -200,7 +199,8 @@ int tokenize(const struct pc_engine_instance *instance, const char *text,
 		if (count == INT32_MIN || count == -room)
 			return pc_error_set(err, PC_E_MODEL_ERROR,
 					    "llama.cpp cannot turn the text into tokens");
-	}
+		room = -count;
+	} while (count < 0);
 	if (use->markup)
 		drop_second_beginning(instance->vocab, data, &count);
 	if (count == 0)
