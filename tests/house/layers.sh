@@ -68,7 +68,8 @@ llama.h         engines
 ggml.h          engines
 ggml-backend.h  engines
 gguf.h          engines
-png.h           examples
+png.h           engines examples
+jpeglib.h       engines
 '
 
 # Reads `FILE:LINE:#include …` lines and prints those that break a rule.

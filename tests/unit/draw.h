@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * draw.h - images for tests: a canvas, letters made of squares, and PNG and JPEG files of it in
+ * memory. Ends the process when it cannot.
+ */
+#ifndef TESTS_UNIT_DRAW_H
+#define TESTS_UNIT_DRAW_H
+
+#include <poolcore/engine.h>
+
+struct canvas {
+	uint8_t *rgb; /* width * height * 3 bytes */
+	uint32_t width, height;
+};
+
+/* A canvas of one colour (0xrrggbb). */
+struct canvas canvas_create(uint32_t width, uint32_t height, uint32_t colour);
+void canvas_destroy(struct canvas *canvas);
+
+void canvas_fill(struct canvas *canvas, uint32_t left, uint32_t top, uint32_t width,
+		 uint32_t height, uint32_t colour);
+
+/* Capital letters, digits and blanks; each is 5 squares of `scale` pixels wide, 7 high, 1 apart. */
+void canvas_write(struct canvas *canvas, uint32_t left, uint32_t top, uint32_t scale,
+		  uint32_t colour, const char *text);
+
+/* Files; the caller's to file_destroy. */
+struct pc_image canvas_png(const struct canvas *canvas);
+struct pc_image canvas_jpeg(const struct canvas *canvas, bool progressive);
+void file_destroy(struct pc_image *file);
+
+#endif
