@@ -45,7 +45,6 @@ static const struct glyph {
 	{ 'X', { 0x11, 0x11, 0x0a, 0x04, 0x0a, 0x11, 0x11 } },
 	{ 'Y', { 0x11, 0x11, 0x0a, 0x04, 0x04, 0x04, 0x04 } },
 	{ 'Z', { 0x1f, 0x01, 0x02, 0x04, 0x08, 0x10, 0x1f } },
-	{ '0', { 0x0e, 0x11, 0x13, 0x15, 0x19, 0x11, 0x0e } },
 	{ '1', { 0x04, 0x0c, 0x04, 0x04, 0x04, 0x04, 0x0e } },
 	{ '2', { 0x0e, 0x11, 0x01, 0x02, 0x04, 0x08, 0x1f } },
 	{ '3', { 0x1f, 0x02, 0x04, 0x02, 0x01, 0x11, 0x0e } },
@@ -133,7 +132,36 @@ struct pc_image canvas_png(const struct canvas *canvas)
 	return (struct pc_image){ data, length };
 }
 
-struct pc_image canvas_jpeg(const struct canvas *canvas, bool progressive)
+/*
+ * A scan for every bit of the lowest BITS bits of every coefficient of every colour, which are 567,
+ * after one for the mean colours.
+ */
+#define COLOURS 3
+#define COEFFICIENTS 63
+#define BITS 3
+
+static void use_many_scans(struct jpeg_compress_struct *jpeg)
+{
+	static jpeg_scan_info scans[1 + COLOURS * COEFFICIENTS * BITS];
+	jpeg_scan_info *scan = scans;
+
+	*scan++ = (jpeg_scan_info){ .comps_in_scan = COLOURS, .component_index = { 0, 1, 2 } };
+	for (int low = BITS - 1; low >= 0; low--) {
+		for (int at = 0; at < COLOURS * COEFFICIENTS; at++)
+			*scan++ = (jpeg_scan_info){
+				.comps_in_scan = 1,
+				.component_index = { at / COEFFICIENTS },
+				.Ss = at % COEFFICIENTS + 1,
+				.Se = at % COEFFICIENTS + 1,
+				.Ah = low == BITS - 1 ? 0 : low + 1,
+				.Al = low,
+			};
+	}
+	jpeg->scan_info = scans;
+	jpeg->num_scans = (int)PC_ARRAY_LEN(scans);
+}
+
+struct pc_image canvas_jpeg(const struct canvas *canvas, enum jpeg_kind kind)
 {
 	struct jpeg_compress_struct jpeg;
 	struct jpeg_error_mgr errors;
@@ -150,8 +178,10 @@ struct pc_image canvas_jpeg(const struct canvas *canvas, bool progressive)
 	jpeg.in_color_space = JCS_RGB;
 	jpeg_set_defaults(&jpeg);
 	jpeg_set_quality(&jpeg, 95, TRUE);
-	if (progressive)
+	if (kind == JPEG_PROGRESSIVE)
 		jpeg_simple_progression(&jpeg);
+	if (kind == JPEG_MANY_SCANS)
+		use_many_scans(&jpeg);
 	jpeg_start_compress(&jpeg, TRUE);
 	while (jpeg.next_scanline < jpeg.image_height) {
 		JSAMPROW row = canvas->rgb + (size_t)jpeg.next_scanline * canvas->width * 3;

@@ -13,6 +13,12 @@ struct canvas {
 	uint32_t width, height;
 };
 
+enum jpeg_kind {
+	JPEG_BASELINE,
+	JPEG_PROGRESSIVE,
+	JPEG_MANY_SCANS, /* progressive, valid, and finer than anybody would make one */
+};
+
 /* A canvas of one colour (0xrrggbb). */
 struct canvas canvas_create(uint32_t width, uint32_t height, uint32_t colour);
 void canvas_destroy(struct canvas *canvas);
@@ -20,13 +26,13 @@ void canvas_destroy(struct canvas *canvas);
 void canvas_fill(struct canvas *canvas, uint32_t left, uint32_t top, uint32_t width,
 		 uint32_t height, uint32_t colour);
 
-/* Capital letters, digits and blanks; each is 5 squares of `scale` pixels wide, 7 high, 1 apart. */
+/* Capital letters, digits but 0, and blanks; each is 5 squares of `scale` pixels wide, 7 high, 1 apart. */
 void canvas_write(struct canvas *canvas, uint32_t left, uint32_t top, uint32_t scale,
 		  uint32_t colour, const char *text);
 
 /* Files; the caller's to file_destroy. */
 struct pc_image canvas_png(const struct canvas *canvas);
-struct pc_image canvas_jpeg(const struct canvas *canvas, bool progressive);
+struct pc_image canvas_jpeg(const struct canvas *canvas, enum jpeg_kind kind);
 void file_destroy(struct pc_image *file);
 
 #endif
