@@ -101,6 +101,9 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		printf("%s: %s %s\n", argv[i], engine->name, engine->version);
+		/* An engine that looks for its library when it is opened says so. */
+		if (strcmp(engine->version, "not found") == 0)
+			return 1;
 	}
 	return 0;
 }
