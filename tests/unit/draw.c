@@ -5,6 +5,7 @@
  */
 #include "draw.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,14 +93,71 @@ void canvas_fill(struct canvas *canvas, uint32_t left, uint32_t top, uint32_t wi
 	}
 }
 
+/* Lays a colour over a pixel; `cover` from 0, nothing of it, to 1. */
+static void canvas_blend(struct canvas *canvas, uint32_t x, uint32_t y, uint32_t colour,
+			 float cover)
+{
+	cover = cover < 0 ? 0 : cover > 1 ? 1 : cover;
+	for (uint32_t c = 0; c < 3 && x < canvas->width && y < canvas->height; c++) {
+		uint8_t *value = canvas->rgb + ((size_t)y * canvas->width + x) * 3 + c;
+		uint8_t ink = (uint8_t)(colour >> (16 - 8 * c));
+
+		*value = (uint8_t)((float)*value * (1 - cover) + (float)ink * cover + 0.5f);
+	}
+}
+
+static bool is_lit(const struct glyph *glyph, int x, int y)
+{
+	return x >= 0 && x < GLYPH_WIDTH && y >= 0 && y < GLYPH_HEIGHT &&
+	       (glyph->rows[y] >> (GLYPH_WIDTH - 1 - x) & 1);
+}
+
+/* The distance of a point from the line between two dots that are neighbours, in dots. */
+static float distance(float x, float y, int left, int top, int dx, int dy)
+{
+	float along = ((x - (float)left) * (float)dx + (y - (float)top) * (float)dy) /
+		      (float)(dx * dx + dy * dy);
+
+	along = along < 0 ? 0 : along > 1 ? 1 : along;
+	return hypotf(x - (float)left - along * (float)dx, y - (float)top - along * (float)dy);
+}
+
+/*
+ * How far a point is from the ink. Dots beside each other are joined by a stroke; dots that touch at
+ * a corner only where no other dot joins them.
+ */
+static float distance_from_ink(const struct glyph *glyph, float x, float y)
+{
+	static const int ways[][2] = { { 1, 0 }, { 0, 1 }, { 1, 1 }, { -1, 1 } };
+	float nearest = GLYPH_HEIGHT;
+
+	for (int at = 0; at < GLYPH_WIDTH * GLYPH_HEIGHT; at++) {
+		int left = at % GLYPH_WIDTH, top = at / GLYPH_WIDTH;
+
+		for (size_t i = 0; is_lit(glyph, left, top) && i < PC_ARRAY_LEN(ways); i++) {
+			int dx = ways[i][0], dy = ways[i][1];
+			bool joined = dx && dy &&
+				      (is_lit(glyph, left + dx, top) ||
+				       is_lit(glyph, left, top + dy));
+
+			if (is_lit(glyph, left + dx, top + dy) && !joined)
+				nearest = fminf(nearest, distance(x, y, left, top, dx, dy));
+		}
+	}
+	return nearest;
+}
+
+/* Strokes as thick as a dot, with round ends and soft edges. */
 static void draw_glyph(struct canvas *canvas, uint32_t left, uint32_t top, uint32_t scale,
 		       uint32_t colour, const struct glyph *glyph)
 {
-	for (uint32_t y = 0; y < GLYPH_HEIGHT; y++) {
-		for (uint32_t x = 0; x < GLYPH_WIDTH; x++) {
-			if (glyph->rows[y] >> (GLYPH_WIDTH - 1 - x) & 1)
-				canvas_fill(canvas, left + x * scale, top + y * scale, scale, scale,
-					    colour);
+	for (uint32_t y = 0; y < GLYPH_HEIGHT * scale; y++) {
+		for (uint32_t x = 0; x < GLYPH_WIDTH * scale; x++) {
+			float size = (float)scale;
+			float far = distance_from_ink(glyph, ((float)x + 0.5f) / size - 0.5f,
+						      ((float)y + 0.5f) / size - 0.5f);
+
+			canvas_blend(canvas, left + x, top + y, colour, (0.5f - far) * size + 0.5f);
 		}
 	}
 }

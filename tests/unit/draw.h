@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * draw.h - images for tests: a canvas, letters made of squares, and PNG and JPEG files of it in
+ * draw.h - images for tests: a canvas, letters, and PNG and JPEG files of it in
  * memory. Ends the process when it cannot.
  */
 #ifndef TESTS_UNIT_DRAW_H
@@ -26,7 +26,7 @@ void canvas_destroy(struct canvas *canvas);
 void canvas_fill(struct canvas *canvas, uint32_t left, uint32_t top, uint32_t width,
 		 uint32_t height, uint32_t colour);
 
-/* Capital letters, digits but 0, and blanks; each is 5 squares of `scale` pixels wide, 7 high, 1 apart. */
+/* Capital letters, digits but 0, and blanks; 7 times `scale` pixels high, 5 wide, 1 apart. */
 void canvas_write(struct canvas *canvas, uint32_t left, uint32_t top, uint32_t scale,
 		  uint32_t colour, const char *text);
 

@@ -240,55 +240,64 @@ static void take_chunk(void *ctx, const char *text, size_t length)
 	*(size_t *)ctx += length;
 }
 
-/* Everything that a model does between load and unload. */
-static int use_model(const struct pc_engine_spec *spec, const struct pc_image *file,
-		     struct pc_error *err)
+/* One call on the instance that is loaded. */
+static int call_model(enum pc_capability capability, const struct pc_image *file,
+		      struct pc_error *err)
 {
 	static float vector[384];
 	size_t heard = 0;
 	struct pc_vision_request request = { .size = sizeof(request), .image = *file };
 	struct pc_text_sink sink = { sizeof(sink), take_chunk, NULL, &heard };
 	struct pc_text_result result = { .size = sizeof(result) };
-	int rc = engine->load(spec, &instance, err);
 
-	if (rc)
-		return rc;
-	rc = spec->capability == PC_CAPABILITY_VISION
-		     ? engine->describe_image(instance, 0, &request, &sink, &result, err)
-		     : engine->embed_image(instance, 0, file, 1, vector, err);
-	engine->unload(instance);
+	if (capability != PC_CAPABILITY_VISION)
+		return engine->embed_image(instance, 0, file, 1, vector, err);
+	int rc = engine->describe_image(instance, 0, &request, &sink, &result, err);
+
 	/* An answer that got lost would be worse than an error. */
-	if (!rc && spec->capability == PC_CAPABILITY_VISION)
+	if (!rc)
 		assert_int_equal(heard, sizeof("POOL\nWARM") - 1);
 	return rc;
 }
 
-static void refuse_each_allocation(enum pc_capability capability, unsigned at_least)
+/* Loads, or calls, with the nth allocation refused, and it alone: who swallows the error would go
+ * on. False once there is no nth. */
+static bool refuse_allocation(unsigned n, const struct pc_engine_spec *spec,
+			      const struct pc_image *file)
+{
+	struct pc_error err = PC_ERROR_INIT;
+
+	fail_alloc_begin_once(n);
+	int rc = file ? call_model(spec->capability, file, &err)
+		      : engine->load(spec, &instance, &err);
+
+	if (fail_alloc_end()) {
+		if (rc)
+			fail_msg("%s", err.message);
+		return false;
+	}
+	assert_int_equal(rc, PC_E_OUT_OF_MEMORY);
+	assert_int_equal(fail_alloc_live(), 0);
+	return true;
+}
+
+static void refuse_each_allocation(enum pc_capability capability)
 {
 	struct pc_engine_spec spec = spec_of(capability, folder);
-	struct canvas canvas = canvas_create(240, 200, 0xffffff);
-	unsigned n = 1;
+	struct canvas canvas = canvas_create(150, 130, 0xffffff);
+	unsigned loading = 1, calling = 1;
 
-	canvas_write(&canvas, 30, 30, 6, 0, "POOL");
-	canvas_write(&canvas, 30, 120, 6, 0, "WARM");
+	canvas_write(&canvas, 20, 20, 4, 0, "POOL");
+	canvas_write(&canvas, 20, 75, 4, 0, "WARM");
 	struct pc_image file = canvas_png(&canvas);
 
-	for (;; n++) {
-		struct pc_error err = PC_ERROR_INIT;
-
-		/* The nth alone: who swallows the error would go on. */
-		fail_alloc_begin_once(n);
-		int rc = use_model(&spec, &file, &err);
-
-		if (fail_alloc_end()) {
-			if (rc)
-				fail_msg("%s", err.message);
-			break;
-		}
-		assert_int_equal(rc, PC_E_OUT_OF_MEMORY);
-		assert_int_equal(fail_alloc_live(), 0);
-	}
-	assert_true(n > at_least);
+	while (refuse_allocation(loading, &spec, NULL))
+		loading++;
+	while (refuse_allocation(calling, &spec, &file))
+		calling++;
+	engine->unload(instance);
+	assert_true(loading > 5);
+	assert_true(calling > 5);
 	file_destroy(&file);
 	canvas_destroy(&canvas);
 }
@@ -301,10 +310,10 @@ static void every_failing_allocation_is_reported(void **state)
 			  "words") "detector_channels = bgr\ndetector_mean = 0.485 0.456 0.406\n"
 				   "detector_std = 0.229 0.224 0.225\nrecognizer_channels = bgr\n"
 				   "recognizer_mean = 0.5 0.5 0.5\nrecognizer_std = 0.5 0.5 0.5\n");
-	refuse_each_allocation(PC_CAPABILITY_VISION, 20);
+	refuse_each_allocation(PC_CAPABILITY_VISION);
 	write_file("model.manifest", EMBEDDER("f.onnx", "embedder_height = 64\n"
 							"embedder_output = p2o.Add.215\n"));
-	refuse_each_allocation(PC_CAPABILITY_IMAGE_EMBEDDING, 10);
+	refuse_each_allocation(PC_CAPABILITY_IMAGE_EMBEDDING);
 }
 
 static int make_folder(void **state)
