@@ -11,6 +11,7 @@
  */
 #include "boxes.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,6 +185,8 @@ int find_boxes(const float *map, uint32_t width, uint32_t height, const struct b
 	       uint32_t image_width, uint32_t image_height, struct boxes *ret_boxes,
 	       struct pc_error *err)
 {
+	assert(width > 0 && height > 0 && (uint64_t)width * height <= UINT32_MAX);
+
 	size_t pixels = (size_t)width * height, room = 0;
 	pc_auto(pc_free) uint8_t *seen = pc_calloc(pixels, sizeof(*seen));
 	pc_auto(pc_free) uint32_t *queue = pc_calloc(pixels, sizeof(*queue));

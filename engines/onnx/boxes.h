@@ -25,7 +25,7 @@ struct boxes {
 };
 
 /*
- * The boxes of text in `map` (width * height probabilities, row by row, width and height > 0), which
+ * The boxes of text in `map` (width * height probabilities, row by row; 1 to 2^32 - 1 of them), which
  * lies stretched over an image of image_width * image_height pixels. Sorted by row, and from left to
  * right in a row. Text that is not level is boxed as if it were. OUT_OF_MEMORY.
  */

@@ -57,17 +57,17 @@ static int open_session(struct network *network, const struct network_spec *spec
 
 const char *network_shape(const int64_t *dims, size_t rank, char text[96])
 {
-	size_t used = 1;
+	size_t used = 0;
 
-	strcpy(text, "[");
+	text[0] = '\0';
 	for (size_t i = 0; i < rank && i < NETWORK_MAX_RANK; i++) {
-		if (dims[i] < 0)
-			used += (size_t)snprintf(text + used, 96 - used, "%sany", i ? ", " : "");
-		else
-			used += (size_t)snprintf(text + used, 96 - used, "%s%lld", i ? ", " : "",
-						 (long long)dims[i]);
+		char number[24] = "any";
+
+		if (dims[i] >= 0)
+			snprintf(number, sizeof(number), "%lld", (long long)dims[i]);
+		used += (size_t)snprintf(text + used, 96 - used, "%s%s", i ? ", " : "[", number);
 	}
-	snprintf(text + used, 96 - used, "%s]", rank > NETWORK_MAX_RANK ? ", ..." : "");
+	snprintf(text + used, 96 - used, rank > 0 ? "]" : "[]");
 	return text;
 }
 

@@ -91,7 +91,7 @@ static void scale_row(const struct scaler *scaler, const struct pixels *pixels, 
 
 		for (uint32_t k = 0; k < taps.count; k++) {
 			for (size_t c = 0; c < 3; c++)
-				colour[c] += weights[k] * from[k * 3 + c];
+				colour[c] += weights[k] * from[(size_t)k * 3 + c];
 		}
 		for (size_t c = 0; c < 3; c++)
 			row[c * plane + x] = (colour[pixels->bgr ? 2 - c : c] / 255 -
