@@ -29,11 +29,18 @@ static uint32_t usable_cores(void)
 	return online > 0 ? (uint32_t)online : 1;
 }
 
+/*
+ * The threads that work on one run at most. All slots share their helpers, and the caller of each
+ * works along: with all slots busy this makes as many threads as the slots were promised together.
+ */
 static uint32_t choose_threads(const struct pc_engine_spec *spec)
 {
-	uint32_t threads = spec->threads ? spec->threads : usable_cores() / spec->slots;
+	uint32_t each = spec->threads ? spec->threads : usable_cores() / spec->slots;
 
-	return threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
+	each = each < 1 ? 1 : each > THREADS_MAX ? THREADS_MAX : each;
+	uint32_t all = spec->slots * (each - 1) + 1;
+
+	return all > THREADS_MAX ? THREADS_MAX : all;
 }
 
 static int check_folder(const char *path, struct pc_error *err)
