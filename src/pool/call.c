@@ -78,7 +78,7 @@ int pc_run_stop_error(const struct pc_run *run, struct pc_error *err)
 	return rc;
 }
 
-static void note_end(struct station *station, unsigned number, int rc, const struct pc_error *err)
+void note_end(struct station *station, unsigned number, int rc, const struct pc_error *err)
 {
 	struct seat *seat = station->seats[number];
 	struct pc_pool *pool = station->pool;
@@ -95,7 +95,7 @@ static void note_end(struct station *station, unsigned number, int rc, const str
 	pthread_mutex_lock(&pool->lock);
 	pool->figures.timeouts += rc == PC_E_TIMEOUT;
 	pool->figures.cancelled += rc == PC_E_CANCELLED;
-	pool->figures.dropped += rc == PC_E_SHUTTING_DOWN;
+	pool->figures.dropped += rc == PC_E_SHUTTING_DOWN && pool->shutdown_ns != PC_TIME_NEVER;
 	pool->figures.errors += rc != PC_E_TIMEOUT && rc != PC_E_CANCELLED;
 	pthread_mutex_unlock(&pool->lock);
 	if (rc == PC_E_WORKER_FAILED)
@@ -189,6 +189,21 @@ void pool_leave(struct pc_pool *pool)
 		futex_wake(inside);
 }
 
+int refuse_cancelled(struct station *station, struct pc_error *err)
+{
+	struct pc_pool *pool = station->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	pool->figures.cancelled++;
+	pool->figures.refused++;
+	pthread_mutex_unlock(&pool->lock);
+	pc_error_set(err, PC_E_CANCELLED, "the request for '%s' was cancelled before it came",
+		     station->model->text);
+	pc_error_detail(err, "model", "%s", station->model->text);
+	pool_leave(pool);
+	return PC_E_CANCELLED;
+}
+
 /* ---- synchronous ---- */
 
 /* Runs now or later; `job` is this frame's and nobody's when it returns. */
@@ -198,17 +213,17 @@ static int call_by_job(struct station *station, const struct call *call, enum jo
 	struct job job;
 
 	job_init(&job, station, call, kind);
-	if (!cancel_join(call->cancel, &job.link, station->engine, &job))
-		return pc_error_set(err, PC_E_CANCELLED, "the request for '%s' was cancelled",
-				    station->model->text);
 	pool_enter(station->pool);
+	if (!cancel_join(call->cancel, &job.link, station->engine, &job))
+		return refuse_cancelled(station, err);
 	job_enter(&job);
 	if (job_wait(&job) == CLAIM_GRANTED) {
 		run_on_seat(station, job.seat, call, &job.link, &job.err);
 		give_back(station, job.seat);
 	}
-	pool_leave(station->pool);
+	/* Whoever fires the token may be in the pool for this job. */
 	cancel_leave(call->cancel, &job.link);
+	pool_leave(station->pool);
 	if (job.err.code)
 		*err = job.err;
 	return job.err.code;
@@ -311,13 +326,11 @@ int pc_pool_submit(struct pc_model *model, const struct pc_request_options *opti
 		return pc_error_oom(err);
 	job_init(job, station, &call, JOB_ASYNC);
 	job->done = done;
+	pool_enter(station->pool); /* until `done` has been called */
 	if (!cancel_join(call.cancel, &job->link, station->engine, job)) {
 		pc_free(job);
-		return pc_error_set(err, PC_E_CANCELLED, "the request for '%s' was cancelled",
-				    model->text);
+		return refuse_cancelled(station, err);
 	}
-	pool_enter(station->pool);
 	job_enter(job);
-	pool_leave(station->pool);
 	return 0;
 }

@@ -22,6 +22,8 @@ void worker_enter(struct turn *turn, struct worker *worker, uint64_t id, uint64_
 	worker->id = id;
 	worker->reserved_bytes = reserved_bytes;
 	worker->spawned_ns = turn->now_ns;
+	if (!turn->pool->workers.first)
+		governor_call(turn->pool); /* it beats from now on */
 	pc__set_insert(&turn->pool->workers, &worker->by_id, id, 0);
 }
 
@@ -113,7 +115,7 @@ static void want(struct worker *worker, bool wanted)
 	worker->wanted = wanted;
 	station->wanted += wanted ? 1 : -1u;
 	if (wanted)
-		word_set(&station->word, WORD_ATTENTION); /* S2 */
+		word_set(&station->word, WORD_ATTENTION | WORD_DRAINING); /* S2 */
 	turn_touch(station->pool->turn, station);
 }
 
@@ -214,6 +216,11 @@ void driver_bury_stillborn_locked(struct turn *turn)
 	}
 }
 
+static bool is_told_to_end(const struct worker *worker)
+{
+	return atomic_load_explicit(&worker->give_up, memory_order_relaxed);
+}
+
 static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
 {
 	struct pc_pool *pool = ctx;
@@ -221,7 +228,9 @@ static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool
 
 	if (!worker)
 		return; /* stillborn */
-	worker->why = why;
+	/* Insisting does not change the reason, which its thread may be reading by now. */
+	if (worker->stage < STAGE_CLOSED && !is_told_to_end(worker))
+		worker->why = why;
 	worker_close(pool->turn, worker, force);
 }
 
@@ -283,8 +292,12 @@ static bool on_recall(void *ctx, uint64_t worker_id)
 	struct pc_pool *pool = ctx;
 	struct worker *worker = worker_find(pool, worker_id);
 
-	if (!worker || worker->stage != STAGE_OPEN || worker->recalled)
+	if (!worker || worker->stage > STAGE_OPEN || worker->recalled)
 		return true; /* it has no seats out */
+	if (worker->stage == STAGE_LOADING) {
+		worker->recalled = true; /* handed over, and not yet open: it opens without seats */
+		return true;
+	}
 	want(worker, true);
 	worker->recalled = word_take_all(&worker->station->word, worker->bits);
 	if (worker->recalled)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * governor.c - the pool's own thread: it ticks the brain when the brain wants it, keeps the coarse clock that
- * marks when seats were used, joins the threads of workers that have ended, calls back for those who must not,
+ * governor.c - the pool's own thread: it ticks the brain when the brain wants it, keeps the coarse
+ * clock going, joins the threads of workers that have ended, calls back for those who must not,
  * and watches the machine's memory (watch.c). While nothing is loaded and nobody waits it sleeps.
  */
 #include <errno.h>
@@ -47,9 +47,6 @@ void governor_beat(struct pc_pool *pool)
 
 	turn_begin(pool, &turn);
 	pool->governor_called = false;
-	/* Seconds, and never 0, which means "never used". */
-	atomic_store_explicit(&pool->tick, (uint32_t)(turn.now_ns / PC_NS_PER_SEC) + 1,
-			      memory_order_relaxed);
 	if (pool->next_tick_ns <= turn.now_ns)
 		turn_note(&turn, pc_sched_tick(pool->sched, turn.now_ns));
 	ended = pool->ended;

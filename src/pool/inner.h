@@ -83,6 +83,8 @@ struct worker {
 	uint64_t reserved_bytes;	     /* [const] at the spawn */
 	uint64_t measured_bytes;	     /* [lock] */
 	uint64_t spawned_ns;		     /* [const] */
+	bool loads, failed;		     /* [its first thread] */
+	uint32_t measured_tick;		     /* [its one thread, if it is bound to that] */
 	void *block;			     /* what was allocated */
 	uint32_t seat_count;		     /* [const] */
 	struct seat seats[];
@@ -96,6 +98,7 @@ enum claim {
 	CLAIM_GRANTED,	/* job->seat is leased to it, or runs it */
 	CLAIM_REJECTED, /* job->err says why */
 	CLAIM_DONE,	/* a worker's thread has run it */
+	CLAIM_ENTERING, /* its token may know it already; nobody else does */
 	CLAIM_ASLEEP = 16,
 };
 
@@ -298,6 +301,7 @@ struct turn {
 	unsigned wake_count;
 	struct station *touched;
 	struct job *over;			  /* JOB_ASYNC that were rejected */
+	bool calls_nobody;			  /* ... whom the governor is to tell */
 	struct worker *spawns;			  /* threads to start */
 	uint64_t stillborn_first, stillborn_last; /* ids that there was no memory for; 0: none */
 };
@@ -381,12 +385,16 @@ void worker_bury(struct worker *worker);
 /* Around what may wait: the pool is not freed before everybody has left. */
 void pool_enter(struct pc_pool *pool);
 void pool_leave(struct pc_pool *pool);
+/* The end of a request whose token was fired before it came: counts it, and leaves. CANCELLED. */
+int refuse_cancelled(struct station *station, struct pc_error *err);
 /* INVALID_ARGUMENT for a priority that does not exist. NULL is allowed. */
 int call_check_options(const struct pc_request_options *options, struct pc_error *err);
 void call_read_options(const struct pc_request_options *options, struct call *call);
 /* What a run on this seat is told about itself. */
 void run_init(struct pc_run *run, const struct station *station, unsigned seat,
 	      const struct call *call);
+/* Keeps the books of a request that has had this seat; a WORKER_FAILED is told to the brain. */
+void note_end(struct station *station, unsigned seat, int rc, const struct pc_error *err);
 /* Runs a call on a seat that this thread holds, and keeps the books; the seat stays held. */
 int run_on_seat(struct station *station, unsigned seat, const struct call *call,
 		struct cancel_link *link, struct pc_error *err);
@@ -452,9 +460,14 @@ struct load_gauge {
 void gauge_begin(struct pc_pool *pool, struct load_gauge *gauge);
 /* What the load took, as far as the process shows it; 0: not known. */
 uint64_t gauge_end(struct pc_pool *pool, const struct load_gauge *gauge);
+/* Instead of gauge_end, when the load will never return. */
+void gauge_drop(struct pc_pool *pool);
 /* What an engine says that an instance takes. The caller holds a seat of it, or loads or unloads. */
 uint64_t measured_now(const struct station *station, const struct pc_engine_instance *instance);
-/* Measures every worker that has a free seat, if it is time. [the governor, without the lock] */
+/* Measures every worker that has a free seat and is not bound to its thread, if it is time. [the
+ * governor, without the lock] */
 void measured_look(struct pc_pool *pool, uint64_t now_ns);
+/* The same for one that is, by its own thread, which holds its seat. */
+void measured_by_thread(struct worker *worker);
 
 #endif

@@ -23,7 +23,7 @@ bool pc_lease_try_acquire(struct pc_model *model, struct pc_lease *ret_lease)
 {
 	struct station *station =
 		model ? atomic_load_explicit(&model->station, memory_order_acquire) : NULL;
-	int seat = station && !station->thread_bound ? word_take(&station->word) : -1;
+	int seat = station && ret_lease && !station->thread_bound ? word_take(&station->word) : -1;
 
 	if (seat < 0)
 		return false;
@@ -39,18 +39,18 @@ static int acquire_by_job(struct station *station, const struct pc_request_optio
 
 	call_read_options(options, &call);
 	job_init(&job, station, &call, JOB_CALLER);
-	if (!cancel_join(call.cancel, &job.link, station->engine, &job))
-		return pc_error_set(err, PC_E_CANCELLED, "the request for '%s' was cancelled",
-				    station->model->text);
 	pool_enter(station->pool);
+	if (!cancel_join(call.cancel, &job.link, station->engine, &job))
+		return refuse_cancelled(station, err);
 	job_enter(&job);
 
 	bool granted = job_wait(&job) == CLAIM_GRANTED;
 
 	if (granted)
 		fill(ret_lease, station, job.seat);
-	pool_leave(station->pool);
+	/* Whoever fires the token may be in the pool for this job. */
 	cancel_leave(call.cancel, &job.link);
+	pool_leave(station->pool);
 	if (!granted && err)
 		*err = job.err;
 	return granted ? 0 : job.err.code;
@@ -101,7 +101,7 @@ void pc_lease_release_broken(struct pc_lease *lease, const struct pc_error *caus
 	struct station *station = atomic_load_explicit(&lease->model->station,
 						       memory_order_acquire);
 
-	seat_broke(station, lease->seat, cause);
+	note_end(station, lease->seat, PC_E_WORKER_FAILED, cause);
 	if (!word_put(&station->word, lease->seat))
 		seat_return(station, lease->seat);
 }

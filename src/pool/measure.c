@@ -9,7 +9,7 @@
 #include "pool/inner.h"
 
 /* How often workers are measured again. A guess; change freely. */
-#define MEASURE_NS (10 * PC_NS_PER_SEC)
+enum { MEASURE_SECS = 10 };
 
 /*
  * Slots and context make the memory; a measurement of other settings says nothing. False when the
@@ -90,6 +90,11 @@ uint64_t gauge_end(struct pc_pool *pool, const struct load_gauge *gauge)
 	return alone && after_bytes > gauge->held_bytes ? after_bytes - gauge->held_bytes : 0;
 }
 
+void gauge_drop(struct pc_pool *pool)
+{
+	atomic_fetch_add_explicit(&pool->loads_ended, 1, memory_order_relaxed);
+}
+
 uint64_t measured_now(const struct station *station, const struct pc_engine_instance *instance)
 {
 	struct pc_engine_description description = { .size = sizeof(description) };
@@ -105,7 +110,7 @@ static struct worker *take_seat_after(struct turn *turn, uint64_t id, unsigned *
 
 	for (; link; link = pc__set_next(link)) {
 		struct worker *worker = pc__container_of(link, struct worker, by_id);
-		int seat = worker->stage == STAGE_OPEN
+		int seat = worker->stage == STAGE_OPEN && !worker->station->thread_bound
 				   ? word_take_one_of(&worker->station->word, worker->bits)
 				   : -1;
 
@@ -117,6 +122,32 @@ static struct worker *take_seat_after(struct turn *turn, uint64_t id, unsigned *
 	return NULL;
 }
 
+/* [lock] */
+static void note_measured_locked(struct turn *turn, struct worker *worker, uint64_t bytes)
+{
+	if (bytes > worker->measured_bytes)
+		worker->measured_bytes = bytes;
+	turn_note(turn,
+		  pc_sched_worker_changed(turn->pool->sched, turn->now_ns, worker->id, bytes));
+}
+
+void measured_by_thread(struct worker *worker)
+{
+	struct pc_pool *pool = worker->station->pool;
+	uint32_t tick = atomic_load_explicit(&pool->tick, memory_order_relaxed);
+	struct turn turn;
+
+	if (tick - worker->measured_tick < MEASURE_SECS)
+		return;
+	worker->measured_tick = tick;
+
+	uint64_t bytes = measured_now(worker->station, worker->instance);
+
+	turn_begin(pool, &turn);
+	note_measured_locked(&turn, worker, bytes);
+	turn_end(&turn);
+}
+
 void measured_look(struct pc_pool *pool, uint64_t now_ns)
 {
 	struct worker *worker;
@@ -125,7 +156,7 @@ void measured_look(struct pc_pool *pool, uint64_t now_ns)
 
 	if (now_ns < pool->next_measure_ns)
 		return;
-	pool->next_measure_ns = now_ns + MEASURE_NS;
+	pool->next_measure_ns = now_ns + MEASURE_SECS * PC_NS_PER_SEC;
 	do {
 		struct turn turn;
 
@@ -140,9 +171,7 @@ void measured_look(struct pc_pool *pool, uint64_t now_ns)
 		uint64_t bytes = measured_now(worker->station, worker->instance);
 
 		turn_begin(pool, &turn);
-		if (bytes > worker->measured_bytes)
-			worker->measured_bytes = bytes;
-		turn_note(&turn, pc_sched_worker_changed(pool->sched, turn.now_ns, id, bytes));
+		note_measured_locked(&turn, worker, bytes);
 		seat_return_locked(&turn, worker->station, seat);
 		turn_end(&turn);
 	} while (worker);

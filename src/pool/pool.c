@@ -263,17 +263,16 @@ void pc_pool_begin_shutdown(struct pc_pool *pool)
 	turn_end(&turn);
 }
 
-/* [lock] Until every worker is buried, or the time is over; true in the first case. */
-static bool wait_for_workers_locked(struct pc_pool *pool, uint64_t until_ns)
+/* [lock] Until nobody waits and every worker is buried, or the time is over. */
+static void wait_for_end_locked(struct pc_pool *pool, uint64_t until_ns)
 {
 	struct timespec until = { .tv_sec = (time_t)(until_ns / PC_NS_PER_SEC),
 				  .tv_nsec = (long)(until_ns % PC_NS_PER_SEC) };
 
-	while (pool->workers.first || pool->ended) {
+	while (!pc_sched_is_drained(pool->sched) || pool->workers.first || pool->ended) {
 		if (pthread_cond_timedwait(&pool->changed, &pool->lock, &until) == ETIMEDOUT)
-			return !pool->workers.first && !pool->ended;
+			return;
 	}
-	return true;
 }
 
 void pc_pool_shutdown(struct pc_pool *pool, struct pc_shutdown_report *ret_report)
@@ -285,7 +284,7 @@ void pc_pool_shutdown(struct pc_pool *pool, struct pc_shutdown_report *ret_repor
 	pthread_mutex_lock(&pool->lock);
 	/* At the deadline the governor's tick ends the drain: what waits is rejected, engines are
 	 * asked to stop. They get as long again to do it. */
-	wait_for_workers_locked(pool, pc_time_add(pool->shutdown_ns, 2 * patience_ns));
+	wait_for_end_locked(pool, pc_time_add(pool->shutdown_ns, 2 * patience_ns));
 	for (struct pc_link *link = pool->workers.first; link; link = pc__set_next(link)) {
 		const struct worker *worker = pc__container_of(link, struct worker, by_id);
 

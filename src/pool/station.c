@@ -6,7 +6,7 @@
  *
  * The life of a job's claim:
  *
- *    job_enter            nudge (station_settle)         retry: a seat was free
+ *    queue_up             nudge (station_settle)         retry: a seat was free
  *   ─────────► WAITING ─────────────────────► NUDGED ───────────────────► GRANTED
  *                │ ▲                             │                           ▲
  *                │ └─────────────────────────────┘                           │
@@ -14,7 +14,8 @@
  *                ├───────────────────────────────────────────────────────────┘
  *                │      give: a seat is handed over
  *                └─► REJECTED (from WAITING and NUDGED: deadline, cause, cancel, shutdown)
- *   A job that a worker's thread runs goes from GRANTED to DONE.
+ *   Before it is ENTERING, and goes to GRANTED at once if a seat is free (job_enter). A job that a
+ *   worker's thread runs goes from GRANTED to DONE.
  *
  * The wake-up note. A seat that comes back is put into the word, where anybody may take it, and one
  * waiter is woken to compete for it (WOKEN: one at a time). He may lose it to a caller who never
@@ -154,15 +155,14 @@ void station_settle_locked(struct turn *turn, struct station *station)
 			break;
 		give_locked(turn, station, first, (unsigned)seat);
 	}
-	if (first || station->draining || station->wanted ||
-	    station->model->keep_idle_secs == PC_KEEP_NOT)
-		word_set(&station->word, WORD_ATTENTION); /* S2 */
-	else
-		word_clear(&station->word, WORD_ATTENTION);
-	if (station->draining)
-		word_set(&station->word, WORD_DRAINING);
-	else
-		word_clear(&station->word, WORD_DRAINING);
+
+	/* S2. Flags are set before others are cleared: none is missing for a moment. */
+	bool follows = station->draining || station->wanted ||
+		       station->model->keep_idle_secs == PC_KEEP_NOT;
+	uint64_t flags = (first || follows ? WORD_ATTENTION : 0) | (follows ? WORD_DRAINING : 0);
+
+	word_set(&station->word, flags);
+	word_clear(&station->word, (WORD_ATTENTION | WORD_DRAINING) & ~flags);
 }
 
 /* ---- entering and waiting ---- */
@@ -176,12 +176,72 @@ void job_init(struct job *job, struct station *station, const struct call *call,
 	job->station = station;
 	job->call = *call;
 	job->kind = kind;
-	atomic_init(&job->claim, CLAIM_WAITING);
+	atomic_init(&job->claim, CLAIM_ENTERING);
 	job->seat = 0;
 	job->next = NULL;
 	job->done = NULL;
 	memset(&job->link, 0, sizeof(job->link));
 	pc_error_clear(&job->err);
+}
+
+/* [lock] A job ends without having had a seat. If it was nudged, the wake-up goes on to the next
+ * (S3, S4). */
+static void reject_locked(struct turn *turn, struct job *job)
+{
+	struct station *station = job->station;
+
+	if (claim_of(job) == CLAIM_NUDGED)
+		word_clear(&station->word, WORD_WOKEN);
+	turn_touch(turn, station);
+	if (job->kind == JOB_ASYNC) {
+		job->next = turn->over;
+		turn->over = job;
+		atomic_store_explicit(&job->claim, CLAIM_REJECTED, memory_order_relaxed);
+		return;
+	}
+	decide_locked(turn, job, CLAIM_REJECTED);
+}
+
+/* [lock] It does not stand in the brain's queue, or no more. */
+static void cancel_locked(struct turn *turn, struct job *job)
+{
+	const char *key = job->station->model->text;
+
+	pc_error_set(&job->err, PC_E_CANCELLED,
+		     "the request for '%s' was cancelled while it waited", key);
+	pc_error_detail(&job->err, "model", "%s", key);
+	turn->pool->figures.cancelled++;
+	turn->pool->figures.refused++;
+	reject_locked(turn, job);
+}
+
+void job_cancel_waiting(struct job *job)
+{
+	struct pc_pool *pool = job->station->pool;
+	struct turn turn;
+
+	turn_begin(pool, &turn);
+	/* Whoever cancels holds the token's lock. */
+	turn.calls_nobody = true;
+
+	enum claim claim = claim_of(job);
+
+	if (claim == CLAIM_WAITING || claim == CLAIM_NUDGED) {
+		turn_note(&turn, pc_sched_cancel(pool->sched, turn.now_ns, &job->ticket));
+		cancel_locked(&turn, job);
+	}
+	turn_end(&turn);
+}
+
+/* [lock] A token that was fired before this has not found it waiting; one that is fired after it
+ * will. */
+static void queue_up_locked(struct turn *turn, struct job *job)
+{
+	atomic_store_explicit(&job->claim, CLAIM_WAITING, memory_order_relaxed);
+	if (pc_cancel_is_fired(job->call.cancel))
+		cancel_locked(turn, job);
+	else
+		turn_note(turn, pc_sched_submit(turn->pool->sched, turn->now_ns, &job->ticket));
 }
 
 void job_enter(struct job *job)
@@ -200,7 +260,7 @@ void job_enter(struct job *job)
 			 !word_set_unless_free(&station->word, WORD_ATTENTION)); /* S2 */
 		turn_touch(&turn, station);
 		if (seat < 0)
-			turn_note(&turn, pc_sched_submit(pool->sched, turn.now_ns, &job->ticket));
+			queue_up_locked(&turn, job);
 		turn_end(&turn);
 	}
 	/* Without a seat the job may be somebody else's by now, and over. */
@@ -228,6 +288,8 @@ static void retry(struct job *job)
 		} else {
 			atomic_store_explicit(&job->claim, CLAIM_WAITING, memory_order_relaxed);
 			word_clear(&station->word, WORD_WOKEN);
+			turn_note(&turn, pc_sched_all_taken(turn.pool->sched, turn.now_ns,
+							    station->brain));
 		}
 		turn_touch(&turn, station); /* passes the wake-up on (S4) */
 	}
@@ -273,59 +335,6 @@ enum claim job_wait(struct job *job)
 	}
 }
 
-/* [lock] A waiting job ends without having had a seat. If it was nudged, the wake-up goes on to
- * the next (S3, S4). */
-static void reject_locked(struct turn *turn, struct job *job)
-{
-	struct station *station = job->station;
-
-	if (claim_of(job) == CLAIM_NUDGED)
-		word_clear(&station->word, WORD_WOKEN);
-	turn_touch(turn, station);
-	if (job->kind == JOB_ASYNC) {
-		job->next = turn->over;
-		turn->over = job;
-		atomic_store_explicit(&job->claim, CLAIM_REJECTED, memory_order_relaxed);
-		return;
-	}
-	decide_locked(turn, job, CLAIM_REJECTED);
-}
-
-/* [lock] Whoever cancels holds the token's lock, and must not call back. */
-static void leave_to_governor(struct turn *turn)
-{
-	struct job *job = turn->over;
-
-	turn->over = NULL;
-	job->next = turn->pool->over;
-	turn->pool->over = job;
-	governor_call(turn->pool);
-}
-
-void job_cancel_waiting(struct job *job)
-{
-	struct pc_pool *pool = job->station->pool;
-	struct turn turn;
-
-	turn_begin(pool, &turn);
-
-	enum claim claim = claim_of(job);
-
-	if (claim == CLAIM_WAITING || claim == CLAIM_NUDGED) {
-		turn_note(&turn, pc_sched_cancel(pool->sched, turn.now_ns, &job->ticket));
-		pc_error_set(&job->err, PC_E_CANCELLED,
-			     "the request for '%s' was cancelled while it waited",
-			     job->station->model->text);
-		pc_error_detail(&job->err, "model", "%s", job->station->model->text);
-		pool->figures.cancelled++;
-		pool->figures.refused++;
-		reject_locked(&turn, job);
-		if (turn.over)
-			leave_to_governor(&turn);
-	}
-	turn_end(&turn);
-}
-
 /* The brain's reject action. */
 void job_reject_locked(struct turn *turn, struct job *job, const struct pc_error *err)
 {
@@ -345,9 +354,12 @@ void job_reject_locked(struct turn *turn, struct job *job, const struct pc_error
 void job_finish(struct job *job)
 {
 	if (job->kind == JOB_ASYNC) {
+		struct pc_pool *pool = job->station->pool;
+
 		cancel_leave(job->call.cancel, &job->link);
 		job->done(job->call.ctx, &job->err);
 		pc_free(job);
+		pool_leave(pool); /* which it has entered when it was submitted */
 		return;
 	}
 

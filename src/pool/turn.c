@@ -7,6 +7,18 @@
 
 #include "pool/futex.h"
 
+/*
+ * [lock] The coarse clock that marks when seats were used: seconds, and never 0, which means "never
+ * used". Every turn sets it, because the governor may have slept since long before the first worker.
+ */
+static void keep_time_locked(const struct turn *turn)
+{
+	uint32_t tick = (uint32_t)(turn->now_ns / PC_NS_PER_SEC) + 1;
+
+	if (atomic_load_explicit(&turn->pool->tick, memory_order_relaxed) != tick)
+		atomic_store_explicit(&turn->pool->tick, tick, memory_order_relaxed);
+}
+
 void turn_begin(struct pc_pool *pool, struct turn *turn)
 {
 	*turn = (struct turn){ .pool = pool };
@@ -14,6 +26,7 @@ void turn_begin(struct pc_pool *pool, struct turn *turn)
 	/* Asked under the lock: the brain's time does not run backwards. */
 	turn->now_ns = pc_clock_now_ns();
 	pool->turn = turn;
+	keep_time_locked(turn);
 }
 
 void turn_wake(struct turn *turn, _Atomic uint32_t *word)
@@ -62,18 +75,44 @@ static void start(struct worker *spawns)
 	}
 }
 
-void turn_end(struct turn *turn)
+/* [lock] Settling may give rise to spawns, and a spawn that fails to something to settle. */
+static void settle_all_locked(struct turn *turn)
 {
-	struct pc_pool *pool = turn->pool;
+	for (;;) {
+		driver_bury_stillborn_locked(turn);
 
-	driver_bury_stillborn_locked(turn);
-	while (turn->touched) {
 		struct station *station = turn->touched;
 
+		if (!station)
+			return;
 		turn->touched = station->next_touched;
 		station->touched = false;
 		station_settle_locked(turn, station);
 	}
+}
+
+/* [lock] */
+static void leave_to_governor_locked(struct turn *turn)
+{
+	while (turn->over) {
+		struct job *job = turn->over;
+
+		turn->over = job->next;
+		job->next = turn->pool->over;
+		turn->pool->over = job;
+		governor_call(turn->pool);
+	}
+}
+
+void turn_end(struct turn *turn)
+{
+	struct pc_pool *pool = turn->pool;
+
+	settle_all_locked(turn);
+	if (turn->calls_nobody)
+		leave_to_governor_locked(turn);
+	if (pool->shutdown_ns != PC_TIME_NEVER && pc_sched_is_drained(pool->sched))
+		pthread_cond_broadcast(&pool->changed);
 	pool->turn = NULL;
 	pthread_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < turn->wake_count; i++)

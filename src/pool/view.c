@@ -150,10 +150,14 @@ void pc_pool_unload(struct pc_model *model)
 	if (!station)
 		return;
 	turn_begin(station->pool, &turn);
+
+	/* Not those that come meanwhile, for requests that wait. */
+	uint64_t next_id = pc_sched_next_worker_id(turn.pool->sched);
+
 	for (struct pc_link *link = turn.pool->workers.first; link; link = pc__set_next(link)) {
 		const struct worker *worker = pc__container_of(link, struct worker, by_id);
 
-		if (worker->station == station)
+		if (worker->id < next_id && worker->station == station)
 			pc_sched_stop_worker(turn.pool->sched, turn.now_ns, worker->id, false,
 					     NULL);
 	}

@@ -13,7 +13,8 @@
  * bit again. The flags are set and cleared under the pool's lock only:
  *   ATTENTION  whoever returns a seat must look further (station.c): somebody waits, a worker
  *              drains, or the brain wants to know when a worker is idle
- *   DRAINING   a worker drains: its seats must not come back into the word
+ *   DRAINING   ... and under the lock, even if a waiter is on his way: a worker drains, or the
+ *              brain wants to know
  *   WOKEN      a waiter is on its way to compete for a seat; one at a time is enough
  *
  * Orders: taking a seat acquires what the one before released by returning it. That is all that

@@ -7,6 +7,11 @@
  *
  *    LOADING ──worker_open──► OPEN ──worker_close──► CLOSED ──► ENDED
  *       └──── load failed, or it was stopped meanwhile ──▲   unloaded, memory given back
+ *
+ * The lost-thread note. An engine, or a run, may end the thread that it was called on
+ * (pthread_exit). That counts as a broken worker, and nothing else is lost: cleanup handlers do
+ * what the thread would have done, in its place and before it is gone. The requests that it ran or
+ * would have run get WORKER_FAILED, the instance is unloaded if there is one, the memory comes back.
  */
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +60,33 @@ static uint32_t wait_for_bell(struct seat *seat)
 	}
 }
 
+/* Its thread has been ended inside the run. See the lost-thread note. */
+static void end_lost_run(void *arg)
+{
+	struct job *job = arg;
+	struct station *station = job->station;
+	struct seat *seat = station->seats[job->seat];
+
+	cancel_set_running(job->call.cancel, &job->link, NULL);
+	pc_error_clear(&job->err);
+	pc_error_set(&job->err, PC_E_WORKER_FAILED, "the call to '%s' ended the worker's thread",
+		     station->model->text);
+	note_end(station, job->seat, PC_E_WORKER_FAILED, &job->err);
+	/* Never into the word: the worker is closed by now. */
+	seat_return(station, job->seat);
+	job_finish(job);
+	/* The first thread has the worker's end to see to. */
+	while (seat->slot == 0 && !(wait_for_bell(seat) & BELL_STOP))
+		;
+}
+
+static void run_one(struct station *station, struct job *job)
+{
+	pthread_cleanup_push(end_lost_run, job);
+	run_on_seat(station, job->seat, &job->call, &job->link, &job->err);
+	pthread_cleanup_pop(0);
+}
+
 /* Runs a job, and the ones that wait behind it. */
 static void run_jobs(struct station *station, struct job *job)
 {
@@ -62,7 +94,9 @@ static void run_jobs(struct station *station, struct job *job)
 		unsigned seat = job->seat;
 		struct job *next = NULL;
 
-		run_on_seat(station, seat, &job->call, &job->link, &job->err);
+		run_one(station, job);
+		if (station->thread_bound)
+			measured_by_thread(station->seats[seat]->worker);
 		if (!word_put(&station->word, seat))
 			next = seat_next_job(station, seat);
 		/* After the seat is free again: who hears of the end may ask at once. */
@@ -113,13 +147,17 @@ static int load(struct worker *worker, struct pc_error *err)
 		.progress = on_progress,
 		.progress_ctx = worker,
 	};
-	int rc = station->engine->load(&spec, &worker->instance, err);
+	struct pc_engine_instance *instance = NULL;
+	int rc = station->engine->load(&spec, &instance, err);
 
-	if (rc == 0 && !worker->instance)
-		rc = PC_E_MODEL_ERROR;
+	if (rc == 0 && !instance)
+		return pc_error_set(err, PC_E_MODEL_ERROR,
+				    "engine '%s' said that it had loaded, and gave no instance",
+				    station->engine->name);
 	if (rc)
 		return pc_error_set(err, rc, "engine '%s' says no more than %s",
 				    station->engine->name, pc_error_name(rc));
+	worker->instance = instance;
 	return 0;
 }
 
@@ -223,17 +261,33 @@ static void report_gone(struct worker *worker)
 	turn_end(&turn);
 }
 
+static void drop_gauge(void *pool)
+{
+	gauge_drop(pool);
+}
+
+/* `ret_shown_bytes`: what the process holds more by then; 0 when that cannot be told. */
+static int load_under_gauge(struct worker *worker, uint64_t *ret_shown_bytes, struct pc_error *err)
+{
+	struct pc_pool *pool = worker->station->pool;
+	struct load_gauge gauge;
+	int rc;
+
+	gauge_begin(pool, &gauge);
+	pthread_cleanup_push(drop_gauge, pool);
+	rc = load(worker, err);
+	pthread_cleanup_pop(0);
+	*ret_shown_bytes = gauge_end(pool, &gauge);
+	return rc;
+}
+
 /* Loads and measures: the engine's figure, or what the process shows if that is more. */
 static int load_and_measure(struct worker *worker, uint64_t *ret_measured_bytes,
 			    struct pc_error *err)
 {
 	const struct station *station = worker->station;
-	struct load_gauge gauge;
-
-	gauge_begin(station->pool, &gauge);
-
-	int rc = worker->handed_over ? 0 : load(worker, err);
-	uint64_t shown_bytes = gauge_end(station->pool, &gauge);
+	uint64_t shown_bytes = 0;
+	int rc = worker->handed_over ? 0 : load_under_gauge(worker, &shown_bytes, err);
 
 	if (rc)
 		return rc;
@@ -244,24 +298,51 @@ static int load_and_measure(struct worker *worker, uint64_t *ret_measured_bytes,
 	return start_others(worker, err);
 }
 
-static void unload(const struct worker *worker)
+static void unload(struct worker *worker)
 {
 	const struct station *station = worker->station;
+	struct pc_engine_instance *instance = worker->instance;
 
-	if (!worker->instance)
+	if (!instance)
 		return;
 	/* Buffers have come with the requests: this is the figure to remember. */
-	measured_remember(station, measured_now(station, worker->instance));
-	station->engine->unload(worker->instance);
+	measured_remember(station, measured_now(station, instance));
+	worker->instance = NULL; /* if the engine ends the thread in here, not once more */
+	station->engine->unload(instance);
 }
 
-static void *first_main(void *arg)
+/* What is still to be done, however far its first thread has come: all of it when the thread was
+ * lost, see the note. */
+static void end_worker(void *arg)
 {
 	struct worker *worker = arg;
+	bool loading = worker->loads, failed = loading || worker->failed;
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (loading) {
+		pc_error_set(&err, PC_E_WORKER_FAILED, "engine '%s' ended the thread that loaded",
+			     worker->station->engine->name);
+		log_worker(PC_LOG_WARN, worker, "failed to load", err.message);
+		report_loaded(worker, err.code, &err, 0);
+	}
+	join_others(worker);
+	unload(worker);
+	log_worker(PC_LOG_INFO, worker, "gone",
+		   failed ? "failed" : pc_stop_reason_text(worker->why));
+	report_gone(worker);
+}
+
+static void load_and_serve(struct worker *worker)
+{
 	struct pc_error err = PC_ERROR_INIT;
 	uint64_t measured_bytes = 0;
+
+	worker->loads = true;
+
 	int rc = load_and_measure(worker, &measured_bytes, &err);
 
+	worker->loads = false;
+	worker->failed = rc != 0;
 	if (rc)
 		log_worker(PC_LOG_WARN, worker, "failed to load", err.message);
 	else
@@ -271,10 +352,13 @@ static void *first_main(void *arg)
 			   worker->handed_over ? "handed over" : "loaded");
 		serve(&worker->seats[0]);
 	}
-	join_others(worker);
-	unload(worker);
-	log_worker(PC_LOG_INFO, worker, "gone", rc ? "failed" : pc_stop_reason_text(worker->why));
-	report_gone(worker);
+}
+
+static void *first_main(void *worker)
+{
+	pthread_cleanup_push(end_worker, worker);
+	load_and_serve(worker);
+	pthread_cleanup_pop(1);
 	return NULL;
 }
 
