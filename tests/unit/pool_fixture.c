@@ -424,16 +424,21 @@ static bool is_asleep(struct pc_pool *pool)
 
 void beat(struct pc_pool *pool)
 {
-	pthread_mutex_lock(&pool->lock);
-	governor_call(pool);
-	pthread_mutex_unlock(&pool->lock);
-	AWAIT(is_asleep(pool));
+	pass_time(pool, 0);
 }
 
 void pass_time(struct pc_pool *pool, uint64_t ms)
 {
+	send_time(pool, ms);
+	AWAIT(is_asleep(pool));
+}
+
+void send_time(struct pc_pool *pool, uint64_t ms)
+{
+	pthread_mutex_lock(&pool->lock);
 	added_ns += ms * PC_NS_PER_MS;
-	beat(pool);
+	governor_call(pool);
+	pthread_mutex_unlock(&pool->lock);
 }
 
 bool is_quiet(struct pc_model *model)

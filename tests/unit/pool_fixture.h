@@ -117,6 +117,8 @@ struct pc_pool_metrics metrics_of(struct pc_pool *pool);
 void beat(struct pc_pool *pool);
 /* So much time passes, and the governor notices. */
 void pass_time(struct pc_pool *pool, uint64_t ms);
+/* The same without waiting for it: the pool may be gone when this returns. */
+void send_time(struct pc_pool *pool, uint64_t ms);
 /* No seat of the model is leased. */
 bool is_quiet(struct pc_model *model);
 
