@@ -125,30 +125,9 @@ static void check_status(struct job *job, int status)
 		pc_error_set(&job->err, status, "%s", pc_error_text(status));
 }
 
-/*
- * An engine of an older ABI would answer as if nobody had asked for what it does not know. In all
- * that was appended to a request, zero is "not asked for".
- */
-static int check_known(const struct pc_engine *engine, const struct pc_text_request *request,
-		       struct pc_error *err)
-{
-	const size_t first = offsetof(struct pc_text_request, stop_count) +
-			     sizeof(request->stop_count);
-	size_t known = PC_ENGINE_HAS(engine, text_request_size) ? engine->text_request_size : 0;
-
-	for (size_t i = known < first ? first : known; i < sizeof(*request); i++) {
-		if (((const unsigned char *)request)[i])
-			return pc_error_set(err, PC_E_INVALID_REQUEST,
-					    "the engine '%s' chooses tokens by temperature, top_p "
-					    "and seed only; leave other such fields out",
-					    engine->name);
-	}
-	return 0;
-}
-
 static void run_text(struct worker *worker, uint32_t slot, struct job *job)
 {
-	if (check_known(worker->engine, job->text, &job->err) != 0)
+	if (pc_engine_check_text_request(worker->engine, job->text, &job->err) != 0)
 		return;
 
 	const struct pc_text_sink sink = {

@@ -290,6 +290,15 @@ typedef const struct pc_engine *(*pc_engine_entry_fn)(uint32_t host_abi,
 PC_API int pc_engine_open(const char *name_or_path, const struct pc_engine **ret_engine,
 			  struct pc_error *err);
 
+/*
+ * Refuses a request that wishes for what the engine does not know (text_request_size), which it would
+ * silently leave out: INVALID_REQUEST. For hosts, before they call generate(). `request` has the
+ * size of this header's.
+ */
+PC_API int pc_engine_check_text_request(const struct pc_engine *engine,
+					const struct pc_text_request *request,
+					struct pc_error *err);
+
 PC_END_DECLS
 
 #endif

@@ -284,3 +284,22 @@ int pc_engine_open(const char *name_or_path, const struct pc_engine **ret_engine
 
 	return rc ? rc : open_path(search.path, ret_engine, err);
 }
+
+/* ---- for hosts ---- */
+
+/* In all that was appended to a request, zero is "not asked for". */
+int pc_engine_check_text_request(const struct pc_engine *engine,
+				 const struct pc_text_request *request, struct pc_error *err)
+{
+	const size_t first = SIZE_THROUGH(pc_text_request, stop_count);
+	size_t known = PC_ENGINE_HAS(engine, text_request_size) ? engine->text_request_size : 0;
+
+	for (size_t i = known < first ? first : known; i < sizeof(*request); i++) {
+		if (((const unsigned char *)request)[i])
+			return pc_error_set(err, PC_E_INVALID_REQUEST,
+					    "the engine '%s' chooses tokens by temperature, top_p "
+					    "and seed only; leave other such fields out",
+					    engine->name);
+	}
+	return 0;
+}

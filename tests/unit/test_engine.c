@@ -211,6 +211,29 @@ static void threads_open_the_same(void **state)
 	assert_non_null(first);
 }
 
+static void wishes_that_an_engine_does_not_know_are_refused(void **state)
+{
+	const struct pc_engine older = { .abi = PC_ENGINE_ABI,
+					 .size = offsetof(struct pc_engine, text_request_size),
+					 .name = "older" };
+	const struct pc_engine newer = { .abi = PC_ENGINE_ABI,
+					 .size = sizeof(newer),
+					 .name = "newer",
+					 .text_request_size = sizeof(struct pc_text_request) };
+	struct pc_text_request request = { .size = sizeof(request),
+					   .prompt = "x",
+					   .temperature = 1 };
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	assert_int_equal(pc_engine_check_text_request(&older, &request, &err), 0);
+	request.top_k = 5;
+	assert_int_equal(pc_engine_check_text_request(&newer, &request, &err), 0);
+	assert_int_equal(pc_engine_check_text_request(&older, &request, &err),
+			 PC_E_INVALID_REQUEST);
+	assert_non_null(strstr(err.message, "'older'"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +241,7 @@ int main(void)
 		cmocka_unit_test(a_good_engine_opens_once),
 		cmocka_unit_test(the_hosts_log_is_the_librarys),
 		cmocka_unit_test(missing_ones_say_where_it_looked),
+		cmocka_unit_test(wishes_that_an_engine_does_not_know_are_refused),
 		cmocka_unit_test(names_are_names),
 		cmocka_unit_test(wrong_ones_are_refused_with_the_reason),
 		cmocka_unit_test(a_file_that_is_no_library_is_refused),

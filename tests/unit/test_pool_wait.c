@@ -31,7 +31,7 @@ static struct pc_model *single(struct pc_pool *pool, uint32_t slots)
 /* What runs is taken for long from now on: it goes to the workers' threads; or for short. */
 static void make_runs(struct pc_model *model, uint64_t mean_ns)
 {
-	atomic_store(&atomic_load(&model->station)->mean_run_ns, mean_ns);
+	atomic_store(&atomic_load(&model->station)->usual_run_ns, mean_ns);
 }
 
 static void warm(struct pc_model *model)
