@@ -292,12 +292,8 @@ static bool on_recall(void *ctx, uint64_t worker_id)
 	struct pc_pool *pool = ctx;
 	struct worker *worker = worker_find(pool, worker_id);
 
-	if (!worker || worker->stage > STAGE_OPEN || worker->recalled)
+	if (!worker || worker->stage != STAGE_OPEN || worker->recalled)
 		return true; /* it has no seats out */
-	if (worker->stage == STAGE_LOADING) {
-		worker->recalled = true; /* handed over, and not yet open: it opens without seats */
-		return true;
-	}
 	want(worker, true);
 	worker->recalled = word_take_all(&worker->station->word, worker->bits);
 	if (worker->recalled)

@@ -226,9 +226,8 @@ static bool report_loaded(struct worker *worker, int rc, const struct pc_error *
 		histogram_add(&pool->figures.load_time, turn.now_ns - worker->spawned_ns);
 		worker->measured_bytes = measured_bytes;
 		worker_open(&turn, worker);
-		if (!worker->handed_over)
-			turn_note(&turn, pc_sched_worker_ready(pool->sched, turn.now_ns, worker->id,
-							       grown_bytes));
+		turn_note(&turn,
+			  pc_sched_worker_ready(pool->sched, turn.now_ns, worker->id, grown_bytes));
 	} else {
 		worker->stage = STAGE_CLOSED;
 		if (rc)

@@ -87,7 +87,8 @@ static void stop_used(struct pc_sched_model *model)
 
 		if (pc__live_workers(model) <= model->spec.min_workers)
 			return;
-		if (is_idle(worker) && worker->served > 0)
+		/* Used, whether with an answer or not. */
+		if (is_idle(worker) && worker->last_used_ns > 0)
 			pc__retire(worker, PC_STOP_IDLE, false);
 	}
 }

@@ -172,7 +172,8 @@ struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device,
 	if (!worker)
 		return NULL;
 	enter_worker(worker);
-	pc__worker_ready(worker, 0);
+	if (!model->spec.self_service)
+		pc__worker_ready(worker, 0);
 	return worker;
 }
 
