@@ -97,6 +97,7 @@ static void tight_memory_sends_idle_workers_away(void **state)
 	struct pc_model *grows = model_make(
 		pool, "grows",
 		&(struct pc_model_spec){ .model_path = "2", .cold_start_workers = 1 });
+	struct caller caller = { .options = { .timeout_ms = 1000 } };
 	struct pc_lease lease, more;
 
 	put_machine(1000, 500, "0.00");
@@ -121,9 +122,10 @@ static void tight_memory_sends_idle_workers_away(void **state)
 	assert_int_equal(heard.tight, 1);      /* said once */
 	assert_int_equal(metrics_of(pool).workers_evicted, 2);
 	/* Nothing grows, and yet what is not loaded at all may be. */
-	assert_int_equal(pc_lease_acquire(grows, &(struct pc_request_options){ .timeout_ms = 20 },
-					  &more, NULL),
-			 PC_E_TIMEOUT);
+	caller_start(&caller, grows);
+	AWAIT(metrics_of(pool).waiting == 1);
+	pass_time(pool, 1000);
+	assert_int_equal(caller_join(&caller), PC_E_TIMEOUT);
 	assert_int_equal(plans[2].loads, 1);
 	assert_int_equal(call(a), 0);
 
