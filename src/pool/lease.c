@@ -19,7 +19,7 @@ static void fill(struct pc_lease *lease, struct station *station, unsigned numbe
 		atomic_store_explicit(&seat->last_used, tick, memory_order_relaxed);
 }
 
-bool pc_lease_try_acquire(struct pc_model *model, struct pc_lease *ret_lease)
+static inline bool try_acquire(struct pc_model *model, struct pc_lease *ret_lease)
 {
 	struct station *station =
 		model ? atomic_load_explicit(&model->station, memory_order_acquire) : NULL;
@@ -29,6 +29,11 @@ bool pc_lease_try_acquire(struct pc_model *model, struct pc_lease *ret_lease)
 		return false;
 	fill(ret_lease, station, (unsigned)seat);
 	return true;
+}
+
+bool pc_lease_try_acquire(struct pc_model *model, struct pc_lease *ret_lease)
+{
+	return try_acquire(model, ret_lease);
 }
 
 static int acquire_by_job(struct station *station, const struct pc_request_options *options,
@@ -56,13 +61,14 @@ static int acquire_by_job(struct station *station, const struct pc_request_optio
 	return granted ? 0 : job.err.code;
 }
 
-int pc_lease_acquire(struct pc_model *model, const struct pc_request_options *options,
-		     struct pc_lease *ret_lease, struct pc_error *err)
+/* Never inlined: a free seat shall not pay for this one's 3 KB of stack and its saved registers. */
+__attribute__((noinline)) static int acquire_slowly(struct pc_model *model,
+						    const struct pc_request_options *options,
+						    struct pc_lease *ret_lease,
+						    struct pc_error *err)
 {
 	struct station *station;
 
-	if (ret_lease && !options && pc_lease_try_acquire(model, ret_lease))
-		return 0;
 	if (!ret_lease || !model)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a lease needs a model and a place for itself");
@@ -79,6 +85,14 @@ int pc_lease_acquire(struct pc_model *model, const struct pc_request_options *op
 				    "through pc_pool_call",
 				    station->engine->name, model->text);
 	return acquire_by_job(station, options, ret_lease, err);
+}
+
+int pc_lease_acquire(struct pc_model *model, const struct pc_request_options *options,
+		     struct pc_lease *ret_lease, struct pc_error *err)
+{
+	if (ret_lease && !options && try_acquire(model, ret_lease))
+		return 0;
+	return acquire_slowly(model, options, ret_lease, err);
 }
 
 void pc_lease_release(struct pc_lease *lease)
