@@ -393,7 +393,7 @@ static int read_header(struct reader *reader, struct http_slice line)
 
 static int read_headers(struct reader *reader)
 {
-	struct http_slice line;
+	struct http_slice line = { .length = 0 };
 
 	for (;;) {
 		if (next_line(reader, &line))
@@ -420,7 +420,7 @@ int http__request_head_read(const char *text, size_t length, struct http_header 
 				 .code = PC_E_INVALID_REQUEST,
 				 .headers = headers,
 				 .err = err };
-	struct http_slice line;
+	struct http_slice line = { .length = 0 };
 
 	if (next_line(&reader, &line) || read_request_line(&reader, line) || read_headers(&reader))
 		return reader.code;
@@ -438,7 +438,7 @@ int http__response_head_read(const char *text, size_t length, struct http_header
 				 .code = PC_E_RECV_FAILED,
 				 .headers = headers,
 				 .err = err };
-	struct http_slice line;
+	struct http_slice line = { .length = 0 };
 
 	if (next_line(&reader, &line) || read_status_line(&reader, line) || read_headers(&reader))
 		return reader.code;

@@ -50,7 +50,7 @@ static int open_regular(const char *path, const char *what, int *ret_fd, uint64_
 
 int file_check(const char *path, const char *what, uint64_t *ret_bytes, struct pc_error *err)
 {
-	int fd;
+	int fd = -1;
 	int rc = open_regular(path, what, &fd, ret_bytes, err);
 
 	if (!rc)
@@ -83,8 +83,8 @@ int file_read(const char *path, const char *what, size_t max, char **ret_data, s
 	      struct pc_error *err)
 {
 	pc_auto(pc_free) char *data = NULL;
-	uint64_t bytes;
-	int fd;
+	uint64_t bytes = 0;
+	int fd = -1;
 	int rc = open_regular(path, what, &fd, &bytes, err);
 
 	if (rc)
