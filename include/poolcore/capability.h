@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * capability.h - what a program does with the in-process pool: embed texts and images, generate
+ * text, ask about an image, paint one. Five typed faces of poolcore/pool.h.
+ *
+ *	struct pc_model_spec spec = { .key = "org/name", .capability = PC_CAPABILITY_TEXT_EMBEDDING,
+ *				      .est_memory_allocation_mb = 90, .engine = &engine,
+ *				      .model_path = "file" };
+ *	struct pc_vectors vectors;
+ *
+ *	pc_text_embedding_pool_create(NULL, &pool, &err);
+ *	pc_pool_add_model(pool, &spec, &model, &err);
+ *	pc_embed_text(model, "a text", NULL, NULL, &vectors, &err);
+ *
+ * Each kind of call comes in up to four forms:
+ *
+ *	plain		the caller sleeps until the whole result is there;
+ *	with callback	the same, and a function gets what comes meanwhile and may stop it;
+ *	stream		the result is read piece by piece, when the program likes;
+ *	_async		the caller goes on and `done` is called at the end.
+ *
+ * Common to all of them, and not repeated below:
+ *
+ *   Threads. Any thread, also several at once with one model. Callbacks run on the calling thread
+ *   or on a worker's, which waits for them: they call no blocking function of the same pool.
+ *
+ *   Requests and options are read during the call only; the _async forms and streams copy them.
+ *   Structures that are zeroed mean the defaults. `options` may be NULL.
+ *
+ *   Results are written only on success. A result that owns memory has a _fini, which also takes
+ *   one that is zeroed. `err` may be NULL.
+ *
+ *   _async: 0 means that `done` will be called exactly once (see pc_done_fn), and that the result
+ *   stands there by then if its error's code is 0; it must stay in place until then. Otherwise
+ *   `done` will not come. pc_completion_post can be the `done`.
+ *
+ *   Errors. INVALID_ARGUMENT: an argument is missing, empty, too long or not UTF-8, or the model
+ *   is of another capability (the sentence says which, and what would be right). CANCELLED,
+ *   TIMEOUT and SHUTTING_DOWN: the call was ended from outside while it ran. UNSUPPORTED,
+ *   CONTEXT_EXCEEDED, INVALID_REQUEST, MODEL_ERROR, WORKER_FAILED: the engine said so, or did
+ *   what no engine may. OUT_OF_MEMORY. And those of pc_lease_acquire. The sentences name the
+ *   model.
+ */
+#ifndef POOLCORE_CAPABILITY_H
+#define POOLCORE_CAPABILITY_H
+
+#include <poolcore/pool.h>
+
+PC_BEGIN_DECLS
+
+/*
+ * The longest text, and the longest chat altogether, in bytes: a million tokens of a long context
+ * are 4 to 8 MB of text. More is a mistake that is better found before it is tokenized.
+ */
+#define PC_TEXT_MAX_BYTES (16u << 20)
+/*
+ * The largest image file, in or out, in bytes: an uncompressed picture of 16 megapixels with four
+ * channels. Cameras' JPEGs are a fifth of it; models scale everything down to a megapixel or two.
+ */
+#define PC_IMAGE_MAX_BYTES (64u << 20)
+/* The longest collected answer; 16 million tokens, so only an engine that runs away gets there. */
+#define PC_ANSWER_MAX_BYTES (64u << 20)
+
+/* ---- pools of one capability ---- */
+
+/* pc_pool_create, for models of one capability alone, whatever config->capabilities says. */
+PC_API int pc_text_embedding_pool_create(const struct pc_pool_config *config,
+					 struct pc_pool **ret_pool, struct pc_error *err);
+PC_API int pc_image_embedding_pool_create(const struct pc_pool_config *config,
+					  struct pc_pool **ret_pool, struct pc_error *err);
+PC_API int pc_text_to_text_pool_create(const struct pc_pool_config *config,
+				       struct pc_pool **ret_pool, struct pc_error *err);
+PC_API int pc_vision_pool_create(const struct pc_pool_config *config, struct pc_pool **ret_pool,
+				 struct pc_error *err);
+PC_API int pc_text_to_image_pool_create(const struct pc_pool_config *config,
+					struct pc_pool **ret_pool, struct pc_error *err);
+
+/* ---- text embedding ---- */
+
+/* `rows` vectors of `dim` floats, row-major, each of length 1 (L2). */
+struct pc_vectors {
+	size_t rows;
+	uint32_t dim;	 /* 0 when there are no rows */
+	float *data;	 /* rows * dim of them; freed by pc_vectors_fini */
+	uint64_t tokens; /* of all texts together; 0 for images */
+};
+
+/* Frees the data and zeroes the rest. NULL is allowed. */
+PC_API void pc_vectors_fini(struct pc_vectors *vectors);
+/* Row `row` of them: dim floats. `row` is less than rows. */
+static inline const float *pc_vectors_row(const struct pc_vectors *vectors, size_t row)
+{
+	return vectors->data + row * vectors->dim;
+}
+
+/* Texts to be embedded, all for the same purpose. */
+struct pc_text_batch {
+	const char *const *texts; /* UTF-8, each 1..PC_TEXT_MAX_BYTES bytes */
+	size_t count;		  /* 0: the result has no rows, and no worker is asked */
+	const char *task; /* one of the model's tasks, whose prefix is put in front of each text; or
+			     NULL: the texts as they are */
+};
+
+/* Embeds one text; the result has one row. `task` may be NULL, see pc_text_batch. */
+PC_API int pc_embed_text(struct pc_model *model, const char *text, const char *task,
+			 const struct pc_request_options *options, struct pc_vectors *ret_vectors,
+			 struct pc_error *err);
+/*
+ * Embeds many, in their order; row i is text i. A long batch goes to the engine in pieces, between
+ * which it can be ended. INVALID_ARGUMENT for an unknown task names the known ones; a text that the
+ * engine refuses is named by the detail text_index.
+ */
+PC_API int pc_embed_texts(struct pc_model *model, const struct pc_text_batch *batch,
+			  const struct pc_request_options *options, struct pc_vectors *ret_vectors,
+			  struct pc_error *err);
+PC_API int pc_embed_texts_async(struct pc_model *model, const struct pc_text_batch *batch,
+				const struct pc_request_options *options,
+				struct pc_vectors *ret_vectors, pc_done_fn done, void *ctx,
+				struct pc_error *err);
+
+PC_END_DECLS
+
+#endif
