@@ -118,6 +118,112 @@ PC_API int pc_embed_texts_async(struct pc_model *model, const struct pc_text_bat
 				struct pc_vectors *ret_vectors, pc_done_fn done, void *ctx,
 				struct pc_error *err);
 
+/* ---- images that go in ---- */
+
+/*
+ * How the program gets what a URL names; the library itself speaks to no server. Returns 0 with
+ * memory of pc_malloc, which the library frees, or an error. It runs on the thread of the call,
+ * before a slot is asked for. It should stop reading past PC_IMAGE_MAX_BYTES; more is refused.
+ */
+struct pc_image_fetcher {
+	int (*fetch)(void *ctx, const char *url, void **ret_data, size_t *ret_length,
+		     struct pc_error *err);
+	void *ctx;
+};
+
+enum pc_image_source_kind {
+	PC_IMAGE_NONE = 0,   /* not filled in: refused */
+	PC_IMAGE_PATH = 1,   /* a regular file */
+	PC_IMAGE_BYTES = 2,  /* a file's content in memory */
+	PC_IMAGE_BASE64 = 3, /* the same as RFC 4648 text, or a data: URL (RFC 2397) of it */
+	PC_IMAGE_URL = 4,    /* whatever the fetcher understands; data: needs none */
+};
+
+/*
+ * Where an image file (PNG, JPEG, ...; the engine decides) comes from. Files, URLs and base64
+ * are read on the calling thread before a slot is asked for, in the _async forms and streams
+ * too: a loop that must not wait for a disk or a server passes bytes. Errors beside the common
+ * ones: NOT_FOUND and IO for files, PAYLOAD_TOO_LARGE past PC_IMAGE_MAX_BYTES, what the fetcher
+ * said; each says which image of a batch it was.
+ */
+struct pc_image_source {
+	enum pc_image_source_kind kind;
+	const struct pc_image_fetcher *fetcher; /* for a URL; NULL: it is refused */
+	union {
+		const char *path;
+		struct pc_image bytes;
+		const char *base64;
+		const char *url;
+	};
+};
+
+/* They borrow what they are given. */
+static inline struct pc_image_source pc_image_from_path(const char *path)
+{
+	struct pc_image_source source;
+
+	source.kind = PC_IMAGE_PATH;
+	source.fetcher = NULL;
+	source.path = path;
+	return source;
+}
+
+static inline struct pc_image_source pc_image_from_bytes(const void *data, size_t length)
+{
+	struct pc_image_source source;
+
+	source.kind = PC_IMAGE_BYTES;
+	source.fetcher = NULL;
+	source.bytes.data = data;
+	source.bytes.length = length;
+	return source;
+}
+
+static inline struct pc_image_source pc_image_from_base64(const char *base64)
+{
+	struct pc_image_source source;
+
+	source.kind = PC_IMAGE_BASE64;
+	source.fetcher = NULL;
+	source.base64 = base64;
+	return source;
+}
+
+static inline struct pc_image_source pc_image_from_url(const char *url,
+						       const struct pc_image_fetcher *fetcher)
+{
+	struct pc_image_source source;
+
+	source.kind = PC_IMAGE_URL;
+	source.fetcher = fetcher;
+	source.url = url;
+	return source;
+}
+
+/* ---- image embedding ---- */
+
+struct pc_image_batch {
+	const struct pc_image_source *images;
+	size_t count; /* 0: the result has no rows, and no worker is asked */
+};
+
+/* Embeds one image; the result has one row. */
+PC_API int pc_embed_image(struct pc_model *model, const struct pc_image_source *image,
+			  const struct pc_request_options *options, struct pc_vectors *ret_vectors,
+			  struct pc_error *err);
+/*
+ * Embeds many, in their order. What has to be read or decoded for one batch is kept until its end
+ * and may be PAYLOAD_TOO_LARGE (256 MiB in all). An image that the engine cannot read is
+ * INVALID_REQUEST with the detail image_index.
+ */
+PC_API int pc_embed_images(struct pc_model *model, const struct pc_image_batch *batch,
+			   const struct pc_request_options *options, struct pc_vectors *ret_vectors,
+			   struct pc_error *err);
+PC_API int pc_embed_images_async(struct pc_model *model, const struct pc_image_batch *batch,
+				 const struct pc_request_options *options,
+				 struct pc_vectors *ret_vectors, pc_done_fn done, void *ctx,
+				 struct pc_error *err);
+
 PC_END_DECLS
 
 #endif

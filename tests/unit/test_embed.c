@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of text embedding: pieces, prefixes, vectors, copies, and engines that
+/* Unit tests of text and image embedding: pieces, prefixes, vectors, copies, and engines that
  * misbehave. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -282,6 +282,80 @@ static void texts_that_are_refused(void **state)
 		PC_E_INVALID_ARGUMENT);
 }
 
+/* ---- image embedding ---- */
+
+static void images(void **state)
+{
+	struct pc_image_source source = pc_image_from_base64("cGl4ZWxz");
+	struct pc_image_source sources[20];
+	struct pc_image_batch batch = { sources, 20 };
+	struct pc_vectors vectors;
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	assert_int_equal(pc_embed_image(eye, &source, NULL, &vectors, NULL), 0);
+	assert_int_equal(vectors.rows, 1);
+	assert_int_equal(vectors.dim, 4);
+	assert_int_equal(vectors.tokens, 0);
+	assert_vector(&vectors, 0, 6);
+	pc_vectors_fini(&vectors);
+
+	for (size_t i = 0; i < 20; i++)
+		sources[i] = pc_image_from_bytes("pixels and more pixels", i + 1);
+	puppet_reset();
+	assert_int_equal(pc_embed_images(eye, &batch, NULL, &vectors, NULL), 0);
+	for (size_t i = 0; i < 20; i++)
+		assert_vector(&vectors, i, i + 1);
+	pc_vectors_fini(&vectors);
+	assert_int_equal(puppet.largest, 8);
+	assert_int_equal(puppet.calls, 3);
+
+	/* The engine counts within its piece of eight, the caller in the batch. */
+	sources[13] = pc_image_from_bytes("bad", 3);
+	assert_failed(pc_embed_images(eye, &batch, NULL, &vectors, &err), &err,
+		      PC_E_INVALID_REQUEST, "'org/eye': not an image of a known kind");
+	assert_string_equal(pc_error_detail_get(&err, "image_index"), "13");
+	sources[2] = pc_image_from_bytes("", 0);
+	pc_error_clear(&err);
+	assert_failed(pc_embed_images(eye, &batch, NULL, &vectors, &err), &err,
+		      PC_E_INVALID_ARGUMENT, "'org/eye': image 2: it is empty");
+
+	batch.count = 0;
+	assert_int_equal(pc_embed_images(eye, &batch, NULL, &vectors, NULL), 0);
+	assert_int_equal(vectors.rows, 0);
+	batch = (struct pc_image_batch){ NULL, 1 };
+	assert_int_equal(pc_embed_images(eye, &batch, NULL, &vectors, NULL), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(pc_embed_images(eye, NULL, NULL, &vectors, NULL), PC_E_INVALID_ARGUMENT);
+	pc_error_clear(&err);
+	assert_failed(pc_embed_image(eye, NULL, NULL, &vectors, &err), &err, PC_E_INVALID_ARGUMENT,
+		      "no image was given");
+}
+
+static void images_are_copied_for_later(void **state)
+{
+	char bytes[] = "pixels";
+	struct pc_image_source source = pc_image_from_bytes(bytes, 3);
+	struct pc_image_batch batch = { &source, 1 };
+	struct ended ended;
+
+	(void)state;
+	memcpy(bytes, "bad", 3);
+	begin_async(&ended);
+	assert_int_equal(pc_embed_images_async(eye, &batch, NULL, &ended.vectors,
+					       pc_completion_post, &ended, NULL),
+			 0);
+	memcpy(bytes, "pix", 3);
+	assert_int_equal(await(&ended)->code, PC_E_INVALID_REQUEST);
+	assert_string_equal(pc_error_detail_get(&ended.completion.err, "image_index"), "0");
+	begin_async(&ended);
+	assert_int_equal(pc_embed_images_async(eye, &batch, NULL, &ended.vectors,
+					       pc_completion_post, &ended, NULL),
+			 0);
+	assert_int_equal(await(&ended)->code, 0);
+	assert_vector(&ended.vectors, 0, 3);
+	pc_vectors_fini(&ended.vectors);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -295,6 +369,8 @@ int main(void)
 		TEST(texts_are_copied_for_later),
 		TEST(what_an_engine_did_wrong_with_texts),
 		TEST(texts_that_are_refused),
+		TEST(images),
+		TEST(images_are_copied_for_later),
 	};
 
 	return cmocka_run_group_tests_name("embed", tests, NULL, NULL);
