@@ -224,6 +224,50 @@ PC_API int pc_embed_images_async(struct pc_model *model, const struct pc_image_b
 				 struct pc_vectors *ret_vectors, pc_done_fn done, void *ctx,
 				 struct pc_error *err);
 
+/* ---- text to text ---- */
+
+/* A whole answer. */
+struct pc_text_answer {
+	char *text; /* UTF-8, with a NUL behind it; freed by pc_text_answer_fini */
+	size_t length;
+	enum pc_finish_reason finish_reason;
+	uint32_t prompt_tokens;
+	uint32_t completion_tokens;
+	uint32_t cached_tokens; /* of the prompt: known from a call before, not computed */
+};
+
+/* Frees the text and zeroes the rest. NULL is allowed. */
+PC_API void pc_text_answer_fini(struct pc_text_answer *answer);
+
+/*
+ * Answers a prompt or a chat. The request is the engines' own (poolcore/engine.h) with two
+ * reliefs: `size` may be 0, and top_p 0 means 1. A request is complete with a prompt alone:
+ *
+ *	struct pc_text_request request = { .prompt = "Once upon a time" };
+ *
+ *	pc_generate_text(model, &request, NULL, &answer, &err);
+ */
+PC_API int pc_generate_text(struct pc_model *model, const struct pc_text_request *request,
+			    const struct pc_request_options *options,
+			    struct pc_text_answer *ret_answer, struct pc_error *err);
+PC_API int pc_generate_text_async(struct pc_model *model, const struct pc_text_request *request,
+				  const struct pc_request_options *options,
+				  struct pc_text_answer *ret_answer, pc_done_fn done, void *ctx,
+				  struct pc_error *err);
+
+/*
+ * Gets the answer as it is made: whole UTF-8 characters, at least one, no NUL behind them, valid
+ * during the call. False stops the run: it is not called again, and the call returns 0 with
+ * PC_FINISH_CANCELLED.
+ */
+typedef bool (*pc_text_chunk_fn)(void *ctx, const char *text, size_t length);
+
+/* The same with a callback; `ret_result` may be NULL. After an error `on_chunk` may have been
+ * called already. */
+PC_API int pc_generate(struct pc_model *model, const struct pc_text_request *request,
+		       const struct pc_request_options *options, pc_text_chunk_fn on_chunk,
+		       void *ctx, struct pc_text_result *ret_result, struct pc_error *err);
+
 PC_END_DECLS
 
 #endif

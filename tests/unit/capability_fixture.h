@@ -48,6 +48,7 @@ static inline void assert_failed(int rc, const struct pc_error *err, int code, c
 struct ended {
 	struct pc_completion completion; /* first, for pc_completion_post */
 	struct pc_vectors vectors;
+	struct pc_text_answer answer;
 };
 
 static struct pc_completions *queue;
