@@ -268,6 +268,68 @@ PC_API int pc_generate(struct pc_model *model, const struct pc_text_request *req
 		       const struct pc_request_options *options, pc_text_chunk_fn on_chunk,
 		       void *ctx, struct pc_text_result *ret_result, struct pc_error *err);
 
+/* ---- a stream of text, read at the reader's pace ---- */
+
+/*
+ * An answer that is being made on a worker's thread. Up to PC_STREAM_BUFFER_BYTES wait for the
+ * reader; then the worker waits too, with its slot: read on, or close.
+ *
+ *	while ((rc = pc_text_stream_next(stream, &chunk, &length, &err)) == PC_STREAM_CHUNK)
+ *		fwrite(chunk, 1, length, stdout);
+ *
+ * Threads: one reads at a time; any may cancel. A stream may outlive its pool.
+ */
+struct pc_text_stream;
+
+/* As much as the daemon buffers for a connection: a minute of what a fast engine writes. */
+#define PC_STREAM_BUFFER_BYTES (256u << 10)
+
+enum {
+	PC_STREAM_END = 0,
+	PC_STREAM_CHUNK = 1,
+	PC_STREAM_WOULD_BLOCK = 2, /* pc_text_stream_try_next alone */
+};
+
+/*
+ * Begins an answer and returns at once. What can go wrong later is told by the first _next: the
+ * common errors other than INVALID_ARGUMENT and OUT_OF_MEMORY.
+ */
+PC_API int pc_text_stream_open(struct pc_model *model, const struct pc_text_request *request,
+			       const struct pc_request_options *options,
+			       struct pc_text_stream **ret_stream, struct pc_error *err);
+/*
+ * Waits for more and returns PC_STREAM_CHUNK with everything there is: whole UTF-8 characters,
+ * valid until the next call on the stream; PC_STREAM_END when all was read; or the error that
+ * ended it, after the text that came before it. END and errors are returned again when asked
+ * again.
+ */
+PC_API int pc_text_stream_next(struct pc_text_stream *stream, const char **ret_chunk,
+			       size_t *ret_length, struct pc_error *err);
+/* The same without waiting; PC_STREAM_WOULD_BLOCK when there is nothing yet. */
+PC_API int pc_text_stream_try_next(struct pc_text_stream *stream, const char **ret_chunk,
+				   size_t *ret_length, struct pc_error *err);
+/*
+ * A descriptor that polls readable exactly as long as _next would not wait, for poll, epoll, libuv,
+ * ...; made by the first call, the stream's own, never read or closed by others. Negative: an error
+ * (IO).
+ */
+PC_API int pc_text_stream_fd(struct pc_text_stream *stream, struct pc_error *err);
+/* How it went, after PC_STREAM_END. INVALID_ARGUMENT before that. */
+PC_API int pc_text_stream_result(struct pc_text_stream *stream, struct pc_text_result *ret_result,
+				 struct pc_error *err);
+/*
+ * From now on _next returns CANCELLED, also one that waits; what was not read is dropped. The
+ * worker stops at its next token. A request that still waits for a slot is withdrawn at once,
+ * or, if the options carried a pc_cancel, when that fires or the slot is there. After the end:
+ * does nothing.
+ */
+PC_API void pc_text_stream_cancel(struct pc_text_stream *stream);
+/*
+ * Cancels and lets go of it; never waits. A _next in another thread that has begun ends with
+ * CANCELLED; none may begin. NULL is allowed.
+ */
+PC_API void pc_text_stream_close(struct pc_text_stream *stream);
+
 PC_END_DECLS
 
 #endif

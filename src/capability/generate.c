@@ -49,3 +49,13 @@ int pc_generate(struct pc_model *model, const struct pc_text_request *request,
 
 	return rc ? rc : pc__text_call_watch(&call, options, on_chunk, ctx, ret_result, err);
 }
+
+int pc_text_stream_open(struct pc_model *model, const struct pc_text_request *request,
+			const struct pc_request_options *options,
+			struct pc_text_stream **ret_stream, struct pc_error *err)
+{
+	struct pc__text_call call;
+	int rc = prepare(model, request, true, &call, err);
+
+	return rc ? rc : pc__text_call_stream(&call, options, ret_stream, err);
+}

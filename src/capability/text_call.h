@@ -55,5 +55,7 @@ int pc__text_call_collect_async(struct pc__text_call *call,
 				const struct pc_request_options *options,
 				struct pc_text_answer *ret_answer, pc_done_fn done, void *ctx,
 				struct pc_error *err);
+int pc__text_call_stream(struct pc__text_call *call, const struct pc_request_options *options,
+			 struct pc_text_stream **ret_stream, struct pc_error *err);
 
 #endif
