@@ -330,6 +330,33 @@ PC_API void pc_text_stream_cancel(struct pc_text_stream *stream);
  */
 PC_API void pc_text_stream_close(struct pc_text_stream *stream);
 
+/* ---- vision ---- */
+
+/* What is to be said about an image. */
+struct pc_vision_question {
+	struct pc_image_source image;
+	const char *prompt;  /* NULL or "": the engine's usual description */
+	uint32_t max_tokens; /* 0: until the model stops */
+	float temperature;   /* 0..2; 0: greedy */
+	uint32_t seed;
+};
+
+/* The forms of pc_generate_text, _async, pc_generate and pc_text_stream_open, about an image. */
+PC_API int pc_describe_image(struct pc_model *model, const struct pc_vision_question *question,
+			     const struct pc_request_options *options,
+			     struct pc_text_answer *ret_answer, struct pc_error *err);
+PC_API int pc_describe_image_async(struct pc_model *model,
+				   const struct pc_vision_question *question,
+				   const struct pc_request_options *options,
+				   struct pc_text_answer *ret_answer, pc_done_fn done, void *ctx,
+				   struct pc_error *err);
+PC_API int pc_describe(struct pc_model *model, const struct pc_vision_question *question,
+		       const struct pc_request_options *options, pc_text_chunk_fn on_chunk,
+		       void *ctx, struct pc_text_result *ret_result, struct pc_error *err);
+PC_API int pc_vision_stream_open(struct pc_model *model, const struct pc_vision_question *question,
+				 const struct pc_request_options *options,
+				 struct pc_text_stream **ret_stream, struct pc_error *err);
+
 PC_END_DECLS
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of text to text: collected, by callback, later. Streams have
+/* Unit tests of text to text and of vision: collected, by callback, later. Streams have
  * test_text_stream.c. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -384,6 +384,95 @@ static void calls_without_what_they_need(void **state)
 		      &err, PC_E_INVALID_ARGUMENT, "no done callback");
 }
 
+/* ---- vision ---- */
+
+static void a_description(void **state)
+{
+	struct pc_vision_question question = { .image = pc_image_from_base64("cGl4ZWxz") };
+	struct pc_text_answer answer;
+	struct listener listener = { .wanted = 100 };
+	struct pc_text_result result;
+
+	(void)state;
+	assert_int_equal(pc_describe_image(seer, &question, NULL, &answer, NULL), 0);
+	assert_string_equal(answer.text, "pixels: ");
+	pc_text_answer_fini(&answer);
+	question.prompt = "count 2";
+	assert_int_equal(pc_describe_image(seer, &question, NULL, &answer, NULL), 0);
+	assert_string_equal(answer.text, "pixels: 0 1 ");
+	assert_int_equal(answer.completion_tokens, 2);
+	pc_text_answer_fini(&answer);
+	assert_int_equal(pc_describe(seer, &question, NULL, listen, &listener, &result, NULL), 0);
+	assert_string_equal(listener.text, "pixels: 0 1 ");
+	assert_int_equal(listener.heard, 4);
+	assert_int_equal(result.finish_reason, PC_FINISH_STOP);
+}
+
+static void a_description_later_and_in_a_stream(void **state)
+{
+	char bytes[] = "pixels", prompt[] = "gate";
+	struct pc_vision_question question = { .image = pc_image_from_bytes(bytes, 6),
+					       .prompt = prompt };
+	struct pc_text_stream *stream;
+	struct ended ended;
+	const char *chunk;
+	size_t length;
+	char text[64] = "";
+	int rc;
+
+	(void)state;
+	begin_async(&ended);
+	assert_int_equal(pc_describe_image_async(seer, &question, NULL, &ended.answer,
+						 pc_completion_post, &ended, NULL),
+			 0);
+	assert_int_equal(pc_vision_stream_open(seer, &question, NULL, &stream, NULL), 0);
+	memset(bytes, 'x', sizeof(bytes));
+	memset(prompt, 'x', sizeof(prompt));
+	puppet_open_gate(2);
+	assert_int_equal(await(&ended)->code, 0);
+	assert_string_equal(ended.answer.text, "pixels: 0 ");
+	pc_text_answer_fini(&ended.answer);
+	while ((rc = pc_text_stream_next(stream, &chunk, &length, NULL)) == PC_STREAM_CHUNK)
+		strncat(text, chunk, length);
+	assert_int_equal(rc, PC_STREAM_END);
+	assert_string_equal(text, "pixels: 0 ");
+	pc_text_stream_close(stream);
+}
+
+static void questions_that_are_refused(void **state)
+{
+	const struct {
+		struct pc_vision_question question;
+		int code;
+		const char *says;
+	} cases[] = {
+		{ { .prompt = "a" }, PC_E_INVALID_ARGUMENT, "the image: its source is of no kind" },
+		{ { .image = pc_image_from_path("/nonexistent/a.png") },
+		  PC_E_NOT_FOUND,
+		  "the image: cannot open '/nonexistent/a.png'" },
+		{ { .image = pc_image_from_bytes("a", 1), .prompt = "\xff" },
+		  PC_E_INVALID_ARGUMENT,
+		  "the prompt is not UTF-8" },
+		{ { .image = pc_image_from_bytes("a", 1), .temperature = 3 },
+		  PC_E_INVALID_ARGUMENT,
+		  "the temperature is 3" },
+		{ { .image = pc_image_from_bytes("a", 1), .prompt = "fail" },
+		  PC_E_MODEL_ERROR,
+		  "the puppet was told to fail" },
+	};
+	struct pc_text_answer answer;
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(cases); i++) {
+		pc_error_clear(&err);
+		assert_failed(pc_describe_image(seer, &cases[i].question, NULL, &answer, &err),
+			      &err, cases[i].code, cases[i].says);
+		assert_contains(err.message, "'org/see': ");
+	}
+	assert_int_equal(pc_describe_image(seer, NULL, NULL, &answer, NULL), PC_E_INVALID_ARGUMENT);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -400,6 +489,9 @@ int main(void)
 		TEST(a_wish_that_the_engine_does_not_know),
 		TEST(requests_that_are_refused),
 		TEST(calls_without_what_they_need),
+		TEST(a_description),
+		TEST(a_description_later_and_in_a_stream),
+		TEST(questions_that_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("generate", tests, NULL, NULL);
