@@ -357,6 +357,43 @@ PC_API int pc_vision_stream_open(struct pc_model *model, const struct pc_vision_
 				 const struct pc_request_options *options,
 				 struct pc_text_stream **ret_stream, struct pc_error *err);
 
+/* ---- text to image ---- */
+
+/* An image file that was painted. */
+struct pc_painting {
+	void *data;	     /* NULL when a callback got it; freed by pc_painting_fini */
+	size_t length;	     /* in bytes, of `data` or of what went to the callback */
+	char media_type[32]; /* "image/png" */
+	enum pc_finish_reason finish_reason; /* CANCELLED: a callback stopped it; incomplete */
+	uint32_t width, height;		     /* pixels */
+	uint32_t steps;			     /* that were done */
+};
+
+/* Frees the data and zeroes the rest. NULL is allowed. */
+PC_API void pc_painting_fini(struct pc_painting *painting);
+
+/* Functions that watch an image grow; each may be NULL. False stops the painting. */
+struct pc_painting_watch {
+	bool (*progress)(void *ctx, uint32_t step, uint32_t steps); /* after each step, from 1 */
+	/* Gets the file's bytes, piece by piece, valid during the call; they are not collected
+	 * then. */
+	bool (*chunk)(void *ctx, const void *bytes, size_t length);
+	void *ctx;
+};
+
+/*
+ * Paints what a prompt says. The request is the engines' own (poolcore/engine.h); `size` may be
+ * 0, and a prompt alone is enough. `watch` may be NULL.
+ */
+PC_API int pc_generate_image(struct pc_model *model, const struct pc_image_request *request,
+			     const struct pc_request_options *options,
+			     const struct pc_painting_watch *watch,
+			     struct pc_painting *ret_painting, struct pc_error *err);
+PC_API int pc_generate_image_async(struct pc_model *model, const struct pc_image_request *request,
+				   const struct pc_request_options *options,
+				   struct pc_painting *ret_painting, pc_done_fn done, void *ctx,
+				   struct pc_error *err);
+
 PC_END_DECLS
 
 #endif

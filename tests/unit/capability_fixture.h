@@ -49,6 +49,7 @@ struct ended {
 	struct pc_completion completion; /* first, for pc_completion_post */
 	struct pc_vectors vectors;
 	struct pc_text_answer answer;
+	struct pc_painting painting;
 };
 
 static struct pc_completions *queue;
