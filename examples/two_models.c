@@ -29,7 +29,9 @@ static struct pc_model *add(struct pc_pool *pool, const char *key, const char *p
 
 static int ask(struct pc_pool *pool, struct pc_model *model)
 {
-	const struct pc_text_request request = { .prompt = "The sea", .max_tokens = 8, .seed = 1 };
+	const struct pc_text_request request = {
+		.prompt = "The sea", .max_tokens = 8, .temperature = 0.8f, .seed = 1
+	};
 	struct pc_error err = PC_ERROR_INIT;
 	struct pc_explanation explanation;
 	struct pc_text_answer answer;

@@ -94,12 +94,14 @@ static double cosine(const float *a, const float *b, uint32_t dim)
 
 static void write_text(void)
 {
-	const struct pc_text_request request = { .prompt = "The sea", .max_tokens = 12, .seed = 7 };
+	const struct pc_text_request request = {
+		.prompt = "The sea", .max_tokens = 12, .temperature = 0.9f, .seed = 7
+	};
 	struct pc_error err = PC_ERROR_INIT;
 	struct pc_text_answer answer, again;
 
 	assert_ok(pc_generate_text(world.writer, &request, NULL, &answer, &err), &err);
-	assert_int_equal(answer.completion_tokens, 12);
+	assert_in_range(answer.completion_tokens, 1, 12);
 	assert_true(answer.length > 0);
 	assert_ok(pc_generate_text(world.writer, &request, NULL, &again, &err), &err);
 	assert_string_equal(again.text, answer.text);
