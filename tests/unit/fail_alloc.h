@@ -12,7 +12,9 @@
  *		assert_int_equal(fail_alloc_live(), 0);
  *	}
  *
- * Memory is the C library's throughout, so that blocks may outlive begin and end. One thread only.
+ * Memory is the C library's throughout, so that blocks may outlive begin and end. Any thread may
+ * allocate; begin and end are for a moment when none does. With more than one thread it is chance
+ * whose request is the nth.
  */
 #ifndef TESTS_UNIT_FAIL_ALLOC_H
 #define TESTS_UNIT_FAIL_ALLOC_H
@@ -23,9 +25,9 @@
 
 static struct {
 	unsigned first, last; /* of the requests that are refused */
-	unsigned requests;
-	long live;
-	bool refused;
+	_Atomic unsigned requests;
+	_Atomic long live;
+	_Atomic bool refused;
 } fail_alloc;
 
 static bool fail_alloc_refuses(void)
@@ -33,7 +35,8 @@ static bool fail_alloc_refuses(void)
 	unsigned number = ++fail_alloc.requests;
 	bool refuses = number >= fail_alloc.first && number <= fail_alloc.last;
 
-	fail_alloc.refused |= refuses;
+	if (refuses)
+		fail_alloc.refused = true;
 	return refuses;
 }
 

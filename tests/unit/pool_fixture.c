@@ -343,6 +343,7 @@ static void *call(void *arg)
 
 	caller->rc = pc_pool_call(caller->model, &caller->options, work_run, &caller->work,
 				  &caller->err);
+	caller->ended = true;
 	return NULL;
 }
 

@@ -96,6 +96,7 @@ struct caller {
 	pthread_t thread;
 	int rc;
 	struct pc_error err;
+	_Atomic bool ended;
 };
 void caller_start(struct caller *caller, struct pc_model *model);
 /* Waits for its end; returns what the call returned. */
