@@ -232,12 +232,6 @@ PC_API uint64_t pc_sched_submit(struct pc_sched *sched, uint64_t now_ns, struct 
 PC_API uint64_t pc_sched_cancel(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket);
 /* Self-service: the body has given a slot to a waiting ticket, which is over with that. */
 PC_API uint64_t pc_sched_served(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket);
-/*
- * Self-service: tickets wait, and all slots are taken by others who came when a worker became ready,
- * or one came back. (That a ticket is submitted says the same.)
- */
-PC_API uint64_t pc_sched_all_taken(struct pc_sched *sched, uint64_t now_ns,
-				   struct pc_sched_model *model);
 /* The ticket whose turn it is, or NULL when none waits; it stays where it is. */
 PC_API struct pc_ticket *pc_sched_first_waiting(const struct pc_sched_model *model);
 /* Ends a lease. Also for leases of a worker that has failed or gone meanwhile. */

@@ -291,8 +291,6 @@ static void retry(struct job *job)
 		} else {
 			atomic_store_explicit(&job->claim, CLAIM_WAITING, memory_order_relaxed);
 			word_clear(&station->word, WORD_WOKEN);
-			turn_note(&turn, pc_sched_all_taken(turn.pool->sched, turn.now_ns,
-							    station->brain));
 		}
 		turn_touch(&turn, station); /* passes the wake-up on (S4) */
 	}

@@ -68,9 +68,6 @@ struct pc_sched_model {
 	uint64_t want_since_ns; /* while it stands in the line */
 	bool load_asked;	/* an operator wants one worker and there was no room yet */
 	bool room_is_coming;	/* somebody was told to stop so that its worker will fit */
-	/* Self-service: slots of workers that have become ready, and that waiting tickets have yet to
-	 * be served with. As far as they go nobody waits because all slots are taken. */
-	uint32_t fresh_slots;
 	bool keep_floor;	/* loaded by request or operator: min_workers are kept */
 	uint64_t last_busy_ns;	/* when a lease last ended or a worker became ready */
 	uint64_t lease_mean_ns; /* moving average of how long leases last, for Retry-After */

@@ -46,7 +46,7 @@ bool pc__needs_worker(const struct pc_sched_model *model)
 		return true; /* cold start */
 	if (model->sched->draining || pc__is_pressed(model))
 		return model->load_asked && live == 0 && !model->sched->draining;
-	if (pc__waiting(model) > model->fresh_slots && model->in_state[WORKER_SPAWNING] == 0)
+	if (model->queue.first && model->in_state[WORKER_SPAWNING] == 0)
 		return true; /* growth: somebody waits, so all slots are taken (I4) */
 	if (model->load_asked && live == 0)
 		return true;

@@ -32,7 +32,6 @@ static void enqueue(struct pc_sched_model *model, struct pc_ticket *ticket)
 	struct pc_sched *sched = model->sched;
 	uint64_t sequence = ++sched->last_sequence;
 
-	model->fresh_slots = 0; /* or it would not have come */
 	ticket->brain.state = TICKET_WAITING;
 	pc__set_insert(&model->queue, &ticket->brain.queue_place, due_ns(ticket, &sched->settings),
 		       sequence);

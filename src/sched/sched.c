@@ -189,18 +189,8 @@ uint64_t pc_sched_served(struct pc_sched *sched, uint64_t now_ns, struct pc_tick
 	enter(sched, now_ns);
 	assert(ticket->model->spec.self_service);
 	pc__withdraw(ticket);
-	if (ticket->model->fresh_slots > 0)
-		ticket->model->fresh_slots--;
 	sched->counters.granted++;
 	serve(ticket->model);
-	return leave(sched);
-}
-
-uint64_t pc_sched_all_taken(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model)
-{
-	enter(sched, now_ns);
-	model->fresh_slots = 0;
-	serve(model);
 	return leave(sched);
 }
 

@@ -161,7 +161,6 @@ void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	worker->last_use = ++model->sched->uses;
 	model->last_busy_ns = model->sched->now_ns;
 	model->keep_floor = true;
-	model->fresh_slots += model->spec.self_service ? model->spec.slots : 0;
 	move(worker, WORKER_READY);
 }
 
@@ -271,7 +270,6 @@ static void stop(struct pc_sched_worker *worker, enum pc_stop_reason why, bool f
 	struct pc_sched *sched = worker->model->sched;
 
 	worker->stop_reason = why;
-	worker->model->fresh_slots = 0;
 	if (why == PC_STOP_EVICTED || why == PC_STOP_PRESSURE) {
 		assert(worker->leases == 0 && !worker->model->spec.pinned); /* I7 */
 		sched->counters.evicted++;

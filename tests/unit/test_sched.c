@@ -76,32 +76,11 @@ static void on_reject(void *ctx, struct pc_ticket *ticket, const struct pc_error
 	body.last_error = *err;
 }
 
-/* Nobody ever has a slot of a self-service worker. */
-static void on_look(void *ctx, uint64_t worker_id, bool wanted, struct pc_worker_use *ret_use)
-{
-	(void)ctx, (void)worker_id, (void)wanted;
-	*ret_use = (struct pc_worker_use){ .leases = 0 };
-}
-
-static bool on_recall(void *ctx, uint64_t worker_id)
-{
-	(void)ctx, (void)worker_id;
-	return true;
-}
-
-static void on_resume(void *ctx, uint64_t worker_id)
-{
-	(void)ctx, (void)worker_id;
-}
-
 static const struct pc_sched_driver driver = {
 	.spawn = on_spawn,
 	.stop = on_stop,
 	.grant = on_grant,
 	.reject = on_reject,
-	.look = on_look,
-	.recall = on_recall,
-	.resume = on_resume,
 };
 
 #define expect(text) \
@@ -1420,63 +1399,6 @@ static void two_brains_share_a_ledger(void **state)
 	cancel(0);
 }
 
-/* ---- self-service ---- */
-
-static void served(int ticket)
-{
-	body.next_ns = pc_sched_served(body.sched, body.now_ns, &body.tickets[ticket]);
-}
-
-static void a_body_that_hands_out_slots_is_given_time_to_do_it(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-
-	(void)state;
-	spec.slots = 2;
-	spec.max_workers = 8;
-	spec.self_service = true;
-
-	struct pc_sched_model *a = add(&spec);
-
-	submit(0, a);
-	submit(1, a);
-	expect("spawn 1 'a' on 0\n");
-	ready(1); /* both slots are free now: nobody waits for want of them */
-	expect("");
-	served(0);
-	served(1);
-	expect("");
-	submit(2, a); /* none is free, says the body, or it would not ask */
-	expect("spawn 2 'a' on 0\n");
-	submit(3, a);
-	submit(4, a);
-	ready(2);
-	expect("spawn 3 'a' on 0\n"); /* two slots for three */
-	served(2);
-	served(3);
-	served(4);
-}
-
-static void slots_that_others_took_call_for_growth(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-
-	(void)state;
-	spec.max_workers = 8;
-	spec.self_service = true;
-
-	struct pc_sched_model *a = add(&spec);
-
-	submit(0, a);
-	ready(1);
-	expect("spawn 1 'a' on 0\n");
-	body.next_ns = pc_sched_all_taken(body.sched, body.now_ns, a);
-	expect("spawn 2 'a' on 0\n");
-	body.next_ns = pc_sched_all_taken(body.sched, body.now_ns, a);
-	expect("");
-	served(0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1532,8 +1454,6 @@ int main(void)
 		scenario(every_allocation_may_fail_at_birth),
 		scenario(a_spawn_that_cannot_be_recorded_is_made_up_for),
 		scenario(two_brains_share_a_ledger),
-		scenario(a_body_that_hands_out_slots_is_given_time_to_do_it),
-		scenario(slots_that_others_took_call_for_growth),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
