@@ -102,7 +102,7 @@ struct pc_sched_driver {
 	 * those of workers that are ready.
 	 *
 	 * look: how the worker is used. With `wanted`, and if it is leased: say worker_changed as
-	 * soon as it is not.
+	 * soon as it is not. A later look without `wanted` does not take that back.
 	 * recall: take the worker's slots back, so that nobody gets one any more; false, and
 	 * nothing has changed, while one of them is leased (then as with `wanted` above).
 	 * resume: the recalled worker is not stopped after all; hand its slots out again.
@@ -159,7 +159,8 @@ struct pc_sched_model_spec {
 					goes after its last lease; PC_IDLE_TTL_DEFAULT */
 	uint64_t start_timeout_ns;   /* spawn to ready */
 	uint64_t recycle_requests;   /* a worker goes after so many leases; 0: never */
-	uint64_t recycle_bytes;	     /* ... when it has grown past this; 0: never */
+	uint64_t recycle_bytes;	     /* ... when it has grown past this (see worker_changed), at
+					least memory_bytes; 0: never */
 	bool pinned;		     /* never evicted, never cooled down */
 	/*
 	 * The body hands out the slots of ready workers itself, faster than it could ask. Then a
@@ -261,8 +262,9 @@ PC_API uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, ui
 				     const struct pc_error *cause);
 /*
  * Something about a ready worker is new. `measured_bytes`: what it takes by now, 0 when unknown; a
- * reservation that is smaller grows to it. Self-service: it has answered for the first time, or is
- * idle and was wanted, or may be due for recycling.
+ * reservation that is smaller grows to it, while the next worker is still expected to begin small
+ * (else say set_estimate). Self-service: it has answered for the first time, or is idle and was
+ * wanted, or is idle though its model may not (idle_ttl_ns 0), or may be due for recycling.
  */
 PC_API uint64_t pc_sched_worker_changed(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 					uint64_t measured_bytes);

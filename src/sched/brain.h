@@ -36,11 +36,13 @@ struct pc_sched_worker {
 	uint64_t id;
 	enum worker_state state;
 	enum pc_stop_reason stop_reason;
-	bool forced; /* stop was sent with force */
-	bool in_use; /* self-service: it was leased when the body last looked */
+	bool forced;  /* stop was sent with force */
+	bool in_use;  /* self-service: it was leased when the body last looked */
+	bool leaving; /* in device->leaving_bytes: stop was sent, and nothing holds it up */
 	unsigned device;
 	uint32_t leases;
 	uint64_t reserved_bytes;
+	uint64_t grown_bytes; /* what it took when it last grew; 0: it has not */
 	uint64_t served;
 	uint64_t start_deadline_ns;
 	uint64_t spawned_ns;
@@ -81,8 +83,9 @@ struct pc_sched_model {
 struct device {
 	struct pc__set idle;
 	uint64_t idle_bytes;	 /* reserved by the workers in idle */
-	uint64_t leaving_bytes;	 /* reserved by workers that were told to stop */
+	uint64_t leaving_bytes;	 /* reserved by workers that are about to be gone */
 	uint64_t promised_bytes; /* kept for models that wait for room, by the last settle_room */
+	uint64_t promised_cold_bytes; /* ... and have no worker yet: part of it */
 };
 
 /* Conversations and the workers that know them: a cache, direct-mapped;
@@ -122,6 +125,8 @@ struct pc_sched {
 	uint32_t self_service_models;
 	uint32_t tight_mask;	 /* devices whose memory is tight */
 	bool room_changed;	 /* settle_room has something to look at */
+	bool looked;		 /* settle_room has asked the body already */
+	int newly_idle;		 /* idle workers gained since the last event, less those lost */
 	bool pressed;		 /* some device is over its budget */
 	uint64_t recheck_ns;	 /* when to look at the wanting models again anyway */
 	uint64_t maintenance_ns; /* PC_TIME_NEVER while there is no worker */
@@ -177,7 +182,8 @@ void pc__dispatch(struct pc_sched_model *model);
 void pc__return_lease(struct pc_ticket *ticket, enum pc_outcome outcome);
 void pc__reject(struct pc_sched *sched, struct pc_ticket *ticket, const struct pc_error *err);
 void pc__reject_waiting(struct pc_sched_model *model, const struct pc_error *err);
-void pc__expire_tickets(struct pc_sched *sched);
+/* Its deadline has passed. */
+void pc__time_out(struct pc_ticket *ticket);
 /* What a submitted ticket starts with: when it came, and until when it waits. */
 void pc__stamp(const struct pc_sched *sched, struct pc_ticket *ticket);
 /* Why this ticket may not even wait: 0, or the error that says so. Counts nothing. */
@@ -200,8 +206,6 @@ void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes);
 void pc__note_answer(const struct pc_sched_worker *worker);
 /* Asks the body how a self-service worker is used, and files it accordingly. */
 void pc__look(struct pc_sched_worker *worker, bool wanted);
-/* The same for every one of them. */
-void pc__look_at_all(struct pc_sched *sched, bool wanted);
 void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes);
 /* Whether it would not be missed: nobody has it and, if the body hands it out, nobody gets it. */
 bool pc__recall(struct pc_sched_worker *worker);
@@ -231,8 +235,13 @@ bool pc__could_ever_fit(const struct pc_sched_model *model);
  */
 void pc__review_need(struct pc_sched_model *model);
 void pc__settle_room(struct pc_sched *sched);
-/* Rule 11: the least recently used idle worker of a device goes, if there is one. */
-void pc__relieve_one(struct pc_sched *sched, unsigned device);
+/* Rule 11: the least recently used idle worker of a device goes; false when there is none. */
+bool pc__relieve_one(struct pc_sched *sched, unsigned device);
+/*
+ * Asks the body about every worker whose slots it hands out. With `wanted` it is to speak up as
+ * soon as one that might be evicted is idle.
+ */
+void pc__look_at_all(struct pc_sched *sched, bool wanted);
 /* The allowed device with the most bytes free of its budget. */
 unsigned pc__best_device(const struct pc_sched_model *model);
 
@@ -243,11 +252,14 @@ struct pc__plan {
 	uint32_t victim_count;	    /* idle workers that would have to go; 0: that is no help */
 	const char *victim_keys[3]; /* the models of the first of them */
 };
-struct pc__plan pc__plan_room(const struct pc_sched_model *model);
+struct pc__plan pc__plan_room(struct pc_sched_model *model);
 
 /* ---- explain.c: sentences ---- */
 
 void pc__explain_memory(const struct pc_sched_model *model, struct pc_error *err);
+/* The same for a worker of this size on this device. */
+void pc__explain_device(const struct pc_sched_model *model, unsigned device, uint64_t needed_bytes,
+			struct pc_error *err);
 void pc__explain_timeout(const struct pc_ticket *ticket, struct pc_error *err);
 void pc__explain_queue_full(const struct pc_sched_model *model, struct pc_error *err);
 void pc__explain_backoff(const struct pc_sched_model *model, struct pc_error *err);

@@ -78,19 +78,20 @@ static void name_holders(const struct pc_sched *sched, unsigned device, char *ou
 	}
 	if (holders > HOLDERS_SHOWN && length < size)
 		snprintf(out + length, size - length, " and %u more", holders - HOLDERS_SHOWN);
+	out[pc__utf8_cut(out, strlen(out))] = '\0'; /* long keys */
 }
 
 struct memory_facts {
 	struct pc_device_account account;
+	uint64_t needed_bytes;
 	uint64_t free_bytes;
 	char holders[PC_ERROR_MESSAGE_MAX / 2]; /* so that the sentence has room for the rest */
 };
 
-static void gather(const struct pc_sched_model *model, struct memory_facts *facts)
+static void gather(const struct pc_sched *sched, unsigned device, uint64_t needed_bytes,
+		   struct memory_facts *facts)
 {
-	const struct pc_sched *sched = model->sched;
-	unsigned device = pc__best_device(model);
-
+	facts->needed_bytes = needed_bytes;
 	pc_ledger_account(sched->ledger, device, &facts->account);
 	facts->free_bytes = facts->account.budget_bytes > facts->account.reserved_bytes
 				    ? facts->account.budget_bytes - facts->account.reserved_bytes
@@ -99,22 +100,20 @@ static void gather(const struct pc_sched_model *model, struct memory_facts *fact
 }
 
 /* "1.2 GiB on cpu: 300 MiB of 8 GiB budget free; held by 'a' (2 workers, 4 GiB)" */
-static void describe(const struct pc_sched_model *model, const struct memory_facts *facts,
-		     char *out, size_t size)
+static void describe(const struct memory_facts *facts, char *out, size_t size)
 {
 	char needed[32], unreserved[32], budget[32];
 
 	snprintf(out, size, "%s on %s: %s of %s budget free%s%s",
-		 pc_format_size(model->need_bytes, needed), facts->account.name,
+		 pc_format_size(facts->needed_bytes, needed), facts->account.name,
 		 pc_format_size(facts->free_bytes, unreserved),
 		 pc_format_size(facts->account.budget_bytes, budget),
 		 facts->holders[0] ? "; held by " : "", facts->holders);
 }
 
-static void detail_memory(const struct pc_sched_model *model, const struct memory_facts *facts,
-			  struct pc_error *err)
+static void detail_memory(const struct memory_facts *facts, struct pc_error *err)
 {
-	pc_error_detail(err, "needed_bytes", "%llu", (unsigned long long)model->need_bytes);
+	pc_error_detail(err, "needed_bytes", "%llu", (unsigned long long)facts->needed_bytes);
 	pc_error_detail(err, "free_bytes", "%llu", (unsigned long long)facts->free_bytes);
 	pc_error_detail(err, "budget_bytes", "%llu",
 			(unsigned long long)facts->account.budget_bytes);
@@ -122,16 +121,22 @@ static void detail_memory(const struct pc_sched_model *model, const struct memor
 	pc_error_detail(err, "holders", "%s", facts->holders);
 }
 
-void pc__explain_memory(const struct pc_sched_model *model, struct pc_error *err)
+void pc__explain_device(const struct pc_sched_model *model, unsigned device, uint64_t needed_bytes,
+			struct pc_error *err)
 {
 	struct memory_facts facts;
 	char what[PC_ERROR_MESSAGE_MAX];
 
-	gather(model, &facts);
-	describe(model, &facts, what, sizeof(what));
+	gather(model->sched, device, needed_bytes, &facts);
+	describe(&facts, what, sizeof(what));
 	pc_error_set(err, PC_E_INSUFFICIENT_MEMORY, "model '%s' needs %s", model->spec.key, what);
 	pc_error_detail(err, "model", "%s", model->spec.key);
-	detail_memory(model, &facts, err);
+	detail_memory(&facts, err);
+}
+
+void pc__explain_memory(const struct pc_sched_model *model, struct pc_error *err)
+{
+	pc__explain_device(model, pc__best_device(model), model->need_bytes, err);
 }
 
 /* ---- timeouts ---- */
@@ -194,13 +199,13 @@ void pc__explain_timeout(const struct pc_ticket *ticket, struct pc_error *err)
 		struct memory_facts facts;
 		char what[PC_ERROR_MESSAGE_MAX];
 
-		gather(model, &facts);
-		describe(model, &facts, what, sizeof(what));
+		gather(model->sched, pc__best_device(model), model->need_bytes, &facts);
+		describe(&facts, what, sizeof(what));
 		pc_error_set(err, PC_E_TIMEOUT,
 			     "timed out after %s waiting for a worker of '%s': no worker fits: "
 			     "needs %s",
 			     waited, key, what);
-		detail_memory(model, &facts, err);
+		detail_memory(&facts, err);
 	}
 	pc_error_detail(err, "model", "%s", key);
 	pc_error_detail(err, "waited_ms", "%llu", (unsigned long long)(waited_ns / PC_NS_PER_MS));

@@ -5,6 +5,7 @@
  * holds every forecast against what then happens.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "sched/brain.h"
@@ -17,12 +18,13 @@ static void say(struct pc_sched_forecast *forecast, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(forecast->text, sizeof(forecast->text), fmt, args);
 	va_end(args);
+	forecast->text[pc__utf8_cut(forecast->text, strlen(forecast->text))] = '\0';
 }
 
 static void foresee_refusal(struct pc_sched_forecast *forecast)
 {
 	forecast->kind = PC_FORECAST_REFUSED;
-	say(forecast, "refused: %.600s", forecast->err.message);
+	say(forecast, "refused: %s", forecast->err.message);
 }
 
 static void foresee_queue(const struct pc_sched_model *model, struct pc_sched_forecast *forecast)
@@ -39,7 +41,7 @@ static void foresee_backoff(const struct pc_sched_model *model, struct pc_sched_
 	char left[32];
 
 	forecast->kind = PC_FORECAST_WAITS;
-	say(forecast, "waits %s, for '%s' failed to load and is tried again then; last: %.400s",
+	say(forecast, "waits %s, for '%s' failed to load and is tried again then; last: %s",
 	    pc_format_duration(model->retry_ns - model->sched->now_ns, left), model->spec.key,
 	    model->failure->message);
 }
@@ -47,21 +49,25 @@ static void foresee_backoff(const struct pc_sched_model *model, struct pc_sched_
 /* "'a', 'b' and 2 more" */
 static void name_victims(const struct pc__plan *plan, char *out, size_t size)
 {
+	enum { KEY_SHOWN = 80 };
 	size_t length = 0;
 	uint32_t named = 0;
 
 	out[0] = '\0';
-	for (;
-	     named < plan->victim_count && named < PC_ARRAY_LEN(plan->victim_keys) && length < size;
-	     named++) {
-		length += (size_t)snprintf(out + length, size - length, "%s'%.80s'",
-					   named ? ", " : "", plan->victim_keys[named]);
+	while (named < plan->victim_count && named < PC_ARRAY_LEN(plan->victim_keys)) {
+		const char *key = plan->victim_keys[named];
+		size_t key_length = strlen(key);
+
+		if (key_length > KEY_SHOWN)
+			key_length = pc__utf8_cut(key, KEY_SHOWN);
+		length += (size_t)snprintf(out + length, size - length, "%s'%.*s'",
+					   named++ ? ", " : "", (int)key_length, key);
 	}
-	if (named < plan->victim_count && length < size)
+	if (named < plan->victim_count)
 		snprintf(out + length, size - length, " and %u more", plan->victim_count - named);
 }
 
-static void foresee_loading(const struct pc_sched_model *model, struct pc_sched_forecast *forecast)
+static void foresee_loading(struct pc_sched_model *model, struct pc_sched_forecast *forecast)
 {
 	struct pc__plan plan = pc__plan_room(model);
 	char needed[32], victims[300];
@@ -84,11 +90,11 @@ static void foresee_loading(const struct pc_sched_model *model, struct pc_sched_
 
 		pc__explain_memory(model, &why);
 		forecast->kind = PC_FORECAST_WAITS;
-		say(forecast, "waits for memory: %.600s", why.message);
+		say(forecast, "waits for memory: %s", why.message);
 	}
 }
 
-static void foresee(const struct pc_sched_model *model, const struct pc_ticket *ticket,
+static void foresee(struct pc_sched_model *model, const struct pc_ticket *ticket,
 		    struct pc_sched_forecast *forecast)
 {
 	if (model->free.first && !model->sched->draining &&
@@ -127,6 +133,9 @@ void pc_sched_explain(struct pc_sched *sched, uint64_t now_ns, const struct pc_t
 		return;
 	}
 	pc__stamp(sched, &probe);
+	assert(!sched->inside && "an action asked for a forecast");
+	sched->inside = true; /* look must not call back either */
 	pc__look_at_all(sched, false);
 	foresee(ticket->model, &probe, ret_forecast);
+	sched->inside = false;
 }

@@ -89,6 +89,13 @@ static int check_spec(const struct pc_sched *sched, const struct pc_sched_model_
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "queue_capacity of '%s' must be at least 1", spec->key);
 	}
+	if (spec->recycle_bytes != 0 && spec->recycle_bytes < spec->memory_bytes) {
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "recycle_bytes of '%s' is %llu, less than the %llu of its "
+				    "memory_bytes: no worker would last",
+				    spec->key, (unsigned long long)spec->recycle_bytes,
+				    (unsigned long long)spec->memory_bytes);
+	}
 	if (spec->start_timeout_ns == 0) {
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "start_timeout_ns of '%s' must be more than 0", spec->key);
@@ -133,8 +140,10 @@ int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec 
 
 void pc_sched_set_estimate(struct pc_sched_model *model, uint64_t memory_bytes)
 {
-	if (memory_bytes > 0)
-		model->need_bytes = memory_bytes;
+	if (memory_bytes == 0)
+		return;
+	model->need_bytes = memory_bytes;
+	model->sched->room_changed = true; /* for the next event */
 }
 
 void pc__free_models(struct pc_sched *sched)

@@ -58,9 +58,20 @@ static bool is_cold(const struct pc_sched_model *model)
 	return pc__live_workers(model) == 0;
 }
 
+/* Its first worker is asked for, by a request or an operator. */
+static bool is_asked_for(const struct pc_sched_model *model)
+{
+	return is_cold(model) && (model->queue.first || model->load_asked);
+}
+
+enum urgency { COLD, GROWS, BELOW_FLOOR };
+
+/* How long it has stood in line for somebody who waits; nobody waits for a floor. */
 static uint64_t in_line_ns(const struct pc_sched_model *model)
 {
-	return model->sched->now_ns - model->want_since_ns;
+	bool stands = pc__linked(&model->by_want) && model->by_want.key != BELOW_FLOOR;
+
+	return stands ? model->sched->now_ns - model->want_since_ns : 0;
 }
 
 static bool has_waited_long(const struct pc_sched_model *model)
@@ -71,8 +82,17 @@ static bool has_waited_long(const struct pc_sched_model *model)
 /* A model that serves already unloads another only when its queue has stood still for long. */
 static bool may_evict(const struct pc_sched_model *model)
 {
-	return is_cold(model) ? model->queue.first || model->load_asked
-			      : model->queue.first && has_waited_long(model);
+	return is_cold(model) ? is_asked_for(model) : model->queue.first && has_waited_long(model);
+}
+
+/*
+ * Whether the model can do without one more of its idle workers. While its requests wait, an idle
+ * worker is one that the body is about to lease: only self-service models have such.
+ */
+static bool has_to_spare(const struct pc_sched_model *model)
+{
+	return !model->queue.first && !model->spec.pinned &&
+	       pc__live_workers(model) - model->chosen > model->spec.min_workers;
 }
 
 static bool may_be_evicted(const struct pc_sched_worker *victim, const struct pc_sched_model *by)
@@ -81,7 +101,7 @@ static bool may_be_evicted(const struct pc_sched_worker *victim, const struct pc
 	const struct pc_sched_model *owner = victim->model;
 	uint64_t resident_ns = sched->now_ns - victim->ready_ns;
 
-	return owner != by && pc__live_workers(owner) - owner->chosen > owner->spec.min_workers &&
+	return owner != by && has_to_spare(owner) &&
 	       (resident_ns >= sched->settings.min_residency_ns || has_waited_long(by));
 }
 
@@ -95,6 +115,13 @@ static bool is_allowed(const struct pc_sched_model *model, unsigned device)
 static bool is_tight(const struct pc_sched *sched, unsigned device)
 {
 	return sched->tight_mask >> device & 1;
+}
+
+/* Rule 11: on a device whose memory is tight there is only what somebody waits for without any. */
+static bool may_use(const struct pc_sched_model *model, unsigned device)
+{
+	return is_allowed(model, device) &&
+	       (is_asked_for(model) || !is_tight(model->sched, device));
 }
 
 static uint64_t budget_of(const struct pc_sched *sched, unsigned device)
@@ -157,8 +184,14 @@ static bool spawn_if_it_fits(struct pc_sched_model *model)
 	for (unsigned d = 0; d < sched->device_count; d++) {
 		uint64_t bytes = less(free_bytes(sched, d), sched->devices[d].promised_bytes);
 
-		if (is_allowed(model, d) && bytes >= model->need_bytes && bytes > best_bytes &&
-		    (is_cold(model) || !is_tight(sched, d))) {
+		if (!may_use(model, d) || bytes < model->need_bytes)
+			continue;
+		/* The emptiest, and rather one whose memory is not tight. */
+		bool better = best < 0 || is_tight(sched, (unsigned)best) > is_tight(sched, d) ||
+			      (is_tight(sched, (unsigned)best) == is_tight(sched, d) &&
+			       bytes > best_bytes);
+
+		if (better) {
 			best = (int)d;
 			best_bytes = bytes;
 		}
@@ -185,11 +218,9 @@ static bool grow(struct pc_sched_model *model)
 
 /* ---- the line ---- */
 
-enum urgency { COLD, GROWS, BELOW_FLOOR };
-
 static enum urgency urgency_of(const struct pc_sched_model *model)
 {
-	if (is_cold(model) && (model->queue.first || model->load_asked))
+	if (is_asked_for(model))
 		return COLD;
 	return model->queue.first ? GROWS : BELOW_FLOOR;
 }
@@ -220,6 +251,28 @@ void pc__review_need(struct pc_sched_model *model)
 		join_line(model);
 	else if (!needs && stands)
 		leave_line(model);
+}
+
+/* ---- who is idle ---- */
+
+void pc__look_at_all(struct pc_sched *sched, bool wanted)
+{
+	if (sched->self_service_models == 0)
+		return;
+	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link)) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_id);
+
+		pc__look(worker, wanted && (sched->pressed || has_to_spare(worker->model)));
+	}
+}
+
+/* Once for all models in line. */
+static void look_once(struct pc_sched *sched)
+{
+	if (!sched->looked)
+		pc__look_at_all(sched, true);
+	sched->looked = true;
 }
 
 /* ---- making room ---- */
@@ -322,7 +375,7 @@ static int device_to_clear(const struct pc_sched_model *model)
 	int best = -1;
 
 	for (unsigned d = 0; d < sched->device_count; d++) {
-		if (!is_allowed(model, d) || budget_of(sched, d) < model->need_bytes)
+		if (!may_use(model, d) || budget_of(sched, d) < model->need_bytes)
 			continue;
 
 		struct victims victims = choose_victims(
@@ -337,14 +390,14 @@ static int device_to_clear(const struct pc_sched_model *model)
 	return best;
 }
 
-/* The allowed device, large enough, with the most room on its way; -1 when none is large enough. */
+/* The usable device, large enough, with the most room on its way; -1 when none is large enough. */
 static int device_to_wait_for(const struct pc_sched_model *model)
 {
 	const struct pc_sched *sched = model->sched;
 	int best = -1;
 
 	for (unsigned d = 0; d < sched->device_count; d++) {
-		if (is_allowed(model, d) && budget_of(sched, d) >= model->need_bytes &&
+		if (may_use(model, d) && budget_of(sched, d) >= model->need_bytes &&
 		    (best < 0 || coming_bytes(sched, d) > coming_bytes(sched, (unsigned)best)))
 			best = (int)d;
 	}
@@ -362,7 +415,7 @@ static int clear_device(const struct pc_sched_model *model, unsigned roomiest)
 
 	if (!may_evict(model))
 		return -1;
-	pc__look_at_all(model->sched, true);
+	look_once(model->sched);
 	for (;;) {
 		int device = device_to_clear(model);
 
@@ -377,6 +430,15 @@ static int clear_device(const struct pc_sched_model *model, unsigned roomiest)
 		if (evict(&victims))
 			return device;
 	}
+}
+
+static void promise(const struct pc_sched_model *model, unsigned device)
+{
+	struct device *d = &model->sched->devices[device];
+
+	d->promised_bytes += model->need_bytes;
+	if (is_asked_for(model))
+		d->promised_cold_bytes += model->need_bytes;
 }
 
 static void give_up(struct pc_sched_model *model)
@@ -401,13 +463,13 @@ static void make_room(struct pc_sched_model *model)
 	if (roomiest < 0)
 		give_up(model);
 	else if (device >= 0)
-		sched->devices[device].promised_bytes += model->need_bytes;
+		promise(model, (unsigned)device);
 	else if (!is_cold(model) || !may_evict(model) || !has_waited_long(model))
 		return;
 	else if (in_line_ns(model) / 2 > sched->settings.max_wait_ns)
 		join_line(model); /* anew */
 	else
-		sched->devices[roomiest].promised_bytes += model->need_bytes;
+		promise(model, (unsigned)roomiest);
 }
 
 /* ---- pressure: a budget was lowered, or somebody took more than was reserved ---- */
@@ -421,15 +483,20 @@ static bool is_over(const struct pc_sched *sched, unsigned device)
 	       account.budget_bytes;
 }
 
-void pc__relieve_one(struct pc_sched *sched, unsigned device)
+bool pc__relieve_one(struct pc_sched *sched, unsigned device)
 {
-	struct pc__set *idle = &sched->devices[device].idle;
+	struct pc_link *next;
 
-	/* One that cannot be recalled is idle no more, and the next one is first. */
-	while (idle->first &&
-	       !pc__retire(pc__container_of(idle->first, struct pc_sched_worker, idle_place),
-			   PC_STOP_PRESSURE, false))
-		;
+	/* Floors are no excuse here. One that cannot be recalled is idle no more. */
+	for (struct pc_link *link = sched->devices[device].idle.first; link; link = next) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  idle_place);
+
+		next = pc__set_next(link);
+		if (!worker->model->queue.first && pc__retire(worker, PC_STOP_PRESSURE, false))
+			return true;
+	}
+	return false;
 }
 
 /* Rule 11: idle workers go first. Leased ones follow when they become idle. */
@@ -437,10 +504,22 @@ static void relieve(struct pc_sched *sched, unsigned device)
 {
 	if (!is_over(sched, device))
 		return;
-	pc__look_at_all(sched, true);
-	while (is_over(sched, device) && sched->devices[device].idle.first)
-		pc__relieve_one(sched, device);
-	sched->pressed |= is_over(sched, device);
+	sched->pressed = true;
+	look_once(sched);
+	while (is_over(sched, device) && pc__relieve_one(sched, device))
+		;
+}
+
+static void relieve_all(struct pc_sched *sched)
+{
+	sched->pressed = false;
+	for (unsigned d = 0; d < sched->device_count; d++)
+		relieve(sched, d);
+	for (unsigned d = 0; d < sched->device_count && sched->pressed; d++) {
+		if (is_over(sched, d))
+			return;
+	}
+	sched->pressed = false;
 }
 
 /* ---- what would be done ---- */
@@ -450,7 +529,7 @@ static bool fits_somewhere(const struct pc_sched_model *model)
 	const struct pc_sched *sched = model->sched;
 
 	for (unsigned d = 0; d < sched->device_count; d++) {
-		if (is_allowed(model, d) &&
+		if (may_use(model, d) &&
 		    less(free_bytes(sched, d), sched->devices[d].promised_bytes) >=
 			    model->need_bytes)
 			return true;
@@ -458,32 +537,66 @@ static bool fits_somewhere(const struct pc_sched_model *model)
 	return false;
 }
 
-struct pc__plan pc__plan_room(const struct pc_sched_model *model)
+/* A cold model goes before those who grow: what is promised to them does not bind it. */
+static void swap_promises(struct pc_sched *sched)
+{
+	for (unsigned d = 0; d < sched->device_count; d++) {
+		struct device *device = &sched->devices[d];
+		uint64_t bytes = device->promised_bytes;
+
+		device->promised_bytes = device->promised_cold_bytes;
+		device->promised_cold_bytes = bytes;
+	}
+}
+
+static void plan_eviction(const struct pc_sched_model *model, struct pc__plan *plan)
 {
 	const struct pc_sched *sched = model->sched;
-	struct pc__plan plan = { .fits = fits_somewhere(model) };
-	int roomiest = device_to_wait_for(model);
-
-	if (plan.fits || roomiest < 0)
-		return plan;
-	plan.coming = coming_bytes(sched, (unsigned)roomiest) >= model->need_bytes;
-
-	int device = plan.coming ? -1 : device_to_clear(model);
+	int device = device_to_clear(model);
 
 	if (device < 0)
-		return plan;
+		return;
 
 	struct victims victims = choose_victims(
 		model, (unsigned)device, model->need_bytes - coming_bytes(sched, (unsigned)device));
 
-	plan.victim_count = victims.count;
+	plan->victim_count = victims.count;
 	for (const struct pc_sched_worker *worker = victims.list; worker;
 	     worker = worker->next_victim) {
 		victims.count--;
-		if (victims.count < PC_ARRAY_LEN(plan.victim_keys))
-			plan.victim_keys[victims.count] = worker->model->spec.key;
+		if (victims.count < PC_ARRAY_LEN(plan->victim_keys))
+			plan->victim_keys[victims.count] = worker->model->spec.key;
 	}
 	spare_all(&victims);
+}
+
+/* As if somebody asked for it now. */
+static struct pc__plan plan_as_asked(const struct pc_sched_model *model)
+{
+	struct pc__plan plan = { .fits = fits_somewhere(model) };
+	int roomiest = plan.fits ? -1 : device_to_wait_for(model);
+
+	if (roomiest < 0)
+		return plan;
+	plan.coming = coming_bytes(model->sched, (unsigned)roomiest) >= model->need_bytes;
+	if (!plan.coming)
+		plan_eviction(model, &plan);
+	return plan;
+}
+
+struct pc__plan pc__plan_room(struct pc_sched_model *model)
+{
+	struct pc__plan plan = { .coming = model->room_is_coming };
+	bool load_asked = model->load_asked;
+
+	/* It stands in line for its first worker: what could be done for it has been done. */
+	if (pc__linked(&model->by_want) && is_asked_for(model))
+		return plan;
+	swap_promises(model->sched);
+	model->load_asked = true;
+	plan = plan_as_asked(model);
+	model->load_asked = load_asked;
+	swap_promises(model->sched);
 	return plan;
 }
 
@@ -493,11 +606,12 @@ void pc__settle_room(struct pc_sched *sched)
 {
 	struct pc_link *next;
 
-	sched->pressed = false;
+	sched->looked = false;
 	for (unsigned d = 0; d < sched->device_count; d++) {
 		sched->devices[d].promised_bytes = 0;
-		relieve(sched, d);
+		sched->devices[d].promised_cold_bytes = 0;
 	}
+	relieve_all(sched);
 	for (struct pc_link *link = sched->wanting.first; link; link = next) {
 		struct pc_sched_model *model = pc__container_of(link, struct pc_sched_model,
 								by_want);

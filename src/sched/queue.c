@@ -47,6 +47,9 @@ void pc__withdraw(struct pc_ticket *ticket)
 	ticket->brain.state = TICKET_OVER;
 	pc__set_remove(&model->queue, &ticket->brain.queue_place);
 	pc__set_remove(&model->sched->deadlines, &ticket->brain.deadline_place);
+	/* Where the body hands out slots, a worker may be idle that was kept for those who waited. */
+	if (model->spec.self_service && !model->queue.first)
+		model->sched->newly_idle++;
 }
 
 /* ---- rejecting ---- */
@@ -58,7 +61,7 @@ void pc__reject(struct pc_sched *sched, struct pc_ticket *ticket, const struct p
 	sched->driver.reject(sched->driver_ctx, ticket, err);
 }
 
-static void time_out(struct pc_ticket *ticket)
+void pc__time_out(struct pc_ticket *ticket)
 {
 	struct pc_sched *sched = ticket->model->sched;
 	struct pc_error err = PC_ERROR_INIT;
@@ -131,7 +134,7 @@ void pc__dispatch(struct pc_sched_model *model)
 							    brain.queue_place);
 
 		if (ticket->brain.deadline_ns <= model->sched->now_ns) {
-			time_out(ticket);
+			pc__time_out(ticket);
 			continue;
 		}
 		pc__withdraw(ticket);
@@ -246,16 +249,4 @@ void pc__reject_waiting(struct pc_sched_model *model, const struct pc_error *err
 		pc__reject(model->sched, ticket, err);
 	}
 	pc__review_need(model);
-}
-
-void pc__expire_tickets(struct pc_sched *sched)
-{
-	while (sched->deadlines.first && sched->deadlines.first->key <= sched->now_ns) {
-		struct pc_ticket *ticket = pc__container_of(sched->deadlines.first,
-							    struct pc_ticket, brain.deadline_place);
-		struct pc_sched_model *model = ticket->model;
-
-		time_out(ticket);
-		pc__review_need(model);
-	}
 }

@@ -14,7 +14,9 @@
  *     ▲ │                    │                        ▲   return_lease
  *     │ └────────────────────┼────────────────────────┘
  *     │   admit: a slot is free
- *     └──────────────────────┘ reject (deadline, cause, shutdown) or withdraw (cancel)
+ *     └──────────────────────┘ reject (deadline, cause, shutdown) or withdraw (cancel, served)
+ *
+ * A ticket of a self-service model is never GRANTED: whoever hands out the slot says served.
  *
  * The life of a worker; `move` in worker.c makes every transition, and none leads back:
  *
@@ -26,6 +28,12 @@
  *                            ▼
  *                           GONE   the record stays until its leases are returned
  *
+ * A worker that is adopted is SPAWNING and READY within one event. One of a self-service model has
+ * no leases here, so it is never DRAINING: when it goes because it idles (cooldown, eviction,
+ * pressure) the body is asked to take it back first, and where recall says no, it stays READY; for
+ * every other reason it is STOPPING at once, and the body sees to it that its leases end. Its
+ * memory counts as leaving (brain.h) only if none was held, or it is stopped by force.
+ *
  * After each event the models it touched are served: free slots are handed out (rule 6), and if
  * more workers are called for, the model stands in line for room (rules 2, 3). Before the event
  * function returns, settle_room lets that line move (rules 4, 5).
@@ -35,10 +43,10 @@
  *     worker that measured more than was reserved; then idle workers go, and nothing is spawned.
  *  I2 Each ticket gets exactly one outcome.
  *  I3 Leases of a worker never exceed its slots; only ready workers get grants.
- *  I4 No ticket waits while a worker of its model has a free slot.
+ *  I4 No ticket waits while a worker of its model has a free slot (self-service: the body's duty).
  *  I5 Order within a class is kept; batch is not starved (the order note in queue.c).
  *  I6 One cold start per model at a time.
- *  I7 A leased worker is never evicted.
+ *  I7 A leased worker is never evicted, nor one that somebody who waits is about to lease.
  *  I8 Worker ids are never reused.
  *  I9 With no requests, every model reaches min_workers and every byte comes back.
  *  I10 Nothing waits, starts or drains without a deadline (next_deadline knows them all).
@@ -81,6 +89,9 @@ static struct pc_sched_worker *least_recently_used(const struct pc_sched_model *
 /* A model that may not idle at all: its workers go as soon as their last lease is over. */
 static void stop_used(struct pc_sched_model *model)
 {
+	/* Where the brain hands out the slots, an idle one is the first that is free. */
+	if (!model->spec.self_service && (!model->free.first || model->free.first->key > 0))
+		return;
 	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
 		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
 								  by_model);
@@ -96,10 +107,12 @@ static void stop_used(struct pc_sched_model *model)
 static void serve(struct pc_sched_model *model)
 {
 	pc__dispatch(model);
-	if (model->sched->draining && !model->queue.first)
-		let_go(model, PC_STOP_SHUTDOWN);
-	else if (model->spec.idle_ttl_ns == 0 && !model->spec.pinned)
-		stop_used(model);
+	if (!model->queue.first && pc__live_workers(model) > 0) {
+		if (model->sched->draining)
+			let_go(model, PC_STOP_SHUTDOWN);
+		else if (model->spec.idle_ttl_ns == 0 && !model->spec.pinned)
+			stop_used(model);
+	}
 	pc__review_need(model);
 }
 
@@ -149,8 +162,12 @@ uint64_t pc_sched_next_deadline(const struct pc_sched *sched)
 
 static uint64_t leave(struct pc_sched *sched)
 {
+	/* Whoever wants room may find it where a worker has become idle. */
+	if (sched->newly_idle > 0 && (sched->wanting.first || sched->pressed))
+		sched->room_changed = true;
 	if (sched->room_changed)
 		pc__settle_room(sched);
+	sched->newly_idle = 0;
 	sched->inside = false;
 	return pc_sched_next_deadline(sched);
 }
@@ -275,7 +292,6 @@ uint64_t pc_sched_pressure(struct pc_sched *sched, uint64_t now_ns, unsigned dev
 	enter(sched, now_ns);
 	if (device < sched->device_count) {
 		uint32_t bit = UINT32_C(1) << device;
-
 		bool was_tight = sched->tight_mask & bit;
 
 		sched->tight_mask = tight ? sched->tight_mask | bit : sched->tight_mask & ~bit;
@@ -331,10 +347,11 @@ static void cool_down(struct pc_sched_model *model)
 
 	if (model->spec.pinned || ttl_ns == PC_TIME_NEVER)
 		return;
-	if (model->leases > 0 || model->in_state[WORKER_SPAWNING] > 0 ||
-	    pc__live_workers(model) <= model->spec.min_workers || is_any_in_use(model))
+	if (model->leases > 0 || model->queue.first || model->in_state[WORKER_SPAWNING] > 0 ||
+	    is_any_in_use(model))
 		return;
-	if (sched->now_ns - model->last_busy_ns < ttl_ns)
+	if (pc__live_workers(model) <= model->spec.min_workers ||
+	    sched->now_ns - model->last_busy_ns < ttl_ns)
 		return;
 
 	struct pc_sched_worker *worker = least_recently_used(model);
@@ -392,14 +409,24 @@ static void end_backoffs(struct pc_sched *sched)
 	}
 }
 
+static void expire_tickets(struct pc_sched *sched)
+{
+	while (sched->deadlines.first && sched->deadlines.first->key <= sched->now_ns) {
+		struct pc_ticket *ticket = pc__container_of(sched->deadlines.first,
+							    struct pc_ticket, brain.deadline_place);
+		struct pc_sched_model *model = ticket->model;
+
+		pc__time_out(ticket);
+		serve(model); /* in a drain, whoever loads for it is not waited for */
+	}
+}
+
 uint64_t pc_sched_tick(struct pc_sched *sched, uint64_t now_ns)
 {
 	enter(sched, now_ns);
-	pc__expire_tickets(sched);
+	expire_tickets(sched);
 	pc__expire_starting(sched);
 	end_backoffs(sched);
-	if (sched->draining)
-		serve_all(sched); /* who loads for requests that gave up is not waited for */
 	end_drain(sched);
 	maintain(sched);
 	if (sched->recheck_ns <= sched->now_ns)
@@ -523,7 +550,7 @@ static int adopt(struct pc_sched_model *model, unsigned device, uint64_t memory_
 	if (account.reserved_bytes <= account.budget_bytes &&
 	    account.budget_bytes - account.reserved_bytes >= memory_bytes)
 		return pc_error_oom(err);
-	pc__explain_memory(model, err);
+	pc__explain_device(model, device, memory_bytes, err);
 	return PC_E_INSUFFICIENT_MEMORY;
 }
 

@@ -81,6 +81,17 @@ bool pc_sched_get_worker(const struct pc_sched *sched, uint64_t worker_id,
 	return true;
 }
 
+static uint32_t leases_of(const struct pc_sched_model *model)
+{
+	uint32_t leases = 0;
+
+	if (!model->spec.self_service)
+		return model->leases;
+	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link))
+		leases += use_of(pc__container_of(link, struct pc_sched_worker, by_model)).leases;
+	return leases;
+}
+
 void pc_sched_get_model(const struct pc_sched_model *model, struct pc_sched_model_view *ret_view)
 {
 	*ret_view = (struct pc_sched_model_view){
@@ -90,7 +101,7 @@ void pc_sched_get_model(const struct pc_sched_model *model, struct pc_sched_mode
 		.workers = pc__live_workers(model) + model->in_state[WORKER_DRAINING],
 		.spawning = model->in_state[WORKER_SPAWNING],
 		.stopping = model->in_state[WORKER_STOPPING],
-		.leases = model->leases,
+		.leases = leases_of(model),
 		.waiting = pc__waiting(model),
 		.backoff_until_ns = pc__is_backing_off(model) ? model->retry_ns : 0,
 		.failures_in_row = model->failures_in_row,

@@ -12,8 +12,8 @@
 
 static void file_idle(struct pc_sched_worker *worker, bool idle)
 {
-	struct device *device = &worker->model->sched->devices[worker->device];
 	struct pc_sched *sched = worker->model->sched;
+	struct device *device = &sched->devices[worker->device];
 	bool was_idle = pc__linked(&worker->idle_place);
 	uint64_t since_ns = worker->last_used_ns > worker->ready_ns ? worker->last_used_ns
 								    : worker->ready_ns;
@@ -21,10 +21,10 @@ static void file_idle(struct pc_sched_worker *worker, bool idle)
 	pc__set_place(&device->idle, &worker->idle_place, idle, since_ns, worker->id);
 	if (idle && !was_idle) {
 		device->idle_bytes += worker->reserved_bytes;
-		if (sched->wanting.first || sched->pressed)
-			sched->room_changed = true;
+		sched->newly_idle++;
 	} else if (!idle && was_idle) {
 		device->idle_bytes -= worker->reserved_bytes;
+		sched->newly_idle--;
 	}
 }
 
@@ -143,10 +143,10 @@ static void true_up(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	if (measured_bytes == 0 || measured_bytes == worker->reserved_bytes)
 		return;
 	pc_ledger_true_up(sched->ledger, worker->device, worker->reserved_bytes, measured_bytes);
+	if (pc__linked(&worker->idle_place))
+		sched->devices[worker->device].idle_bytes += measured_bytes -
+							     worker->reserved_bytes;
 	worker->reserved_bytes = measured_bytes;
-	/* The next one will need as much; less than the catalog says is not believed. */
-	if (measured_bytes > worker->model->need_bytes)
-		worker->model->need_bytes = measured_bytes;
 	sched->room_changed = true;
 }
 
@@ -157,6 +157,9 @@ void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	if (worker->state != WORKER_SPAWNING)
 		return; /* it was told to stop meanwhile, or says it twice */
 	true_up(worker, measured_bytes);
+	/* The next one will need as much; less than the catalog says is not believed. */
+	if (worker->reserved_bytes > model->need_bytes)
+		model->need_bytes = worker->reserved_bytes;
 	worker->ready_ns = model->sched->now_ns;
 	worker->last_use = ++model->sched->uses;
 	model->last_busy_ns = model->sched->now_ns;
@@ -194,19 +197,12 @@ void pc__look(struct pc_sched_worker *worker, bool wanted)
 		return;
 	sched->driver.look(sched->driver_ctx, worker->id, wanted, &use);
 	worker->in_use = use.leases > 0;
-	worker->last_used_ns = use.last_used_ns;
+	/* The body may have read its clock after the event's time was taken. */
+	worker->last_used_ns = use.last_used_ns < sched->now_ns ? use.last_used_ns : sched->now_ns;
 	if (use.served > worker->served)
 		pc__note_answer(worker);
 	worker->served = use.served;
 	pc__file_worker(worker);
-}
-
-void pc__look_at_all(struct pc_sched *sched, bool wanted)
-{
-	if (sched->self_service_models == 0)
-		return;
-	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link))
-		pc__look(pc__container_of(link, struct pc_sched_worker, by_id), wanted);
 }
 
 bool pc__recall(struct pc_sched_worker *worker)
@@ -215,11 +211,9 @@ bool pc__recall(struct pc_sched_worker *worker)
 
 	if (!worker->model->spec.self_service || worker->state != WORKER_READY)
 		return true;
-	if (sched->driver.recall(sched->driver_ctx, worker->id))
-		return true;
-	worker->in_use = true;
+	worker->in_use = !sched->driver.recall(sched->driver_ctx, worker->id);
 	pc__file_worker(worker);
-	return false;
+	return !worker->in_use;
 }
 
 void pc__resume(const struct pc_sched_worker *worker)
@@ -230,29 +224,50 @@ void pc__resume(const struct pc_sched_worker *worker)
 		sched->driver.resume(sched->driver_ctx, worker->id);
 }
 
-/* Rule 9, recycling: one worker of a model at a time, so that the others serve meanwhile. */
 static bool is_due_for_recycling(const struct pc_sched_worker *worker)
 {
-	const struct pc_sched_model *model = worker->model;
-	const struct pc_sched_model_spec *spec = &model->spec;
+	const struct pc_sched_model_spec *spec = &worker->model->spec;
 	bool served_enough = spec->recycle_requests && worker->served >= spec->recycle_requests;
-	bool grown_enough = spec->recycle_bytes && worker->reserved_bytes > spec->recycle_bytes;
+	bool grown_enough = spec->recycle_bytes && worker->grown_bytes > spec->recycle_bytes;
 
-	return worker->state == WORKER_READY && (served_enough || grown_enough) &&
-	       model->in_state[WORKER_DRAINING] + model->in_state[WORKER_STOPPING] == 0;
+	return worker->state == WORKER_READY && (served_enough || grown_enough);
+}
+
+/* One worker of a model at a time, so that the others serve meanwhile. */
+static bool is_any_leaving(const struct pc_sched_model *model)
+{
+	return model->in_state[WORKER_DRAINING] + model->in_state[WORKER_STOPPING] > 0;
+}
+
+static void recycle_if_due(struct pc_sched_worker *worker)
+{
+	if (!is_due_for_recycling(worker) || is_any_leaving(worker->model))
+		return;
+	worker->model->sched->counters.recycled++;
+	pc__retire(worker, PC_STOP_RECYCLED, false);
+}
+
+/* The turn of whoever was spared while another one was leaving. */
+static void recycle_next(struct pc_sched_model *model)
+{
+	if (model->spec.recycle_requests == 0 && model->spec.recycle_bytes == 0)
+		return;
+	for (struct pc_link *link = model->workers.first; link && !is_any_leaving(model);
+	     link = pc__set_next(link))
+		recycle_if_due(pc__container_of(link, struct pc_sched_worker, by_model));
 }
 
 void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes)
 {
 	if (worker->state != WORKER_READY)
 		return;
-	if (measured_bytes > worker->reserved_bytes)
+	/* What a worker piles up with time is not what the next one needs to begin with. */
+	if (measured_bytes > worker->reserved_bytes) {
 		true_up(worker, measured_bytes);
-	pc__look(worker, false);
-	if (is_due_for_recycling(worker)) {
-		worker->model->sched->counters.recycled++;
-		pc__retire(worker, PC_STOP_RECYCLED, false);
+		worker->grown_bytes = worker->reserved_bytes;
 	}
+	pc__look(worker, false);
+	recycle_if_due(worker);
 }
 
 /* ---- stop and gone ---- */
@@ -261,6 +276,11 @@ static void send_stop(struct pc_sched_worker *worker, bool force)
 {
 	struct pc_sched *sched = worker->model->sched;
 
+	if (!worker->leaving && (force || !worker->in_use)) {
+		worker->leaving = true;
+		sched->devices[worker->device].leaving_bytes += worker->reserved_bytes;
+		sched->room_changed = true;
+	}
 	worker->forced = force;
 	sched->driver.stop(sched->driver_ctx, worker->id, worker->stop_reason, force);
 }
@@ -275,7 +295,6 @@ static void stop(struct pc_sched_worker *worker, enum pc_stop_reason why, bool f
 		sched->counters.evicted++;
 	}
 	move(worker, WORKER_STOPPING);
-	sched->devices[worker->device].leaving_bytes += worker->reserved_bytes;
 	send_stop(worker, force);
 	pc__review_need(worker->model);
 }
@@ -297,6 +316,8 @@ bool pc__retire(struct pc_sched_worker *worker, enum pc_stop_reason why, bool fo
 	}
 	if (only_if_idle && !pc__recall(worker))
 		return false;
+	if (!only_if_idle)
+		pc__look(worker, false); /* who is leased does not leave at once */
 	if (worker->leases > 0 && !force) {
 		worker->stop_reason = why;
 		if (worker->state != WORKER_DRAINING)
@@ -376,8 +397,9 @@ void pc__worker_broke(struct pc_sched_worker *worker, enum pc_stop_reason why,
 
 	if (worker->state == WORKER_STOPPING)
 		return;
+	pc__look(worker, false); /* answers until now count, and the leases must end */
 	back_off(model, cause);
-	pc__retire(worker, why, worker->leases > 0);
+	pc__retire(worker, why, worker->leases > 0 || worker->in_use);
 	tell_waiting(model, while_loading);
 }
 
@@ -387,7 +409,7 @@ static void strike(struct pc_sched_worker *worker)
 	struct pc_sched_model *model = worker->model;
 	struct pc_sched *sched = model->sched;
 
-	if (worker->state == WORKER_STOPPING)
+	if (worker->leaving)
 		sched->devices[worker->device].leaving_bytes -= worker->reserved_bytes;
 	pc_ledger_release(sched->ledger, worker->device, worker->reserved_bytes);
 	sched->room_changed = true;
@@ -406,10 +428,11 @@ void pc__worker_gone(struct pc_sched_worker *worker, const struct pc_error *caus
 	bool while_loading = worker->state == WORKER_SPAWNING;
 
 	strike(worker);
-	if (asked)
-		return;
-	back_off(model, cause);
-	tell_waiting(model, while_loading);
+	if (!asked) {
+		back_off(model, cause);
+		tell_waiting(model, while_loading);
+	}
+	recycle_next(model);
 }
 
 void pc__expire_starting(struct pc_sched *sched)

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # A request may wait for ever (rule 10).
-s/^\tpc__expire_tickets\(sched\);//
+s/^\texpire_tickets\(sched\);//
