@@ -448,8 +448,8 @@ static void give_up(struct pc_sched_model *model)
 	if (!is_cold(model))
 		return;
 	pc__explain_memory(model, &err);
-	pc__reject_waiting(model, &err);
 	model->load_asked = false;
+	pc__reject_waiting(model, &err);
 }
 
 /* It does not fit now. See the room note. */

@@ -49,7 +49,7 @@ void pc__withdraw(struct pc_ticket *ticket)
 	pc__set_remove(&model->sched->deadlines, &ticket->brain.deadline_place);
 	/* Where the body hands out slots, a worker may be idle that was kept for those who waited. */
 	if (model->spec.self_service && !model->queue.first)
-		model->sched->newly_idle++;
+		model->sched->room_changed |= model->sched->wanting.first || model->sched->pressed;
 }
 
 /* ---- rejecting ---- */

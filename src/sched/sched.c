@@ -485,6 +485,7 @@ static int load(struct pc_sched_model *model, uint64_t *ret_worker_id, struct pc
 	if (*ret_worker_id != 0 || model->room_is_coming)
 		return 0;
 	model->load_asked = false;
+	pc__review_need(model); /* nothing is kept for it */
 	pc__explain_memory(model, err);
 	return PC_E_INSUFFICIENT_MEMORY;
 }

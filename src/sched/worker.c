@@ -158,7 +158,7 @@ void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes)
 		return; /* it was told to stop meanwhile, or says it twice */
 	true_up(worker, measured_bytes);
 	/* The next one will need as much; less than the catalog says is not believed. */
-	if (worker->reserved_bytes > model->need_bytes)
+	if (measured_bytes > 0 && worker->reserved_bytes > model->need_bytes)
 		model->need_bytes = worker->reserved_bytes;
 	worker->ready_ns = model->sched->now_ns;
 	worker->last_use = ++model->sched->uses;
@@ -241,9 +241,12 @@ static bool is_any_leaving(const struct pc_sched_model *model)
 
 static void recycle_if_due(struct pc_sched_worker *worker)
 {
-	if (!is_due_for_recycling(worker) || is_any_leaving(worker->model))
+	struct pc_sched *sched = worker->model->sched;
+
+	/* In a drain a fresh worker would not be worth its load. */
+	if (!is_due_for_recycling(worker) || is_any_leaving(worker->model) || sched->draining)
 		return;
-	worker->model->sched->counters.recycled++;
+	sched->counters.recycled++;
 	pc__retire(worker, PC_STOP_RECYCLED, false);
 }
 

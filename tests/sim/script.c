@@ -68,11 +68,17 @@ static void draw_model(struct sim_random *random, struct script *script, unsigne
 				      PC_IDLE_TTL_DEFAULT, PC_TIME_NEVER),
 		.start_timeout_ns = sim_between(random, 2, 30) * SEC,
 		.pinned = sim_chance(random, 8),
+		.self_service = sim_chance(random, script->self_service),
+		.recycle_requests = sim_chance(random, 20) ? sim_between(random, 1, 4) : 0,
 	};
 	if (sim_chance(random, 20))
+		spec->recycle_bytes = spec->memory_bytes * sim_between(random, 100, 130) / 100;
+	if (sim_chance(random, 20))
 		spec->min_workers = 1 + (spec->max_workers != 1 && sim_chance(random, 30));
-	if (sim_chance(random, 5)) /* larger than most worlds */
+	if (sim_chance(random, 5)) { /* larger than most worlds */
 		spec->memory_bytes = 20000 * MIB;
+		spec->recycle_bytes = 0;
+	}
 }
 
 static void draw_line(struct sim_random *random, const struct script *script, uint64_t at_ns,
@@ -94,6 +100,20 @@ static void draw_line(struct sim_random *random, const struct script *script, ui
 		line->force = sim_chance(random, 30);
 	} else if (dice < 10) {
 		line->kind = LINE_TICK;
+	} else if (dice < 13) {
+		line->kind = LINE_PRESSURE;
+		line->tight = sim_chance(random, 50);
+	} else if (dice < 15) {
+		line->kind = LINE_ADOPT;
+		line->bytes = script->models[line->model].memory_bytes *
+			      sim_between(random, 50, 120) / 100;
+	} else if (dice < 16) {
+		line->kind = LINE_ESTIMATE;
+		line->bytes = script->models[line->model].memory_bytes *
+			      sim_between(random, 50, 120) / 100;
+	} else if (dice < 17) {
+		line->kind = LINE_JUMP;
+		line->jump_ns = sim_between(random, 1, 100000) * MSEC;
 	} else {
 		line->priority = sim_chance(random, 30) ? PC_PRIORITY_BATCH
 							: PC_PRIORITY_INTERACTIVE;
@@ -115,6 +135,7 @@ void sim_write_script(uint64_t seed, unsigned lines, struct script *script)
 	script->device_count = (unsigned)sim_between(&random, 1, DEVICES_MAX);
 	for (unsigned d = 0; d < script->device_count; d++)
 		script->budgets[d] = sim_between(&random, 10, 80) * 100 * MIB;
+	script->self_service = (unsigned)ONE_OF(&random, 0, 50, 100);
 	script->model_count = (unsigned)sim_between(&random, 1, MODELS_MAX);
 	for (unsigned m = 0; m < script->model_count; m++)
 		draw_model(&random, script, m);
@@ -122,6 +143,10 @@ void sim_write_script(uint64_t seed, unsigned lines, struct script *script)
 	script->load_hangs = (unsigned)ONE_OF(&random, 0, 0, 10);
 	script->dies = (unsigned)ONE_OF(&random, 0, 10, 40);
 	script->measures = (unsigned)ONE_OF(&random, 0, 50);
+	script->grows = (unsigned)ONE_OF(&random, 0, 0, 40);
+	script->stop_hangs = (unsigned)ONE_OF(&random, 0, 0, 10);
+	script->stale = (unsigned)ONE_OF(&random, 0, 20);
+	script->barges = (unsigned)ONE_OF(&random, 0, 10, 50);
 	script->load_max_ns = ONE_OF(&random, 100 * MSEC, 2 * SEC, 20 * SEC);
 	script->stop_max_ns = ONE_OF(&random, 10 * MSEC, 1 * SEC, 10 * SEC);
 	script->lease_max_ns = ONE_OF(&random, 50 * MSEC, 1 * SEC, 10 * SEC, 60 * SEC);
@@ -137,60 +162,4 @@ void sim_write_script(uint64_t seed, unsigned lines, struct script *script)
 			at_ns += sim_between(&random, 0, pause_ns * 2);
 		draw_line(&random, script, at_ns, &script->lines[i]);
 	}
-}
-
-/* ---- for people ---- */
-
-static void print_line(const struct script *script, const struct line *line, FILE *out)
-{
-	fprintf(out, "%10.3f s  ", (double)(line->at_ns - 1000 * SEC) / 1e9);
-	switch (line->kind) {
-	case LINE_SUBMIT:
-		fprintf(out, "submit to %s%s", script->keys[line->model],
-			line->priority == PC_PRIORITY_BATCH ? ", batch" : "");
-		if (line->timeout_ns)
-			fprintf(out, ", within %.3f s", (double)line->timeout_ns / 1e9);
-		if (line->affinity)
-			fprintf(out, ", conversation %" PRIu64, line->affinity);
-		fputc('\n', out);
-		break;
-	case LINE_LIMIT:
-		fprintf(out, "budget of device %u becomes %" PRIu64 " MiB\n", line->device,
-			line->bytes / MIB);
-		break;
-	case LINE_LOAD:
-		fprintf(out, "operator loads %s\n", script->keys[line->model]);
-		break;
-	case LINE_STOP:
-		fprintf(out, "operator stops a worker%s\n", line->force ? " by force" : "");
-		break;
-	case LINE_TICK:
-		fprintf(out, "a tick that nobody asked for\n");
-		break;
-	}
-}
-
-void sim_print_script(const struct script *script, FILE *out)
-{
-	fprintf(out, "seed %" PRIu64 ": %u devices (MiB:", script->seed, script->device_count);
-	for (unsigned d = 0; d < script->device_count; d++)
-		fprintf(out, " %" PRIu64, script->budgets[d] / MIB);
-	fprintf(out, "), timeout %.0f s, residency %.0f s, max wait %.0f s, ageing %.0f s\n",
-		(double)script->settings.request_timeout_ns / 1e9,
-		(double)script->settings.min_residency_ns / 1e9,
-		(double)script->settings.max_wait_ns / 1e9,
-		(double)script->settings.batch_ageing_ns / 1e9);
-	for (unsigned m = 0; m < script->model_count; m++) {
-		const struct pc_sched_model_spec *spec = &script->models[m];
-
-		fprintf(out,
-			"  %s: %" PRIu64
-			" MiB on 0x%x, %u slots, %u to %u workers, %u at cold start, "
-			"queue of %u%s\n",
-			spec->key, spec->memory_bytes / MIB, (unsigned)spec->device_mask,
-			spec->slots, spec->min_workers, spec->max_workers, spec->cold_start_workers,
-			spec->queue_capacity, spec->pinned ? ", pinned" : "");
-	}
-	for (unsigned i = 0; i < script->line_count; i++)
-		print_line(script, &script->lines[i], out);
 }

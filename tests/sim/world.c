@@ -37,16 +37,34 @@ void sim_print_trace(const struct world *world, FILE *out)
 
 /* ---- workers ---- */
 
-static void loaded(struct world *world, struct fake_worker *worker)
+uint64_t sim_told_now(struct world *world)
+{
+	uint64_t chance = sim_hash(world->step, world->traced);
+
+	if (world->told_ns == world->now_ns && chance % 100 < world->script->stale) {
+		world->coverage->stale_events++;
+		return world->now_ns - chance / 100 % (5 * SEC);
+	}
+	world->told_ns = world->now_ns;
+	return world->now_ns;
+}
+
+static void schedule_growth(struct world *world, struct fake_worker *worker)
+{
+	struct sim_random random = { .stream = sim_hash(world->script->seed,
+							5000000 + worker->id * 8 + worker->grown) };
+
+	worker->grow_ns = PC_TIME_NEVER;
+	if (worker->grown < 4 && sim_chance(&random, world->script->grows))
+		worker->grow_ns = world->now_ns + sim_between(&random, 0, 20 * SEC);
+}
+
+void sim_become_ready(struct world *world, struct fake_worker *worker)
 {
 	const struct script *script = world->script;
 	struct sim_random random = { .stream = sim_hash(script->seed, 3000000 + worker->id) };
 	struct fake_model *model = &world->models[worker->model];
-	uint64_t measured = 0;
 
-	if (sim_chance(&random, script->measures))
-		measured = worker->reserved_bytes * sim_between(&random, 80, 110) / 100;
-	sim_trace(world, "READY worker, MiB", worker->id, measured / MIB, 0);
 	worker->state = W_READY;
 	worker->ready_ns = world->now_ns;
 	worker->last_use = ++world->uses;
@@ -54,22 +72,73 @@ static void loaded(struct world *world, struct fake_worker *worker)
 	worker->next_ns = sim_chance(&random, script->dies)
 				  ? world->now_ns + sim_between(&random, 0, 60 * SEC)
 				  : PC_TIME_NEVER;
+	schedule_growth(world, worker);
 	model->loading--;
 	model->ready++;
 	model->kept = true;
+}
+
+/* It takes more, or less, than it was reserved, and has it. */
+static void measure(struct world *world, struct fake_worker *worker, uint64_t bytes)
+{
+	world->reserved[worker->device] += bytes - worker->reserved_bytes;
+	world->over_allowed[worker->device] = true;
+	world->over_bytes[worker->device] = world->reserved[worker->device];
+	worker->reserved_bytes = bytes;
+}
+
+static void loaded(struct world *world, struct fake_worker *worker)
+{
+	struct sim_random random = { .stream = sim_hash(world->script->seed,
+							6000000 + worker->id) };
+	struct fake_model *model = &world->models[worker->model];
+	uint64_t measured = 0;
+
+	if (sim_chance(&random, world->script->measures))
+		measured = worker->reserved_bytes * sim_between(&random, 80, 110) / 100;
+	sim_trace(world, "READY worker, MiB", worker->id, measured / MIB, 0);
+	sim_become_ready(world, worker);
 	if (measured) {
-		world->reserved[worker->device] += measured - worker->reserved_bytes;
-		world->over_allowed[worker->device] = true;
-		world->over_bytes[worker->device] = world->reserved[worker->device];
-		worker->reserved_bytes = measured;
+		measure(world, worker, measured);
 		if (measured > model->need_bytes)
 			model->need_bytes = measured;
 		world->coverage->true_ups++;
 	}
-	world->tick_ns = pc_sched_worker_ready(world->sched, world->now_ns, worker->id, measured);
+	world->tick_ns = pc_sched_worker_ready(world->sched, sim_told_now(world), worker->id,
+					       measured);
 }
 
-static void leave_states(struct world *world, struct fake_worker *worker)
+void sim_note_recycling(struct world *world, struct fake_worker *worker)
+{
+	if (worker->state != W_READY || world->draining ||
+	    !sim_is_due_for_recycling(world, worker) || sim_is_any_leaving(world, worker->model))
+		return;
+	worker->recycling = true;
+	if (worker->leases > 0 && !sim_spec(world, worker->model)->self_service) {
+		sim_leave_states(world, worker);
+		worker->state = W_DRAINING;
+	}
+}
+
+static void grows(struct world *world, struct fake_worker *worker)
+{
+	uint64_t bytes = worker->reserved_bytes * (101 + sim_hash(worker->id, worker->grown) % 20) /
+			 100;
+
+	worker->grown++;
+	schedule_growth(world, worker);
+	if (worker->state != W_READY || world->draining)
+		return;
+	sim_trace(world, "GROWN worker, MiB", worker->id, bytes / MIB, 0);
+	measure(world, worker, bytes);
+	worker->grown_bytes = bytes;
+	world->coverage->growths_told++;
+	sim_note_recycling(world, worker);
+	world->tick_ns = pc_sched_worker_changed(world->sched, sim_told_now(world), worker->id,
+						 bytes);
+}
+
+void sim_leave_states(struct world *world, const struct fake_worker *worker)
 {
 	struct fake_model *model = &world->models[worker->model];
 
@@ -85,9 +154,30 @@ static void breaks(struct world *world, struct fake_worker *worker)
 	pc_error_set(&cause, PC_E_MODEL_FILE_MISSING, "the file is gone");
 	worker->failed = true;
 	worker->next_ns = PC_TIME_NEVER;
+	if (worker->state == W_READY && sim_spec(world, worker->model)->self_service)
+		sim_note_answers(world, worker); /* the brain looks first */
 	if (worker->state != W_STOPPING)
 		sim_note_failure(world, &world->models[worker->model]);
-	world->tick_ns = pc_sched_worker_failed(world->sched, world->now_ns, worker->id, &cause);
+	world->tick_ns = pc_sched_worker_failed(world->sched, sim_told_now(world), worker->id,
+						&cause);
+}
+
+/* Whoever was spared while another worker of its model was leaving. */
+static void note_next_recycling(struct world *world, unsigned model)
+{
+	struct fake_worker *next = NULL;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		struct fake_worker *worker = &world->workers[i];
+
+		if (worker->state == W_READY && worker->model == model &&
+		    sim_is_due_for_recycling(world, worker) && (!next || worker->id < next->id))
+			next = worker;
+	}
+	if (!next)
+		return;
+	sim_note_recycling(world, next);
+	world->coverage->recycled_later += next->recycling;
 }
 
 static void goes(struct world *world, struct fake_worker *worker)
@@ -96,7 +186,7 @@ static void goes(struct world *world, struct fake_worker *worker)
 
 	sim_trace(world, "GONE worker", id, 0, 0);
 	if (worker->state != W_STOPPING) {
-		leave_states(world, worker);
+		sim_leave_states(world, worker);
 		sim_note_failure(world, &world->models[worker->model]);
 		world->coverage->deaths++;
 		world->coverage->deaths_with_leases += worker->leases > 0;
@@ -112,12 +202,16 @@ static void goes(struct world *world, struct fake_worker *worker)
 		    ticket->next_ns > world->now_ns + SEC)
 			ticket->next_ns = world->now_ns + sim_hash(id, i) % SEC;
 	}
-	world->tick_ns = pc_sched_worker_gone(world->sched, world->now_ns, id, NULL);
+	note_next_recycling(world, worker->model);
+	world->tick_ns = pc_sched_worker_gone(world->sched, sim_told_now(world), id, NULL);
 	/* Reports that come late or twice change nothing. */
 	if (id % 5 == 0)
-		world->tick_ns = pc_sched_worker_gone(world->sched, world->now_ns, id, NULL);
+		world->tick_ns = pc_sched_worker_gone(world->sched, sim_told_now(world), id, NULL);
 	if (id % 7 == 0)
-		world->tick_ns = pc_sched_worker_ready(world->sched, world->now_ns, id, MIB);
+		world->tick_ns = pc_sched_worker_ready(world->sched, sim_told_now(world), id, MIB);
+	if (id % 11 == 0)
+		world->tick_ns = pc_sched_worker_changed(world->sched, sim_told_now(world), id,
+							 MIB);
 }
 
 static void worker_acts(struct world *world, struct fake_worker *worker)
@@ -142,9 +236,10 @@ static void cancels(struct world *world, struct fake_ticket *ticket)
 	sim_trace(world, "CANCEL submission", ticket->number, 0, 0);
 	ticket->state = T_NONE;
 	ticket->next_ns = PC_TIME_NEVER;
+	ticket->wake_ns = PC_TIME_NEVER;
 	world->models[ticket->model].waiting--;
 	world->coverage->cancels++;
-	world->tick_ns = pc_sched_cancel(world->sched, world->now_ns, &ticket->ticket);
+	world->tick_ns = pc_sched_cancel(world->sched, sim_told_now(world), &ticket->ticket);
 }
 
 static void releases(struct world *world, struct fake_ticket *ticket)
@@ -155,22 +250,30 @@ static void releases(struct world *world, struct fake_ticket *ticket)
 				  : ticket->number % 16 == 0 ? PC_OUTCOME_CANCELLED
 							     : PC_OUTCOME_OK;
 
+	if (sim_spec(world, ticket->model)->self_service) {
+		sim_return_slot(world, ticket);
+		return;
+	}
 	sim_trace(world, "RELEASE submission, worker, outcome", ticket->number, worker->id,
 		  outcome);
 	ticket->state = T_NONE;
 	ticket->next_ns = PC_TIME_NEVER;
 	worker->leases--;
+	worker->served++;
+	worker->last_used_ns = world->now_ns;
 	worker->last_use = ++world->uses;
 	if (outcome == PC_OUTCOME_OK && worker->ready_ns >= model->failed_ns)
 		model->failures_in_row = 0;
 	if (worker->state == W_DEAD && worker->leases == 0)
 		worker->state = W_NONE;
-	world->tick_ns = pc_sched_release(world->sched, world->now_ns, &ticket->ticket, outcome);
+	sim_note_recycling(world, worker);
+	world->tick_ns = pc_sched_release(world->sched, sim_told_now(world), &ticket->ticket,
+					  outcome);
 }
 
-static void submits(struct world *world, const struct line *line)
+struct fake_ticket *sim_new_ticket(struct world *world, unsigned model, uint64_t fate)
 {
-	struct sim_random random = { .stream = line->fate };
+	struct sim_random random = { .stream = fate };
 	struct fake_ticket *ticket = NULL;
 
 	for (unsigned i = 0; i < TICKETS_MAX && !ticket; i++) {
@@ -178,165 +281,149 @@ static void submits(struct world *world, const struct line *line)
 			ticket = &world->tickets[i];
 	}
 	if (!ticket)
-		return; /* more clients than this world has */
-	memset(ticket, 0, sizeof(*ticket));
-	ticket->state = T_WAITING;
-	ticket->model = line->model;
-	ticket->number = ++world->submissions;
-	ticket->submitted_ns = world->now_ns;
-	ticket->deadline_ns = world->now_ns +
-			      (line->timeout_ns ? line->timeout_ns
-						: world->script->settings.request_timeout_ns);
+		return NULL; /* more clients than this world has */
+	*ticket = (struct fake_ticket){
+		.model = model,
+		.number = ++world->submissions,
+		.submitted_ns = world->now_ns,
+		.wake_ns = PC_TIME_NEVER,
+	};
 	ticket->lease_ns = sim_between(&random, 0, world->script->lease_max_ns);
 	ticket->next_ns = sim_chance(&random, 15)
 				  ? world->now_ns + sim_between(&random, 0, 20 * SEC)
 				  : PC_TIME_NEVER;
-	ticket->ticket.model = world->models[line->model].handle;
+	ticket->ticket.model = world->models[model].handle;
+	return ticket;
+}
+
+void sim_submit(struct world *world, const struct line *line)
+{
+	struct fake_ticket *ticket = sim_new_ticket(world, line->model, line->fate);
+	struct oracle oracle;
+
+	if (!ticket)
+		return;
+	ticket->deadline_ns = world->now_ns +
+			      (line->timeout_ns ? line->timeout_ns
+						: world->script->settings.request_timeout_ns);
 	ticket->ticket.priority = line->priority;
 	ticket->ticket.deadline_ns = line->timeout_ns ? ticket->deadline_ns : 0;
 	ticket->ticket.affinity = line->affinity;
-	world->models[line->model].waiting++;
-	sim_trace(world, "SUBMIT submission, model", ticket->number, line->model, 0);
-	world->tick_ns = pc_sched_submit(world->sched, world->now_ns, &ticket->ticket);
-}
-
-/* ---- the operator and the machine ---- */
-
-static void limits(struct world *world, const struct line *line)
-{
-	sim_trace(world, "LIMIT device, MiB", line->device, line->bytes / MIB, 0);
-	world->budgets[line->device] = line->bytes;
-	world->over_allowed[line->device] = true;
-	world->over_bytes[line->device] = world->reserved[line->device];
-	world->coverage->limit_changes++;
-	world->tick_ns = pc_sched_limit_changed(world->sched, world->now_ns, line->device,
-						line->bytes);
-}
-
-static void operator_loads(struct world *world, const struct line *line)
-{
-	struct fake_model *model = &world->models[line->model];
-	struct pc_error err = PC_ERROR_INIT;
-	uint64_t id = 0;
-
-	sim_trace(world, "LOAD model", line->model, 0, 0);
-	model->load_asked = model->loading + model->ready == 0;
-	if (pc_sched_load(world->sched, world->now_ns, model->handle, &id, &err)) {
-		sim_check(world, err.message[0] && model->loading + model->ready == 0,
-			  "a refused load spawned, or said nothing");
-		model->load_asked = false;
-	} else if (id != 0) {
-		sim_check(world, sim_find_worker(world, id), "load names no worker");
-		world->coverage->loads++;
-	}
-	world->tick_ns = pc_sched_next_deadline(world->sched);
-}
-
-static void operator_stops(struct world *world, const struct line *line)
-{
-	struct fake_worker *worker = NULL;
-	struct pc_error err = PC_ERROR_INIT;
-	unsigned alive = 0, nth;
-
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		alive += world->workers[i].state != W_NONE && world->workers[i].state != W_DEAD;
-	if (alive == 0)
+	if (sim_spec(world, line->model)->self_service && !world->draining &&
+	    sim_take_slot(world, ticket))
 		return;
-	nth = (unsigned)(line->nth_worker % alive);
-	for (unsigned i = 0; !worker; i++) {
-		if (world->workers[i].state != W_NONE && world->workers[i].state != W_DEAD &&
-		    nth-- == 0)
-			worker = &world->workers[i];
-	}
-	sim_trace(world, "STOP worker, force", worker->id, line->force, 0);
-	worker->asked_to_stop = true;
-	world->models[worker->model].kept = false;
-	if (worker->state == W_READY && worker->leases > 0 && !line->force) {
-		leave_states(world, worker);
-		worker->state = W_DRAINING;
-	}
-	world->coverage->stops++;
-	sim_check(world,
-		  pc_sched_stop_worker(world->sched, world->now_ns, worker->id, line->force,
-				       &err) == 0,
-		  "stop: %s", err.message);
-	world->tick_ns = pc_sched_next_deadline(world->sched);
+	sim_trace(world, "SUBMIT submission, model", ticket->number, line->model, 0);
+	sim_foresee(world, ticket, &oracle);
+	ticket->state = T_WAITING;
+	world->models[line->model].waiting++;
+	world->tick_ns = pc_sched_submit(world->sched, sim_told_now(world), &ticket->ticket);
+	sim_check_forecast(world, ticket, &oracle);
 }
+
+/* ---- time ---- */
 
 static void drains(struct world *world)
 {
 	world->drain_end_ns = world->now_ns + world->script->drain_ns;
 	sim_trace(world, "DRAIN, ms", world->script->drain_ns / MSEC, 0, 0);
 	world->draining = true;
+	world->told_ns = world->now_ns;
 	world->tick_ns = pc_sched_drain(world->sched, world->now_ns, world->drain_end_ns);
 }
 
-static void ticks(struct world *world)
+void sim_tick(struct world *world)
 {
 	uint64_t asked_ns = world->tick_ns;
 
 	sim_trace(world, "TICK", 0, 0, 0);
+	world->told_ns = world->now_ns;
 	world->tick_ns = pc_sched_tick(world->sched, world->now_ns);
 	sim_check(world, world->tick_ns > world->now_ns,
 		  "I10: the tick asked for at %" PRIu64 " asks for another at once", asked_ns);
 }
 
-static void line_happens(struct world *world, const struct line *line)
-{
-	switch (line->kind) {
-	case LINE_SUBMIT:
-		submits(world, line);
-		break;
-	case LINE_LIMIT:
-		limits(world, line);
-		break;
-	case LINE_LOAD:
-		operator_loads(world, line);
-		break;
-	case LINE_STOP:
-		operator_stops(world, line);
-		break;
-	case LINE_TICK:
-		ticks(world);
-		break;
-	}
-}
-
-/* ---- time ---- */
-
 /* Whoever acts first of all that act by themselves, with the brain's tick. */
 struct actor {
 	uint64_t at_ns;
-	struct fake_worker *worker;
-	struct fake_ticket *ticket;
+	enum { A_TICK, A_WORKER, A_GROWTH, A_TICKET, A_WAKING } kind;
+	unsigned nth;
 };
 
-static struct actor next_actor(struct world *world)
+static void offer(struct actor *first, uint64_t at_ns, int kind, unsigned nth)
 {
-	struct actor next = { .at_ns = world->tick_ns };
-
-	if (next.at_ns != PC_TIME_NEVER)
-		next.at_ns += world->script->tick_lag_ns;
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		struct fake_worker *worker = &world->workers[i];
-
-		if (worker->state != W_NONE && worker->next_ns < next.at_ns)
-			next = (struct actor){ .at_ns = worker->next_ns, .worker = worker };
-	}
-	for (unsigned i = 0; i < TICKETS_MAX; i++) {
-		struct fake_ticket *ticket = &world->tickets[i];
-
-		if (ticket->state != T_NONE && ticket->next_ns < next.at_ns)
-			next = (struct actor){ .at_ns = ticket->next_ns, .ticket = ticket };
-	}
-	return next;
+	if (at_ns < first->at_ns)
+		*first = (struct actor){ .at_ns = at_ns, .kind = kind, .nth = nth };
 }
 
-static void step(struct world *world, uint64_t at_ns)
+static struct actor next_actor(const struct world *world)
+{
+	struct actor first = { .at_ns = world->tick_ns, .kind = A_TICK };
+
+	if (first.at_ns != PC_TIME_NEVER)
+		first.at_ns += world->script->tick_lag_ns;
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *worker = &world->workers[i];
+
+		if (worker->state == W_NONE)
+			continue;
+		offer(&first, worker->next_ns, A_WORKER, i);
+		if (worker->state == W_READY)
+			offer(&first, worker->grow_ns, A_GROWTH, i);
+	}
+	for (unsigned i = 0; i < TICKETS_MAX; i++) {
+		const struct fake_ticket *ticket = &world->tickets[i];
+
+		if (ticket->state == T_NONE)
+			continue;
+		offer(&first, ticket->next_ns, A_TICKET, i);
+		if (ticket->state == T_WAITING)
+			offer(&first, ticket->wake_ns, A_WAKING, i);
+	}
+	return first;
+}
+
+static void acts(struct world *world, const struct actor *actor)
+{
+	struct fake_ticket *ticket = &world->tickets[actor->nth % TICKETS_MAX];
+
+	switch (actor->kind) {
+	case A_TICK:
+		sim_tick(world);
+		break;
+	case A_WORKER:
+		worker_acts(world, &world->workers[actor->nth]);
+		break;
+	case A_GROWTH:
+		grows(world, &world->workers[actor->nth]);
+		break;
+	case A_TICKET:
+		if (ticket->state == T_WAITING)
+			cancels(world, ticket);
+		else
+			releases(world, ticket);
+		break;
+	case A_WAKING:
+		sim_wakes(world, ticket);
+		break;
+	}
+}
+
+static void begin_step(struct world *world, uint64_t at_ns)
 {
 	world->step++;
 	if (at_ns > world->now_ns)
 		world->now_ns = at_ns;
+	world->no_barging = false;
+	world->evictions = 0;
+	world->pressure_stops = 0;
+	memset(world->spawns, 0, sizeof(world->spawns));
+}
+
+static void end_step(struct world *world)
+{
+	sim_wake_waiting(world);
+	sim_check_world(world);
+	sim_check(world, world->step < 200000, "the world does not come to rest");
 }
 
 /* Lets everything that acts by itself do so until then. */
@@ -347,19 +434,11 @@ static void pass_until(struct world *world, uint64_t until_ns)
 
 		if (next.at_ns > until_ns)
 			break;
-		step(world, next.at_ns);
-		if (next.worker)
-			worker_acts(world, next.worker);
-		else if (!next.ticket)
-			ticks(world);
-		else if (next.ticket->state == T_WAITING)
-			cancels(world, next.ticket);
-		else
-			releases(world, next.ticket);
-		sim_check_world(world);
-		sim_check(world, world->step < 200000, "the world does not come to rest");
+		begin_step(world, next.at_ns);
+		acts(world, &next);
+		end_step(world);
 	}
-	if (until_ns != PC_TIME_NEVER)
+	if (until_ns != PC_TIME_NEVER && until_ns > world->now_ns)
 		world->now_ns = until_ns;
 }
 
@@ -371,6 +450,7 @@ static void set_the_stage(struct world *world)
 	struct pc_error err = PC_ERROR_INIT;
 
 	world->now_ns = 1000 * SEC;
+	world->relieved = -1;
 	world->tick_ns = PC_TIME_NEVER;
 	sim_check(world, pc_ledger_create(&world->ledger, &err) == 0, "%s", err.message);
 	for (unsigned d = 0; d < script->device_count; d++) {
@@ -406,7 +486,7 @@ static void set_the_stage(struct world *world)
 /* Long enough for every cooldown, one worker per interval. */
 static uint64_t quiet_ns(const struct world *world)
 {
-	return 120 * SEC + world->script->settings.maintenance_interval_ns * WORKERS_MAX;
+	return 400 * SEC + world->script->settings.maintenance_interval_ns * WORKERS_MAX;
 }
 
 static void all_that_happens(struct world *world)
@@ -415,22 +495,22 @@ static void all_that_happens(struct world *world)
 
 	for (unsigned i = 0; i < script->line_count; i++) {
 		pass_until(world, script->lines[i].at_ns);
-		step(world, script->lines[i].at_ns);
-		line_happens(world, &script->lines[i]);
-		sim_check_world(world);
+		begin_step(world, script->lines[i].at_ns);
+		sim_line_happens(world, &script->lines[i]);
+		end_step(world);
 	}
 	if (!script->drain_early) {
 		pass_until(world, world->now_ns + 200 * SEC); /* every client has left */
 		pass_until(world, world->now_ns + quiet_ns(world));
 		sim_check_quiet(world);
 	}
-	step(world, world->now_ns);
+	begin_step(world, world->now_ns);
 	drains(world);
-	sim_check_world(world);
+	end_step(world);
 	/* One that is refused. */
-	step(world, world->now_ns);
-	submits(world, &(struct line){ .kind = LINE_SUBMIT });
-	sim_check_world(world);
+	begin_step(world, world->now_ns);
+	sim_submit(world, &(struct line){ .kind = LINE_SUBMIT });
+	end_step(world);
 	pass_until(world, PC_TIME_NEVER - 1);
 	sim_check(world, pc_sched_is_drained(world->sched), "rule 12: the drain left something");
 	for (unsigned d = 0; d < script->device_count; d++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checks.c - the driver's actions and the state after each step, held against the world's own
- * books. Nothing here asks the brain what it thinks, except where its view is what is checked.
+ * actions.c - the driver's actions, each held against the world's own books and then entered into
+ * them. Nothing here asks the brain what it thinks.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -9,80 +9,13 @@
 
 #include "sim.h"
 
-void sim_fail(struct world *world, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(world->failure, sizeof(world->failure), fmt, args);
-	va_end(args);
-	longjmp(*world->on_failure, 1);
-}
-
-/* ---- small facts ---- */
-
-static const struct pc_sched_model_spec *spec_of(const struct world *world, unsigned model)
-{
-	return &world->script->models[model];
-}
-
-static uint64_t free_bytes(const struct world *world, unsigned device)
-{
-	return world->budgets[device] > world->reserved[device]
-		       ? world->budgets[device] - world->reserved[device]
-		       : 0;
-}
-
-static bool allows(const struct world *world, unsigned model, unsigned device)
-{
-	return device < world->script->device_count &&
-	       (spec_of(world, model)->device_mask >> device & 1);
-}
-
-static uint32_t live(const struct fake_model *model)
-{
-	return model->loading + model->ready;
-}
-
-static bool may_have_more(const struct world *world, unsigned model)
-{
-	uint32_t max = spec_of(world, model)->max_workers;
-
-	return max == 0 || live(&world->models[model]) < max;
-}
-
-struct fake_worker *sim_find_worker(struct world *world, uint64_t id)
-{
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		if (world->workers[i].state != W_NONE && world->workers[i].id == id)
-			return &world->workers[i];
-	}
-	return NULL;
-}
-
-void sim_note_failure(struct world *world, struct fake_model *model)
-{
-	uint64_t delay_ns = world->script->settings.backoff_min_ns;
-
-	model->failures_in_row++;
-	model->failed_ns = world->now_ns;
-	for (uint32_t i = 1; i < model->failures_in_row; i++) {
-		delay_ns *= 2;
-		if (delay_ns > world->script->settings.backoff_max_ns)
-			delay_ns = world->script->settings.backoff_max_ns;
-	}
-	model->no_spawn_before_ns = world->now_ns + delay_ns - delay_ns / 4;
-	model->maybe_spawn_after_ns = world->now_ns + delay_ns;
-	model->load_asked = false;
-}
-
 /* ---- spawn ---- */
 
 static void check_spawn_is_called_for(struct world *world, unsigned m,
 				      const struct fake_model *model)
 {
-	const struct pc_sched_model_spec *spec = spec_of(world, m);
-	bool floor = model->kept && live(model) < spec->min_workers;
+	const struct pc_sched_model_spec *spec = sim_spec(world, m);
+	bool floor = model->kept && sim_live(model) < spec->min_workers;
 	bool in_this_step = false, older_loading = false;
 
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
@@ -95,7 +28,7 @@ static void check_spawn_is_called_for(struct world *world, unsigned m,
 	}
 	sim_check(world, model->waiting > 0 || model->load_asked || floor,
 		  "rule 1: a worker of %s was spawned though nobody asked", spec->key);
-	sim_check(world, may_have_more(world, m), "%s got more than max_workers", spec->key);
+	sim_check(world, sim_may_have_more(world, m), "%s got more than max_workers", spec->key);
 	sim_check(world, world->now_ns >= model->no_spawn_before_ns,
 		  "rule 9: %s was spawned during its back-off", spec->key);
 	sim_check(world,
@@ -104,11 +37,11 @@ static void check_spawn_is_called_for(struct world *world, unsigned m,
 		  "rule 9: %s got a second probe", spec->key);
 	sim_check(world, !older_loading || floor,
 		  "I6: %s was spawned while another of its workers was loading", spec->key);
-	sim_check(world, !in_this_step || floor || live(model) < spec->cold_start_workers,
+	sim_check(world, !in_this_step || floor || sim_live(model) < spec->cold_start_workers,
 		  "I6: %s got more workers at once than cold_start_workers", spec->key);
-	sim_check(world, !world->draining || (live(model) == 0 && model->waiting > 0),
+	sim_check(world, !world->draining || (sim_live(model) == 0 && model->waiting > 0),
 		  "rule 12: %s was spawned during a drain", spec->key);
-	if (live(model) == 0)
+	if (sim_live(model) == 0)
 		world->coverage->cold_starts++;
 	else if (in_this_step)
 		world->coverage->extra_warm++;
@@ -118,7 +51,7 @@ static void check_spawn_is_called_for(struct world *world, unsigned m,
 		world->coverage->floors++;
 }
 
-static unsigned free_worker_slot(struct world *world)
+unsigned sim_free_worker_slot(struct world *world)
 {
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		if (world->workers[i].state == W_NONE)
@@ -145,14 +78,19 @@ static void on_spawn(void *ctx, const struct pc_spawn_order *order)
 	struct world *world = ctx;
 	unsigned m = (unsigned)(uintptr_t)order->model_owner;
 	struct fake_model *model = &world->models[m];
-	struct fake_worker *worker = &world->workers[free_worker_slot(world)];
+	struct fake_worker *worker = &world->workers[sim_free_worker_slot(world)];
 
 	sim_trace(world, "spawn worker, model, device", order->worker_id, m, order->device);
 	sim_check(world, order->worker_id > world->last_worker_id,
 		  "I8: worker id %" PRIu64 " came again", order->worker_id);
 	sim_check(world, order->model == model->handle, "the order names another model");
-	sim_check(world, allows(world, m, order->device), "%s was put on device %u",
+	sim_check(world, sim_allows(world, m, order->device), "%s was put on device %u",
 		  order->model_key, order->device);
+	sim_check(world, sim_may_use(world, m, order->device),
+		  "rule 11: %s grows on device %u, which is tight", order->model_key,
+		  order->device);
+	world->coverage->tight_cold_starts += world->tight[order->device];
+	world->spawns[m]++;
 	sim_check(world, order->reserved_bytes == model->need_bytes,
 		  "%s reserved %" PRIu64 " bytes, needs %" PRIu64, order->model_key,
 		  order->reserved_bytes, model->need_bytes);
@@ -170,8 +108,10 @@ static void on_spawn(void *ctx, const struct pc_spawn_order *order)
 		.spawned_ns = world->now_ns,
 		.spawned_step = world->step,
 		.deadline_ns = order->deadline_ns,
+		.busy_since_ns = PC_TIME_NEVER,
+		.grow_ns = PC_TIME_NEVER,
 	};
-	sim_check(world, order->deadline_ns == world->now_ns + spec_of(world, m)->start_timeout_ns,
+	sim_check(world, order->deadline_ns == world->now_ns + sim_spec(world, m)->start_timeout_ns,
 		  "I10: the start deadline of %s is not its start timeout", order->model_key);
 	decide_fate_of_loading(world, worker);
 	model->loading++;
@@ -197,6 +137,19 @@ static bool somebody_waited_long(const struct world *world)
 	return max_wait_ns == 0;
 }
 
+/* Somebody without any worker. */
+static bool somebody_else_is_cold(const struct world *world, unsigned except)
+{
+	for (unsigned m = 0; m < world->script->model_count; m++) {
+		const struct fake_model *model = &world->models[m];
+
+		if (m != except && sim_live(model) == 0 &&
+		    (model->waiting > 0 || model->load_asked))
+			return true;
+	}
+	return false;
+}
+
 static bool somebody_else_wants(const struct world *world, unsigned except)
 {
 	for (unsigned m = 0; m < world->script->model_count; m++) {
@@ -208,11 +161,14 @@ static bool somebody_else_wants(const struct world *world, unsigned except)
 
 static void check_eviction(struct world *world, const struct fake_worker *worker)
 {
-	const struct pc_sched_model_spec *spec = spec_of(world, worker->model);
+	const struct pc_sched_model_spec *spec = sim_spec(world, worker->model);
 
 	sim_check(world, somebody_else_wants(world, worker->model),
 		  "rule 5: worker %" PRIu64 " was evicted for nobody", worker->id);
-	sim_check(world, live(&world->models[worker->model]) > spec->min_workers,
+	sim_check(world, somebody_else_is_cold(world, worker->model) || somebody_waited_long(world),
+		  "rule 5: worker %" PRIu64 " was evicted for growth that nobody waited for",
+		  worker->id);
+	sim_check(world, sim_live(&world->models[worker->model]) > spec->min_workers,
 		  "rule 5: eviction took %s below min_workers", spec->key);
 	sim_check(world,
 		  world->now_ns - worker->ready_ns >= world->script->settings.min_residency_ns ||
@@ -222,30 +178,64 @@ static void check_eviction(struct world *world, const struct fake_worker *worker
 	world->coverage->evictions++;
 }
 
+/* Rule 8. */
+static void check_cooldown(struct world *world, const struct fake_worker *worker)
+{
+	const struct pc_sched_model_spec *spec = sim_spec(world, worker->model);
+	uint64_t ttl_ns = spec->idle_ttl_ns == PC_IDLE_TTL_DEFAULT
+				  ? world->script->settings.cooldown_idle_ns
+				  : spec->idle_ttl_ns;
+	uint64_t since_ns = worker->last_used_ns > worker->ready_ns ? worker->last_used_ns
+								    : worker->ready_ns;
+
+	sim_check(world, sim_live(&world->models[worker->model]) > spec->min_workers,
+		  "rule 8: cooldown took %s below min_workers", spec->key);
+	sim_check(world, world->now_ns - since_ns >= ttl_ns,
+		  "rule 8: worker %" PRIu64 " has not idled for its cooldown", worker->id);
+	world->coverage->cooldowns++;
+	world->coverage->self_cooldowns += spec->self_service;
+}
+
+static void check_pressure(struct world *world, const struct fake_worker *worker)
+{
+	bool over = world->over_allowed[worker->device];
+
+	sim_check(world, over || world->relieved == (int)worker->device,
+		  "rule 11: device %u is within its budget", worker->device);
+	world->pressure_stops++;
+	sim_check(world, over || world->pressure_stops == 1,
+		  "rule 11: one call takes more than one worker");
+	world->coverage->pressure_stops++;
+}
+
 static void check_stop_reason(struct world *world, const struct fake_worker *worker,
 			      enum pc_stop_reason why)
 {
-	const struct pc_sched_model_spec *spec = spec_of(world, worker->model);
+	const struct pc_sched_model_spec *spec = sim_spec(world, worker->model);
 	bool unloads = why == PC_STOP_IDLE || why == PC_STOP_EVICTED || why == PC_STOP_PRESSURE;
 
 	if (unloads) {
 		sim_check(world, worker->leases == 0 && worker->state == W_READY,
 			  "I7: worker %" PRIu64 " was unloaded while in use", worker->id);
+		sim_check(world, worker->recalled || !spec->self_service,
+			  "I7: worker %" PRIu64 " was unloaded without a recall", worker->id);
+		sim_check(world, world->models[worker->model].waiting == 0,
+			  "I7: worker %" PRIu64 " was unloaded while somebody is about to lease it",
+			  worker->id);
 		sim_check(world, !spec->pinned, "pinned %s was unloaded", spec->key);
 	}
 	switch (why) {
 	case PC_STOP_IDLE:
-		sim_check(world, live(&world->models[worker->model]) > spec->min_workers,
-			  "rule 8: cooldown took %s below min_workers", spec->key);
-		world->coverage->cooldowns++;
+		check_cooldown(world, worker);
 		break;
 	case PC_STOP_EVICTED:
 		check_eviction(world, worker);
+		world->evictions++;
+		world->coverage->self_evictions += spec->self_service;
 		break;
 	case PC_STOP_PRESSURE:
-		sim_check(world, world->over_allowed[worker->device],
-			  "rule 11: device %u is within its budget", worker->device);
-		world->coverage->pressure_stops++;
+		check_pressure(world, worker);
+		world->coverage->self_pressure += spec->self_service;
 		break;
 	case PC_STOP_OVERDUE:
 		sim_check(world, worker->state == W_LOADING && world->now_ns >= worker->deadline_ns,
@@ -260,12 +250,40 @@ static void check_stop_reason(struct world *world, const struct fake_worker *wor
 			  worker->id);
 		break;
 	case PC_STOP_RECYCLED:
-		sim_fail(world, "worker %" PRIu64 " was recycled, which nobody asked for",
-			 worker->id);
+		sim_check(world, worker->recycling,
+			  "worker %" PRIu64 " was recycled before its time", worker->id);
+		if (spec->recycle_requests && worker->served >= spec->recycle_requests)
+			world->coverage->recycled_served++;
+		else
+			world->coverage->recycled_grown++;
+		break;
 	case PC_STOP_SHUTDOWN:
 		sim_check(world, world->draining, "worker %" PRIu64 " was shut down", worker->id);
 		break;
 	}
+}
+
+/* Reasons for which nobody's lease is cut short, unless an operator or a shutdown insists. */
+static bool is_gentle(const struct fake_worker *worker, enum pc_stop_reason why)
+{
+	return worker->state != W_STOPPING && (why == PC_STOP_IDLE || why == PC_STOP_EVICTED ||
+					       why == PC_STOP_PRESSURE || why == PC_STOP_RECYCLED);
+}
+
+static void decide_end_of_stopping(struct world *world, struct fake_worker *worker, bool force)
+{
+	struct sim_random random = { .stream = sim_hash(world->script->seed,
+							2000000 + worker->id + force) };
+
+	worker->next = DO_GO;
+	worker->next_ns = world->now_ns + sim_between(&random, 0, world->script->stop_max_ns);
+	if (sim_chance(&random, world->script->stop_hangs)) {
+		worker->next_ns += 200 * SEC;
+		world->coverage->hung_stops++;
+	}
+	/* Self-service: the body lets its leases end first. */
+	if (worker->leases > 0 && !force)
+		worker->next_ns = PC_TIME_NEVER;
 }
 
 static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
@@ -276,12 +294,16 @@ static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool
 	sim_trace(world, "stop worker, reason, force", worker_id, why, force);
 	sim_check(world, worker && worker->state != W_DEAD, "worker %" PRIu64 " is not there",
 		  worker_id);
-	sim_check(world, force || worker->leases == 0,
+	sim_check(world,
+		  force || worker->leases == 0 || sim_spec(world, worker->model)->self_service,
 		  "worker %" PRIu64 " has leases and is not forced", worker_id);
+	world->coverage->leased_stops += !force && worker->leases > 0;
 	sim_check(world, worker->state != W_STOPPING || (force && !worker->forced),
 		  "worker %" PRIu64 " is told to stop once too often", worker_id);
 	if (worker->state == W_DRAINING)
 		world->coverage->drained_workers++;
+	sim_check(world, !force || !is_gentle(worker, why),
+		  "worker %" PRIu64 " is forced to stop for reason %d", worker_id, why);
 	if (worker->state != W_STOPPING)
 		check_stop_reason(world, worker, why);
 	if (worker->state == W_LOADING)
@@ -293,17 +315,12 @@ static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool
 	world->coverage->forced_stops += force;
 	worker->state = W_STOPPING;
 	worker->forced |= force;
-
-	struct sim_random random = { .stream = sim_hash(world->script->seed,
-							2000000 + worker->id + force) };
-
-	worker->next = DO_GO;
-	worker->next_ns = world->now_ns + sim_between(&random, 0, world->script->stop_max_ns);
+	decide_end_of_stopping(world, worker, force);
 }
 
 /* ---- grant ---- */
 
-static void check_order(struct world *world, const struct fake_ticket *granted)
+void sim_check_order(struct world *world, const struct fake_ticket *granted)
 {
 	const struct pc_sched_settings *settings = &world->script->settings;
 	uint64_t ageing_ns = settings->batch_ageing_ns, patience_ns = settings->request_timeout_ns;
@@ -358,7 +375,7 @@ static void check_choice(struct world *world, const struct fake_ticket *ticket,
 		const struct fake_worker *other = &world->workers[i];
 
 		if (other == chosen || other->state != W_READY || other->model != chosen->model ||
-		    other->leases >= spec_of(world, other->model)->slots)
+		    other->leases >= sim_spec(world, other->model)->slots)
 			continue;
 		sim_check(world,
 			  chosen->leases < other->leases || (chosen->leases == other->leases &&
@@ -381,11 +398,13 @@ static void on_grant(void *ctx, struct pc_ticket *pc_ticket, uint64_t worker_id)
 		  "I3: worker %" PRIu64 " is not ready", worker_id);
 	sim_check(world, worker->model == ticket->model, "worker %" PRIu64 " has another model",
 		  worker_id);
-	sim_check(world, worker->leases < spec_of(world, worker->model)->slots,
+	sim_check(world, !sim_spec(world, worker->model)->self_service,
+		  "worker %" PRIu64 " is not the brain's to grant", worker_id);
+	sim_check(world, worker->leases < sim_spec(world, worker->model)->slots,
 		  "I3: worker %" PRIu64 " has no free slot", worker_id);
 	sim_check(world, world->now_ns < ticket->deadline_ns,
 		  "rule 10: submission %" PRIu64 " is past its deadline", ticket->number);
-	check_order(world, ticket);
+	sim_check_order(world, ticket);
 	check_choice(world, ticket, worker);
 	if (ticket->ticket.affinity)
 		world->affinity_worker[ticket->model][ticket->ticket.affinity] = worker_id;
@@ -396,26 +415,19 @@ static void on_grant(void *ctx, struct pc_ticket *pc_ticket, uint64_t worker_id)
 	ticket->state = T_LEASED;
 	ticket->worker = (unsigned)(worker - world->workers);
 	ticket->next_ns = world->now_ns + ticket->lease_ns;
+	ticket->wake_ns = PC_TIME_NEVER;
 	worker->leases++;
+	worker->last_used_ns = world->now_ns;
 	worker->last_use = ++world->uses;
 }
 
 /* ---- reject ---- */
 
-static bool fits_somewhere(const struct world *world, unsigned model)
-{
-	for (unsigned d = 0; d < world->script->device_count; d++) {
-		if (allows(world, model, d) && world->models[model].need_bytes <= world->budgets[d])
-			return true;
-	}
-	return false;
-}
-
 static void check_refusal(struct world *world, const struct fake_ticket *ticket,
 			  const struct pc_error *err)
 {
 	const struct fake_model *model = &world->models[ticket->model];
-	const struct pc_sched_model_spec *spec = spec_of(world, ticket->model);
+	const struct pc_sched_model_spec *spec = sim_spec(world, ticket->model);
 
 	switch (err->code) {
 	case PC_E_TIMEOUT:
@@ -436,13 +448,13 @@ static void check_refusal(struct world *world, const struct fake_ticket *ticket,
 			world->coverage->cut_off_tickets++;
 		break;
 	case PC_E_INSUFFICIENT_MEMORY:
-		sim_check(world, !fits_somewhere(world, ticket->model) && live(model) == 0,
+		sim_check(world, !sim_fits_somewhere(world, ticket->model) && sim_live(model) == 0,
 			  "rule 5: %s could fit", spec->key);
 		world->coverage->never_fits++;
 		break;
 	case PC_E_MODEL_BACKOFF:
 		sim_check(world,
-			  live(model) == 0 &&
+			  sim_live(model) == 0 &&
 				  model->failures_in_row >=
 					  world->script->settings.breaker_failures &&
 				  world->now_ns < model->maybe_spawn_after_ns,
@@ -451,7 +463,7 @@ static void check_refusal(struct world *world, const struct fake_ticket *ticket,
 		break;
 	case PC_E_SPAWN_FAILED:
 	case PC_E_MODEL_FILE_MISSING:
-		sim_check(world, live(model) == 0 && model->failures_in_row > 0,
+		sim_check(world, sim_live(model) == 0 && model->failures_in_row > 0,
 			  "rule 9: %s did not fail to load", spec->key);
 		world->coverage->load_failures++;
 		break;
@@ -474,6 +486,9 @@ static void on_reject(void *ctx, struct pc_ticket *pc_ticket, const struct pc_er
 	check_refusal(world, ticket, err);
 	ticket->state = T_NONE;
 	ticket->next_ns = PC_TIME_NEVER;
+	ticket->wake_ns = PC_TIME_NEVER;
+	ticket->rejected_with = err->code;
+	memcpy(ticket->message, err->message, sizeof(ticket->message));
 }
 
 const struct pc_sched_driver sim_driver = {
@@ -481,225 +496,7 @@ const struct pc_sched_driver sim_driver = {
 	.stop = on_stop,
 	.grant = on_grant,
 	.reject = on_reject,
+	.look = sim_on_look,
+	.recall = sim_on_recall,
+	.resume = sim_on_resume,
 };
-
-/* ---- after every step ---- */
-
-static void check_devices(struct world *world)
-{
-	for (unsigned d = 0; d < world->script->device_count; d++) {
-		struct pc_device_account account;
-
-		pc_ledger_account(world->ledger, d, &account);
-		sim_check(world, account.reserved_bytes == world->reserved[d],
-			  "rule 4: device %u: the ledger says %" PRIu64
-			  " bytes, the workers %" PRIu64,
-			  d, account.reserved_bytes, world->reserved[d]);
-		sim_check(world,
-			  world->reserved[d] <= world->budgets[d] ||
-				  (world->over_allowed[d] &&
-				   world->reserved[d] <= world->over_bytes[d]),
-			  "I1: device %u is overcommitted", d);
-		world->over_bytes[d] = world->reserved[d];
-		world->over_allowed[d] &= world->reserved[d] > world->budgets[d];
-	}
-}
-
-static void check_tickets(struct world *world)
-{
-	uint64_t late_ns = world->script->tick_lag_ns;
-
-	for (unsigned i = 0; i < TICKETS_MAX; i++) {
-		const struct fake_ticket *ticket = &world->tickets[i];
-
-		sim_check(world,
-			  ticket->state != T_WAITING ||
-				  world->now_ns <= ticket->deadline_ns + late_ns,
-			  "I10: submission %" PRIu64 " waits past its deadline", ticket->number);
-	}
-}
-
-static void check_workers(struct world *world)
-{
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		const struct fake_worker *worker = &world->workers[i];
-
-		if (worker->state == W_READY) {
-			sim_check(world,
-				  world->models[worker->model].waiting == 0 ||
-					  worker->leases >= spec_of(world, worker->model)->slots,
-				  "I4: a request waits while worker %" PRIu64 " has a free slot",
-				  worker->id);
-		} else if (worker->state == W_LOADING) {
-			sim_check(world,
-				  world->now_ns <= worker->deadline_ns + world->script->tick_lag_ns,
-				  "I10: worker %" PRIu64 " loads past its deadline", worker->id);
-		}
-	}
-}
-
-/* Whether the model should be spawned now, if there were room and no back-off. */
-static bool needs_a_worker(const struct world *world, unsigned m)
-{
-	const struct fake_model *model = &world->models[m];
-
-	if (!may_have_more(world, m))
-		return false;
-	if (live(model) == 0 && model->waiting > 0)
-		return true;
-	if (world->draining)
-		return false;
-	if (model->loading > 0 &&
-	    model->failures_in_row >= world->script->settings.breaker_failures)
-		return false; /* one probe at a time */
-	return (live(model) == 0 && model->load_asked) ||
-	       (model->waiting > 0 && model->loading == 0) ||
-	       (model->kept && live(model) < spec_of(world, m)->min_workers);
-}
-
-/* The back-off's jitter is the brain's secret: it may be over from one
- * time on, it is from another. */
-static bool may_lack_a_worker(const struct world *world, unsigned m)
-{
-	return world->now_ns >= world->models[m].no_spawn_before_ns && needs_a_worker(world, m);
-}
-
-static bool lacks_a_worker(const struct world *world, unsigned m)
-{
-	return world->now_ns >= world->models[m].maybe_spawn_after_ns && needs_a_worker(world, m);
-}
-
-static bool fits_now(const struct world *world, unsigned m)
-{
-	for (unsigned d = 0; d < world->script->device_count; d++) {
-		if (allows(world, m, d) && free_bytes(world, d) >= world->models[m].need_bytes)
-			return true;
-	}
-	return false;
-}
-
-/* What could be taken from others on a device for this model, by the letter of rule 5. */
-static uint64_t evictable_bytes(const struct world *world, unsigned m, unsigned device)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		const struct fake_worker *worker = &world->workers[i];
-		const struct pc_sched_model_spec *spec = spec_of(world, worker->model);
-
-		if (worker->state == W_READY && worker->leases == 0 && worker->device == device &&
-		    worker->model != m && !spec->pinned && spec->min_workers == 0 &&
-		    world->now_ns - worker->ready_ns >= world->script->settings.min_residency_ns)
-			bytes += worker->reserved_bytes;
-	}
-	return bytes;
-}
-
-static bool somebody_stops_on(const struct world *world, unsigned device)
-{
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		if (world->workers[i].state == W_STOPPING && world->workers[i].device == device)
-			return true;
-	}
-	return false;
-}
-
-static bool room_could_be_made(const struct world *world, unsigned m)
-{
-	/* While somebody stops, the brain may be waiting for that room. */
-	for (unsigned d = 0; d < world->script->device_count; d++) {
-		if (allows(world, m, d) && somebody_stops_on(world, d))
-			return false;
-	}
-	for (unsigned d = 0; d < world->script->device_count; d++) {
-		if (allows(world, m, d) && free_bytes(world, d) + evictable_bytes(world, m, d) >=
-						   world->models[m].need_bytes)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Nobody waits for what is there: a model that alone wants a worker gets it if it fits, and has
- * room made for it within the time in which the brain looks again.
- */
-static void check_progress(struct world *world)
-{
-	unsigned wanting = 0, last = 0;
-	uint64_t patience_ns = 300 * MSEC + world->script->tick_lag_ns;
-
-	for (unsigned m = 0; m < world->script->model_count; m++) {
-		struct fake_model *model = &world->models[m];
-
-		/* The operator is not kept waiting for what can never be. */
-		model->load_asked &= live(model) > 0 || fits_somewhere(world, m);
-		if (model->waiting == 0 && !model->load_asked)
-			model->asked_since_ns = PC_TIME_NEVER;
-		else if (model->asked_since_ns == PC_TIME_NEVER)
-			model->asked_since_ns = world->now_ns;
-		wanting += may_lack_a_worker(world, m);
-		if (!lacks_a_worker(world, m)) {
-			model->want_since_ns = PC_TIME_NEVER;
-			model->room_since_ns = PC_TIME_NEVER;
-			continue;
-		}
-		if (model->want_since_ns == PC_TIME_NEVER)
-			model->want_since_ns = world->now_ns;
-		if (!room_could_be_made(world, m) || live(model) > 0 || model->waiting == 0)
-			model->room_since_ns = PC_TIME_NEVER;
-		else if (model->room_since_ns == PC_TIME_NEVER)
-			model->room_since_ns = world->now_ns;
-		last = m;
-		world->coverage->memory_waits += model->waiting > 0;
-	}
-	if (wanting != 1 || !lacks_a_worker(world, last))
-		return;
-
-	const struct fake_model *model = &world->models[last];
-
-	sim_check(world,
-		  !fits_now(world, last) ||
-			  world->now_ns - model->maybe_spawn_after_ns <= patience_ns ||
-			  world->now_ns - model->want_since_ns < patience_ns,
-		  "rules 2, 3: %s waits for a worker that would fit", spec_of(world, last)->key);
-	sim_check(world,
-		  model->room_since_ns == PC_TIME_NEVER ||
-			  world->now_ns - model->room_since_ns < patience_ns,
-		  "rule 5: %s waits though room could be made", spec_of(world, last)->key);
-}
-
-static void check_views(struct world *world)
-{
-	for (unsigned m = 0; m < world->script->model_count; m++) {
-		const struct fake_model *model = &world->models[m];
-		struct pc_sched_model_view view;
-
-		pc_sched_get_model(model->handle, &view);
-		sim_check(world, view.waiting == model->waiting && view.spawning == model->loading,
-			  "the view of %s: %u waiting, %u loading; in truth %u, %u",
-			  spec_of(world, m)->key, view.waiting, view.spawning, model->waiting,
-			  model->loading);
-	}
-}
-
-void sim_check_world(struct world *world)
-{
-	check_devices(world);
-	check_tickets(world);
-	check_workers(world);
-	check_progress(world);
-	check_views(world);
-}
-
-void sim_check_quiet(struct world *world)
-{
-	for (unsigned m = 0; m < world->script->model_count; m++) {
-		const struct pc_sched_model_spec *spec = spec_of(world, m);
-
-		sim_check(world,
-			  live(&world->models[m]) <= spec->min_workers || spec->pinned ||
-				  spec->idle_ttl_ns == PC_TIME_NEVER,
-			  "I9: %u workers of idle %s are left, %u are its minimum",
-			  live(&world->models[m]), spec->key, spec->min_workers);
-	}
-}

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# Room is kept for a load that was refused.
+s/^\tpc__review_need\(model\); .*//

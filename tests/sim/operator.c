@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* operator.c - what is done to the world from outside: by operators, and by the machine. */
+#include <inttypes.h>
+
+#include "sim.h"
+
+static void limits(struct world *world, const struct line *line)
+{
+	sim_trace(world, "LIMIT device, MiB", line->device, line->bytes / MIB, 0);
+	world->budgets[line->device] = line->bytes;
+	world->over_allowed[line->device] = true;
+	world->over_bytes[line->device] = world->reserved[line->device];
+	world->coverage->limit_changes++;
+	world->tick_ns = pc_sched_limit_changed(world->sched, sim_told_now(world), line->device,
+						line->bytes);
+}
+
+static void operator_loads(struct world *world, const struct line *line)
+{
+	struct fake_model *model = &world->models[line->model];
+	struct pc_error err = PC_ERROR_INIT;
+	uint64_t id = 0;
+
+	sim_trace(world, "LOAD model", line->model, 0, 0);
+	model->load_asked = model->loading + model->ready == 0;
+	if (pc_sched_load(world->sched, sim_told_now(world), model->handle, &id, &err)) {
+		sim_check(world, err.message[0] && model->loading + model->ready == 0,
+			  "a refused load spawned, or said nothing");
+		model->load_asked = false;
+	} else if (id != 0) {
+		sim_check(world, sim_find_worker(world, id), "load names no worker");
+		world->coverage->loads++;
+	}
+	world->tick_ns = pc_sched_next_deadline(world->sched);
+}
+
+static void operator_stops(struct world *world, const struct line *line)
+{
+	struct fake_worker *worker = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+	unsigned alive = 0, nth;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		alive += world->workers[i].state != W_NONE && world->workers[i].state != W_DEAD;
+	if (alive == 0)
+		return;
+	nth = (unsigned)(line->nth_worker % alive);
+	for (unsigned i = 0; !worker; i++) {
+		if (world->workers[i].state != W_NONE && world->workers[i].state != W_DEAD &&
+		    nth-- == 0)
+			worker = &world->workers[i];
+	}
+	sim_trace(world, "STOP worker, force", worker->id, line->force, 0);
+	worker->asked_to_stop = true;
+	world->models[worker->model].kept = false;
+	if (worker->state == W_READY && worker->leases > 0 && !line->force &&
+	    !sim_spec(world, worker->model)->self_service) {
+		sim_leave_states(world, worker);
+		worker->state = W_DRAINING;
+	}
+	world->coverage->stops++;
+	sim_check(world,
+		  pc_sched_stop_worker(world->sched, sim_told_now(world), worker->id, line->force,
+				       &err) == 0,
+		  "stop: %s", err.message);
+	world->tick_ns = pc_sched_next_deadline(world->sched);
+}
+
+/* Rule 11. One idle worker goes at each such call; the action's check counts them. */
+static void presses(struct world *world, const struct line *line)
+{
+	bool idle = false;
+
+	sim_trace(world, "PRESSURE device, tight", line->device, line->tight, 0);
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *worker = &world->workers[i];
+		const struct pc_sched_model_spec *spec = sim_spec(world, worker->model);
+
+		idle |= worker->state == W_READY && worker->device == line->device &&
+			worker->leases == 0 && !spec->pinned && !spec->self_service &&
+			!world->draining;
+	}
+	world->tight[line->device] = line->tight;
+	world->relieved = line->tight ? (int)line->device : -1;
+	world->tick_ns = pc_sched_pressure(world->sched, sim_told_now(world), line->device,
+					   line->tight);
+	world->relieved = -1;
+	sim_check(world, !line->tight || !idle || world->pressure_stops > 0,
+		  "rule 11: device %u is tight and keeps its idle workers", line->device);
+	world->coverage->tight_calls += line->tight;
+}
+
+static int expected_of_adoption(const struct world *world, const struct line *line)
+{
+	if (!sim_allows(world, line->model, line->device))
+		return PC_E_INVALID_ARGUMENT;
+	if (world->draining)
+		return PC_E_SHUTTING_DOWN;
+	if (!sim_may_have_more(world, line->model))
+		return PC_E_NO_WORKERS;
+	return line->bytes > sim_free_bytes(world, line->device) ? PC_E_INSUFFICIENT_MEMORY : 0;
+}
+
+/* The worker is there already; the brain may lease it before it has said its number. */
+static void enters(struct world *world, const struct line *line, uint64_t id)
+{
+	struct fake_worker *worker = &world->workers[sim_free_worker_slot(world)];
+
+	*worker = (struct fake_worker){
+		.state = W_LOADING,
+		.id = id,
+		.model = line->model,
+		.device = line->device,
+		.reserved_bytes = line->bytes,
+		.busy_since_ns = PC_TIME_NEVER,
+	};
+	world->last_worker_id = id;
+	world->reserved[line->device] += line->bytes;
+	world->models[line->model].loading++;
+	world->models[line->model].load_asked = false;
+	sim_become_ready(world, worker);
+	world->coverage->adoptions++;
+}
+
+static void adopts(struct world *world, const struct line *line)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	int expected = expected_of_adoption(world, line);
+	uint64_t next_id = pc_sched_next_worker_id(world->sched), id = 0;
+
+	sim_trace(world, "ADOPT model, device, MiB", line->model, line->device, line->bytes / MIB);
+	if (expected == 0)
+		enters(world, line, next_id);
+	world->coverage->adoptions_full += expected == PC_E_NO_WORKERS;
+	world->coverage->adoptions_no_room += expected == PC_E_INSUFFICIENT_MEMORY;
+
+	int rc = pc_sched_adopt(world->sched, sim_told_now(world),
+				world->models[line->model].handle, line->device, line->bytes, &id,
+				&err);
+
+	sim_check(world, rc == expected && err.code == rc, "an adoption said %s instead of %s",
+		  pc_error_name(rc), pc_error_name(expected));
+	sim_check(world, rc != 0 || id == next_id, "an adopted worker has another number");
+	sim_check(world, rc == 0 || err.message[0], "an adoption is refused without a word");
+	world->tick_ns = pc_sched_next_deadline(world->sched);
+}
+
+/* Takes effect with the next event, so there is one. */
+static void estimates(struct world *world, const struct line *line)
+{
+	sim_trace(world, "ESTIMATE model, MiB", line->model, line->bytes / MIB, 0);
+	world->models[line->model].need_bytes = line->bytes;
+	pc_sched_set_estimate(world->models[line->model].handle, line->bytes);
+	pc_sched_set_estimate(world->models[line->model].handle, 0);
+	world->coverage->estimates++;
+	sim_tick(world);
+}
+
+static void jumps(struct world *world, const struct line *line)
+{
+	sim_trace(world, "JUMP, ms", line->jump_ns / MSEC, 0, 0);
+	world->now_ns += line->jump_ns;
+	world->coverage->jumps++;
+	sim_tick(world);
+}
+
+void sim_line_happens(struct world *world, const struct line *line)
+{
+	switch (line->kind) {
+	case LINE_SUBMIT:
+		sim_submit(world, line);
+		break;
+	case LINE_LIMIT:
+		limits(world, line);
+		break;
+	case LINE_LOAD:
+		operator_loads(world, line);
+		break;
+	case LINE_STOP:
+		operator_stops(world, line);
+		break;
+	case LINE_TICK:
+		sim_tick(world);
+		break;
+	case LINE_PRESSURE:
+		presses(world, line);
+		break;
+	case LINE_ADOPT:
+		adopts(world, line);
+		break;
+	case LINE_ESTIMATE:
+		estimates(world, line);
+		break;
+	case LINE_JUMP:
+		jumps(world, line);
+		break;
+	}
+}
