@@ -6,6 +6,7 @@
 #   make run MODEL=F      with your own GGUF file instead of the demo model
 #   make check            every test
 #   make asan | tsan      the same tests under AddressSanitizer+UBSan | ThreadSanitizer
+#   make soak             more of the simulator, on every core: SEEDS=n or MINUTES=n
 #   make bench            the benchmarks, with their peers
 #   make install          DESTDIR and PREFIX are honoured
 #   make fmt | lint       format the sources | look for mistakes in them
@@ -15,7 +16,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: all setup build run check asan tsan bench install fmt lint clean
+.PHONY: all setup build run check asan tsan soak bench install fmt lint clean
 all: build
 
 setup:
@@ -40,6 +41,9 @@ asan:
 tsan:
 	@$(MAKE) --no-print-directory check BUILD=build-tsan \
 		MESON_FLAGS='-Db_sanitize=thread -Db_lundef=false --optimization=1'
+
+soak: build
+	@SEEDS='$(SEEDS)' MINUTES='$(MINUTES)' START='$(START)' tools/soak $(BUILD)
 
 bench:
 	@tools/setup bench

@@ -37,10 +37,10 @@ struct pc_sched_worker {
 	enum worker_state state;
 	enum pc_stop_reason stop_reason;
 	bool forced;  /* stop was sent with force */
-	bool in_use;  /* self-service: it was leased when the body last looked */
 	bool leaving; /* in device->leaving_bytes: stop was sent, and nothing holds it up */
 	unsigned device;
 	uint32_t leases;
+	uint32_t lent; /* self-service: slots that were leased when the body last looked */
 	uint64_t reserved_bytes;
 	uint64_t grown_bytes; /* what it took when it last grew; 0: it has not */
 	uint64_t served;

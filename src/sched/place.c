@@ -17,6 +17,7 @@
  *    that nobody uses helps nobody; and when that did not help for as long again, it goes to the
  *    end of the line.
  * Promises are made anew each time and bind only those further back in the line.
+ * Who grows, and whose body has free slots for all who wait, just stands there.
  */
 #include "sched/brain.h"
 
@@ -32,6 +33,11 @@ static uint64_t less(uint64_t a, uint64_t b)
 }
 
 /* ---- the predicates ---- */
+
+static bool is_below_floor(const struct pc_sched_model *model)
+{
+	return model->keep_floor && pc__live_workers(model) < model->spec.min_workers;
+}
 
 bool pc__needs_worker(const struct pc_sched_model *model)
 {
@@ -50,7 +56,7 @@ bool pc__needs_worker(const struct pc_sched_model *model)
 		return true; /* growth: somebody waits, so all slots are taken (I4) */
 	if (model->load_asked && live == 0)
 		return true;
-	return model->keep_floor && live < model->spec.min_workers;
+	return is_below_floor(model);
 }
 
 static bool is_cold(const struct pc_sched_model *model)
@@ -273,6 +279,29 @@ static void look_once(struct pc_sched *sched)
 	if (!sched->looked)
 		pc__look_at_all(sched, true);
 	sched->looked = true;
+}
+
+/*
+ * Self-service: requests wait and slots are free for them, which the body is about to hand out. It
+ * may happen that somebody who came later is quicker; then the next look tells.
+ */
+static bool is_about_to_serve(const struct pc_sched_model *model)
+{
+	uint32_t free_slots = 0;
+
+	if (!model->spec.self_service || is_below_floor(model))
+		return false;
+	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_model);
+
+		if (worker->state != WORKER_READY)
+			continue;
+		pc__look(worker, false);
+		if (worker->lent < model->spec.slots)
+			free_slots += model->spec.slots - worker->lent;
+	}
+	return free_slots >= pc__waiting(model);
 }
 
 /* ---- making room ---- */
@@ -617,6 +646,8 @@ void pc__settle_room(struct pc_sched *sched)
 								by_want);
 
 		next = pc__set_next(link);
+		if (link->key == GROWS && is_about_to_serve(model))
+			continue;
 		if (grow(model))
 			leave_line(model);
 		else

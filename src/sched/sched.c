@@ -66,7 +66,7 @@ static void let_go(struct pc_sched_model *model, enum pc_stop_reason why)
 
 static bool is_idle(const struct pc_sched_worker *worker)
 {
-	return worker->state == WORKER_READY && worker->leases == 0 && !worker->in_use;
+	return worker->state == WORKER_READY && worker->leases == 0 && worker->lent == 0;
 }
 
 /* Of its idle workers. */
@@ -330,7 +330,7 @@ static bool is_any_in_use(struct pc_sched_model *model)
 								  by_model);
 
 		pc__worker_changed(worker, 0);
-		in_use |= worker->in_use;
+		in_use |= worker->lent > 0;
 		if (worker->last_used_ns > model->last_busy_ns)
 			model->last_busy_ns = worker->last_used_ns;
 	}

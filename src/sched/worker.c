@@ -39,7 +39,7 @@ void pc__file_worker(struct pc_sched_worker *worker)
 		      worker->leases, ~worker->last_use);
 	pc__set_place(&model->sched->starting, &worker->start_place,
 		      worker->state == WORKER_SPAWNING, worker->start_deadline_ns, worker->id);
-	file_idle(worker, ready && worker->leases == 0 && !worker->in_use && !model->spec.pinned);
+	file_idle(worker, ready && worker->leases == 0 && worker->lent == 0 && !model->spec.pinned);
 }
 
 /* The only function that changes a worker's state. */
@@ -196,7 +196,7 @@ void pc__look(struct pc_sched_worker *worker, bool wanted)
 	if (!worker->model->spec.self_service || worker->state != WORKER_READY)
 		return;
 	sched->driver.look(sched->driver_ctx, worker->id, wanted, &use);
-	worker->in_use = use.leases > 0;
+	worker->lent = use.leases;
 	/* The body may have read its clock after the event's time was taken. */
 	worker->last_used_ns = use.last_used_ns < sched->now_ns ? use.last_used_ns : sched->now_ns;
 	if (use.served > worker->served)
@@ -211,9 +211,10 @@ bool pc__recall(struct pc_sched_worker *worker)
 
 	if (!worker->model->spec.self_service || worker->state != WORKER_READY)
 		return true;
-	worker->in_use = !sched->driver.recall(sched->driver_ctx, worker->id);
+	/* If somebody has it, one slot at least. */
+	worker->lent = !sched->driver.recall(sched->driver_ctx, worker->id);
 	pc__file_worker(worker);
-	return !worker->in_use;
+	return worker->lent == 0;
 }
 
 void pc__resume(const struct pc_sched_worker *worker)
@@ -279,7 +280,7 @@ static void send_stop(struct pc_sched_worker *worker, bool force)
 {
 	struct pc_sched *sched = worker->model->sched;
 
-	if (!worker->leaving && (force || !worker->in_use)) {
+	if (!worker->leaving && (force || worker->lent == 0)) {
 		worker->leaving = true;
 		sched->devices[worker->device].leaving_bytes += worker->reserved_bytes;
 		sched->room_changed = true;
@@ -402,7 +403,7 @@ void pc__worker_broke(struct pc_sched_worker *worker, enum pc_stop_reason why,
 		return;
 	pc__look(worker, false); /* answers until now count, and the leases must end */
 	back_off(model, cause);
-	pc__retire(worker, why, worker->leases > 0 || worker->in_use);
+	pc__retire(worker, why, worker->leases + worker->lent > 0);
 	tell_waiting(model, while_loading);
 }
 

@@ -35,6 +35,10 @@ static void check_spawn_is_called_for(struct world *world, unsigned m,
 		  model->loading == 0 ||
 			  model->failures_in_row < world->script->settings.breaker_failures,
 		  "rule 9: %s got a second probe", spec->key);
+	sim_check(world,
+		  floor || model->ready == 0 || in_this_step ||
+			  model->waiting > sim_free_slots(world, m),
+		  "rule 3: %s grows though slots are free for all who wait", spec->key);
 	sim_check(world, !older_loading || floor,
 		  "I6: %s was spawned while another of its workers was loading", spec->key);
 	sim_check(world, !in_this_step || floor || sim_live(model) < spec->cold_start_workers,

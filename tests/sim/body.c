@@ -129,7 +129,10 @@ void sim_wake_waiting(struct world *world)
 		    is_anybody_awake(world, m) || next->deadline_ns <= world->now_ns)
 			continue;
 		sim_check_order(world, next);
-		next->wake_ns = world->now_ns + sim_hash(world->step, next->number) % (2 * MSEC);
+		uint64_t chance = sim_hash(world->step, next->number);
+
+		/* Soon, and now and then when others have come long since. */
+		next->wake_ns = world->now_ns + chance / 2 % (chance % 2 ? 2 * MSEC : 2 * SEC);
 	}
 }
 
@@ -170,9 +173,9 @@ void sim_on_look(void *ctx, uint64_t worker_id, bool wanted, struct pc_worker_us
 		.served = worker->served,
 		.last_used_ns = worker->last_used_ns,
 	};
-	/* Read by another thread a moment later. */
+	/* By another thread, whose clock was read later than the brain's time. */
 	if (ret_use->last_used_ns && worker_id % 3 == 0)
-		ret_use->last_used_ns += MSEC;
+		ret_use->last_used_ns += 3 * SEC;
 }
 
 /* In the moment between two questions of the brain somebody comes who is quicker. */
@@ -181,7 +184,8 @@ static void barge(struct world *world, struct fake_worker *worker)
 	uint64_t fate = sim_hash(world->script->seed, 4000000 + world->step + worker->id);
 	struct fake_ticket *ticket;
 
-	if (world->no_barging || world->draining || fate % 100 >= world->script->barges)
+	if (worker->leases == slots_of(world, worker) || world->no_barging || world->quiet ||
+	    world->draining || fate % 100 >= world->script->barges)
 		return;
 	ticket = sim_new_ticket(world, worker->model, fate);
 	if (ticket)

@@ -77,6 +77,19 @@ void sim_note_failure(struct world *world, struct fake_model *model)
 	model->load_asked = false;
 }
 
+uint32_t sim_free_slots(const struct world *world, unsigned model)
+{
+	uint32_t slots = 0;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *worker = &world->workers[i];
+
+		if (worker->state == W_READY && worker->model == model)
+			slots += sim_spec(world, model)->slots - worker->leases;
+	}
+	return slots;
+}
+
 bool sim_may_use(const struct world *world, unsigned model, unsigned device)
 {
 	const struct fake_model *m = &world->models[model];
@@ -231,7 +244,7 @@ static bool needs_a_worker(const struct world *world, unsigned m)
 	if (model->loading > 0 &&
 	    model->failures_in_row >= world->script->settings.breaker_failures)
 		return false; /* one probe at a time */
-	return (model->waiting > 0 && model->loading == 0) ||
+	return (model->waiting > sim_free_slots(world, m) && model->loading == 0) ||
 	       (model->kept && sim_live(model) < sim_spec(world, m)->min_workers);
 }
 
@@ -374,6 +387,13 @@ static void check_progress(struct world *world)
 		check_is_wanted(world, m, model);
 	}
 	if (wanting != 1 || !lacks_a_worker(world, last))
+		last = MODELS_MAX;
+	if (last != world->alone)
+		world->alone_since_ns = world->now_ns;
+	world->alone = last;
+	/* Others, whose slots the body hands out, may stand in line until the brain looks again. */
+	if (last == MODELS_MAX ||
+	    (world->any_self_service && world->now_ns - world->alone_since_ns < patience_ns))
 		return;
 
 	const struct fake_model *model = &world->models[last];

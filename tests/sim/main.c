@@ -116,6 +116,7 @@ int main(int argc, char **argv)
 	bool expect_failure = false, one = false;
 	unsigned lines = 0;
 
+	sim_heap_open();
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--expect-failure") == 0) {
 			expect_failure = true;

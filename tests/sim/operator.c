@@ -27,6 +27,7 @@ static void operator_loads(struct world *world, const struct line *line)
 		sim_check(world, err.message[0] && model->loading + model->ready == 0,
 			  "a refused load spawned, or said nothing");
 		model->load_asked = false;
+		sim_check_nothing_is_kept(world);
 	} else if (id != 0) {
 		sim_check(world, sim_find_worker(world, id), "load names no worker");
 		world->coverage->loads++;

@@ -40,8 +40,11 @@ static bool is_alone(const struct world *world, unsigned model)
 	for (unsigned m = 0; m < world->script->model_count; m++) {
 		const struct fake_model *other = &world->models[m];
 
+		/* Who has workers may evict, when he has waited for long. */
 		if (m != model && (other->waiting > 0 || other->load_asked) &&
-		    sim_may_lack_a_worker(world, m))
+		    sim_may_lack_a_worker(world, m) &&
+		    (sim_live(other) == 0 ||
+		     world->now_ns - other->asked_since_ns >= world->script->settings.max_wait_ns))
 			return false;
 	}
 	for (unsigned d = 0; d < world->script->device_count; d++) {
@@ -143,5 +146,44 @@ void sim_check_forecast(struct world *world, const struct fake_ticket *ticket,
 			  "forecast: '%s', in truth '%s'", forecast->err.message, ticket->message);
 		world->coverage->foresaw_refusal++;
 		break;
+	}
+}
+
+/* ---- what is kept for nobody ---- */
+
+static bool wants_nothing(const struct world *world, unsigned m)
+{
+	const struct fake_model *model = &world->models[m];
+
+	return model->waiting == 0 && !model->load_asked;
+}
+
+static bool is_sure_to_fit(const struct world *world, unsigned m)
+{
+	for (unsigned d = 0; d < world->script->device_count; d++) {
+		if (sim_allows(world, m, d) &&
+		    sim_free_bytes(world, d) >= world->models[m].need_bytes)
+			return true;
+	}
+	return false;
+}
+
+void sim_check_nothing_is_kept(struct world *world)
+{
+	for (unsigned m = 0; m < world->script->model_count; m++) {
+		if (!wants_nothing(world, m))
+			return;
+	}
+	for (unsigned m = 0; m < world->script->model_count; m++) {
+		const struct fake_model *model = &world->models[m];
+		struct pc_ticket probe = { .model = model->handle };
+		struct pc_sched_forecast forecast;
+
+		if (sim_live(model) > 0 || world->now_ns < model->maybe_spawn_after_ns ||
+		    !is_sure_to_fit(world, m))
+			continue;
+		pc_sched_explain(world->sched, world->now_ns, &probe, &forecast);
+		sim_check(world, world->draining || strstr(forecast.text, "free memory"),
+			  "forecast: nobody wants memory, and yet '%s'", forecast.text);
 	}
 }

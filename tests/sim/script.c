@@ -92,26 +92,26 @@ static void draw_line(struct sim_random *random, const struct script *script, ui
 	if (dice < 3) {
 		line->kind = LINE_LIMIT;
 		line->bytes = script->budgets[line->device] * sim_between(random, 2, 10) / 10;
-	} else if (dice < 5) {
+	} else if (dice < 7) {
 		line->kind = LINE_LOAD;
-	} else if (dice < 8) {
+	} else if (dice < 10) {
 		line->kind = LINE_STOP;
 		line->nth_worker = sim_draw(random);
 		line->force = sim_chance(random, 30);
-	} else if (dice < 10) {
+	} else if (dice < 12) {
 		line->kind = LINE_TICK;
-	} else if (dice < 13) {
+	} else if (dice < 15) {
 		line->kind = LINE_PRESSURE;
 		line->tight = sim_chance(random, 50);
-	} else if (dice < 15) {
+	} else if (dice < 17) {
 		line->kind = LINE_ADOPT;
 		line->bytes = script->models[line->model].memory_bytes *
 			      sim_between(random, 50, 120) / 100;
-	} else if (dice < 16) {
+	} else if (dice < 18) {
 		line->kind = LINE_ESTIMATE;
 		line->bytes = script->models[line->model].memory_bytes *
 			      sim_between(random, 50, 120) / 100;
-	} else if (dice < 17) {
+	} else if (dice < 19) {
 		line->kind = LINE_JUMP;
 		line->jump_ns = sim_between(random, 1, 100000) * MSEC;
 	} else {

@@ -2,26 +2,34 @@
 /*
  * shrink.c - makes a failing script short and plain: takes out ever smaller runs of its lines, then
  * whatever else is odd about it, and starts over until nothing more can go. The script must go on
- * failing in the same check, so that what is left shows the first bug and not another one.
+ * failing in the same check, so that what is left shows the first bug and not another one. A brain
+ * that never comes to rest makes long plays: then it ends with what it has got.
  */
 #include <string.h>
 
 #include "sim.h"
 
+enum { STEPS_MAX = 5 * 1000 * 1000 };
+
 static const char *wanted_failure;
+static uint64_t steps; /* of all plays */
 
 static const char *failure_of(const struct script *script)
 {
 	static struct world world;
 	struct coverage ignored = { 0 };
 
-	return sim_play(script, &ignored, NULL, &world) ? NULL : world.failed_check;
+	bool passed = sim_play(script, &ignored, NULL, &world);
+
+	steps += world.step;
+	return passed ? NULL : world.failed_check;
 }
 
 /* Takes `simpler` for the script if it still fails. */
 static bool accept(struct script *script, const struct script *simpler)
 {
-	if (memcmp(script, simpler, sizeof(*script)) == 0 || failure_of(simpler) != wanted_failure)
+	if (steps > STEPS_MAX || memcmp(script, simpler, sizeof(*script)) == 0 ||
+	    failure_of(simpler) != wanted_failure)
 		return false;
 	*script = *simpler;
 	return true;
@@ -187,12 +195,16 @@ static bool plain_lines(struct script *script)
 	bool helped = false;
 
 	for (unsigned i = 0; i < script->line_count; i++) {
+		uint64_t earliest_ns = i ? script->lines[i - 1].at_ns : 1000 * SEC;
+		uint64_t whole_ns = script->lines[i].at_ns / SEC * SEC;
+
 		TRY(lines[i].priority, PC_PRIORITY_INTERACTIVE);
 		TRY(lines[i].affinity, 0);
 		TRY(lines[i].timeout_ns, 0);
 		TRY(lines[i].force, false);
-		TRY(lines[i].at_ns, i ? script->lines[i - 1].at_ns : 1000 * SEC);
-		TRY(lines[i].at_ns, script->lines[i].at_ns / SEC * SEC);
+		/* Never before the line above, or two of them would take turns for ever. */
+		TRY(lines[i].at_ns, earliest_ns);
+		TRY(lines[i].at_ns, whole_ns > earliest_ns ? whole_ns : earliest_ns);
 	}
 	return helped;
 }

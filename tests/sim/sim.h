@@ -11,6 +11,7 @@
  *   actions.c   the driver's actions, each held against the world's own books
  *   books.c     the books, held against the brain after every step
  *   oracle.c    forecasts, held against what then happens
+ *   heap.c      the memory of a play
  *   shrink.c    failing script -> the shortest script that still fails
  *   main.c      options, seeds, coverage
  *
@@ -204,10 +205,13 @@ struct world {
 	uint64_t budgets[DEVICES_MAX], reserved[DEVICES_MAX];
 	bool over_allowed[DEVICES_MAX]; /* a limit was lowered, or a worker measured more */
 	uint64_t over_bytes[DEVICES_MAX];
+	bool any_self_service;
 	bool tight[DEVICES_MAX];
 	int relieved; /* device that is being told to be tight, or -1 */
-	bool draining, no_barging;
+	bool draining, quiet, no_barging;
 	uint64_t drain_end_ns;
+	unsigned alone; /* the only model that lacks a worker; MODELS_MAX: there is none such */
+	uint64_t alone_since_ns;
 	uint64_t last_worker_id, submissions;
 	/* In this step. */
 	unsigned spawns[MODELS_MAX], evictions, pressure_stops;
@@ -277,6 +281,9 @@ void sim_foresee(struct world *world, const struct fake_ticket *ticket, struct o
 void sim_check_forecast(struct world *world, const struct fake_ticket *ticket,
 			const struct oracle *oracle);
 
+/* Nobody wants room: whoever fits is foreseen to be loaded into it. */
+void sim_check_nothing_is_kept(struct world *world);
+
 /* ---- facts from the books ---- */
 
 const struct pc_sched_model_spec *sim_spec(const struct world *world, unsigned model);
@@ -284,6 +291,8 @@ uint64_t sim_free_bytes(const struct world *world, unsigned device);
 bool sim_allows(const struct world *world, unsigned model, unsigned device);
 uint32_t sim_live(const struct fake_model *model);
 bool sim_may_have_more(const struct world *world, unsigned model);
+/* Self-service: slots that nobody has. */
+uint32_t sim_free_slots(const struct world *world, unsigned model);
 /* Rule 11: allowed, and not tight unless its first worker is asked for. */
 bool sim_may_use(const struct world *world, unsigned model, unsigned device);
 bool sim_fits_somewhere(const struct world *world, unsigned model);
@@ -316,6 +325,13 @@ unsigned sim_free_worker_slot(struct world *world);
 void sim_check_world(struct world *world);
 /* When nothing was asked for long enough (I9). */
 void sim_check_quiet(struct world *world);
+
+/* ---- heap.c ---- */
+
+/* Before anything is allocated. */
+void sim_heap_open(void);
+/* Frees whatever is left; returns how many blocks that were. */
+unsigned sim_heap_clear(void);
 
 /* ---- shrinking ---- */
 

@@ -451,6 +451,7 @@ static void set_the_stage(struct world *world)
 
 	world->now_ns = 1000 * SEC;
 	world->relieved = -1;
+	world->alone = MODELS_MAX;
 	world->tick_ns = PC_TIME_NEVER;
 	sim_check(world, pc_ledger_create(&world->ledger, &err) == 0, "%s", err.message);
 	for (unsigned d = 0; d < script->device_count; d++) {
@@ -472,6 +473,7 @@ static void set_the_stage(struct world *world)
 
 		spec.key = script->keys[m];
 		spec.owner = (void *)(uintptr_t)m;
+		world->any_self_service |= spec.self_service;
 		world->models[m].need_bytes = spec.memory_bytes;
 		world->models[m].asked_since_ns = PC_TIME_NEVER;
 		world->models[m].want_since_ns = PC_TIME_NEVER;
@@ -501,6 +503,7 @@ static void all_that_happens(struct world *world)
 	}
 	if (!script->drain_early) {
 		pass_until(world, world->now_ns + 200 * SEC); /* every client has left */
+		world->quiet = true;
 		pass_until(world, world->now_ns + quiet_ns(world));
 		sim_check_quiet(world);
 	}
@@ -527,11 +530,14 @@ bool sim_play(const struct script *script, struct coverage *coverage, FILE *tell
 	world->coverage = coverage;
 	world->tell = tell;
 	world->on_failure = &on_failure;
-	if (setjmp(on_failure))
-		return false; /* what the brain holds is lost: it may be in any state */
+	if (setjmp(on_failure)) {
+		sim_heap_clear();
+		return false;
+	}
 	set_the_stage(world);
 	all_that_happens(world);
 	pc_sched_destroy(world->sched);
 	pc_ledger_destroy(world->ledger);
+	sim_check(world, sim_heap_clear() == 0, "the brain lost memory");
 	return true;
 }

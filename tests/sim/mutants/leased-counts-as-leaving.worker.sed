@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # Who waits for room waits for workers that are leased for long (rule 5).
-s/\(force \|\| !worker->in_use\)/true/
+s/\(force \|\| worker->lent == 0\)/true/

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # A worker is taken for recalled whatever the body says (I7).
-s/worker->in_use = !(sched->driver\.recall\(.*\));/(void)\1;/
+s/worker->lent = !(sched->driver\.recall\(.*\));/(void)\1;/
