@@ -189,7 +189,8 @@ PC_API struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, 
 
 /* ---- events ---- */
 
-/* A place in one of the brain's ordered sets. It is here because tickets carry two of them. */
+/* A place in one of the brain's ordered sets. It is here because tickets carry two of them, the
+ * second for those whose deadline is later than the request timeout. */
 struct pc_link {
 	struct pc_link *up, *left, *right;
 	uint64_t key, tie;

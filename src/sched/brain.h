@@ -15,6 +15,9 @@
 
 #include "sched/set.h"
 
+/* Where a ticket waits: see the order note in queue.c. */
+enum lane { LANE_INTERACTIVE, LANE_BATCH, LANE_PATIENT, LANES };
+
 enum ticket_state { TICKET_OVER, TICKET_WAITING, TICKET_GRANTED };
 
 enum worker_state {
@@ -53,15 +56,18 @@ struct pc_sched_worker {
 };
 
 struct pc_sched_model {
-	struct pc_link by_order; /* sched->models */
-	struct pc_link by_hash;	 /* sched->models_by_hash */
-	struct pc_link by_want;	 /* sched->wanting: needs a worker that does not fit yet */
-	struct pc_link by_retry; /* sched->retries: its back-off ends */
+	struct pc_link by_order;    /* sched->models */
+	struct pc_link by_hash;	    /* sched->models_by_hash */
+	struct pc_link by_want;	    /* sched->wanting: needs a worker that does not fit yet */
+	struct pc_link by_retry;    /* sched->retries: its back-off ends */
+	struct pc_link by_deadline; /* sched->deadlines: the earliest of its waiting tickets */
 	struct pc_sched *sched;
 	struct pc_sched_model_spec spec; /* spec.key is ours */
 	uint64_t need_bytes; /* spec.memory_bytes, or more once a worker has measured more */
 
-	struct pc__set queue;	/* waiting tickets, next one first */
+	struct pc__set lanes[LANES]; /* waiting tickets */
+	struct pc__set patient;	     /* those of LANE_PATIENT, by deadline */
+	uint32_t waiting;
 	struct pc__set workers; /* not gone, by id */
 	struct pc__set free;
 	uint32_t in_state[WORKER_STATES];
@@ -111,7 +117,7 @@ struct pc_sched {
 	struct pc__set models_by_hash;
 	struct pc__set workers;	  /* not gone, by id */
 	struct pc__set starting;  /* spawning workers by the end of their start timeout */
-	struct pc__set deadlines; /* waiting tickets by deadline */
+	struct pc__set deadlines; /* models by the earliest deadline of their waiting tickets */
 	struct pc__set retries;	  /* models by the end of their back-off */
 	struct pc__set wanting;	  /* models that want a worker, the most urgent first */
 	struct affinity_entry *affinity;
@@ -141,11 +147,6 @@ struct pc_sched {
 static inline uint32_t pc__live_workers(const struct pc_sched_model *model)
 {
 	return model->in_state[WORKER_SPAWNING] + model->in_state[WORKER_READY];
-}
-
-static inline uint32_t pc__waiting(const struct pc_sched_model *model)
-{
-	return pc__set_count(&model->queue);
 }
 
 static inline bool pc__is_backing_off(const struct pc_sched_model *model)
@@ -182,14 +183,16 @@ void pc__dispatch(struct pc_sched_model *model);
 void pc__return_lease(struct pc_ticket *ticket, enum pc_outcome outcome);
 void pc__reject(struct pc_sched *sched, struct pc_ticket *ticket, const struct pc_error *err);
 void pc__reject_waiting(struct pc_sched_model *model, const struct pc_error *err);
-/* Its deadline has passed. */
-void pc__time_out(struct pc_ticket *ticket);
+/* Ends those whose deadline has passed. */
+void pc__expire_waiting(struct pc_sched_model *model);
+/* The ticket whose turn it is, or NULL. */
+struct pc_ticket *pc__first_waiting(const struct pc_sched_model *model);
 /* What a submitted ticket starts with: when it came, and until when it waits. */
 void pc__stamp(const struct pc_sched *sched, struct pc_ticket *ticket);
 /* Why this ticket may not even wait: 0, or the error that says so. Counts nothing. */
 int pc__refuse(const struct pc_sched_model *model, const struct pc_ticket *ticket,
 	       struct pc_error *err);
-/* Where in its queue it would stand. */
+/* How many would go before it, whether it waits already or not. */
 uint32_t pc__count_ahead(const struct pc_sched_model *model, const struct pc_ticket *ticket);
 
 /* ---- worker.c: workers ---- */

@@ -173,7 +173,7 @@ void pc__explain_timeout(const struct pc_ticket *ticket, struct pc_error *err)
 {
 	const struct pc_sched_model *model = ticket->model;
 	uint32_t ready = model->in_state[WORKER_READY];
-	uint32_t ahead = pc__set_rank(&ticket->brain.queue_place);
+	uint32_t ahead = pc__count_ahead(model, ticket);
 	uint64_t waited_ns = ticket->brain.deadline_ns - ticket->brain.submitted_ns;
 	const char *key = model->spec.key;
 	char waited[32], loading[96];
@@ -227,7 +227,7 @@ static void detail_retry(struct pc_error *err, uint64_t after_ns)
 
 void pc__explain_queue_full(const struct pc_sched_model *model, struct pc_error *err)
 {
-	uint32_t waiting = pc__waiting(model), live = pc__live_workers(model);
+	uint32_t waiting = model->waiting, live = pc__live_workers(model);
 	uint64_t slots = (uint64_t)(live ? live : 1) * model->spec.slots;
 
 	assert(slots > 0 && waiting > 0); /* a spec without slots or queue is refused */

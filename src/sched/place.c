@@ -48,11 +48,11 @@ bool pc__needs_worker(const struct pc_sched_model *model)
 		return false;
 	if (pc__has_tripped(model) && model->in_state[WORKER_SPAWNING] > 0)
 		return false; /* one probe at a time (rule 9) */
-	if (model->queue.first && live == 0)
+	if (model->waiting > 0 && live == 0)
 		return true; /* cold start */
 	if (model->sched->draining || pc__is_pressed(model))
 		return model->load_asked && live == 0 && !model->sched->draining;
-	if (model->queue.first && model->in_state[WORKER_SPAWNING] == 0)
+	if (model->waiting > 0 && model->in_state[WORKER_SPAWNING] == 0)
 		return true; /* growth: somebody waits, so all slots are taken (I4) */
 	if (model->load_asked && live == 0)
 		return true;
@@ -67,7 +67,7 @@ static bool is_cold(const struct pc_sched_model *model)
 /* Its first worker is asked for, by a request or an operator. */
 static bool is_asked_for(const struct pc_sched_model *model)
 {
-	return is_cold(model) && (model->queue.first || model->load_asked);
+	return is_cold(model) && (model->waiting > 0 || model->load_asked);
 }
 
 enum urgency { COLD, GROWS, BELOW_FLOOR };
@@ -88,7 +88,7 @@ static bool has_waited_long(const struct pc_sched_model *model)
 /* A model that serves already unloads another only when its queue has stood still for long. */
 static bool may_evict(const struct pc_sched_model *model)
 {
-	return is_cold(model) ? is_asked_for(model) : model->queue.first && has_waited_long(model);
+	return is_cold(model) ? is_asked_for(model) : model->waiting > 0 && has_waited_long(model);
 }
 
 /*
@@ -97,7 +97,7 @@ static bool may_evict(const struct pc_sched_model *model)
  */
 static bool has_to_spare(const struct pc_sched_model *model)
 {
-	return !model->queue.first && !model->spec.pinned &&
+	return model->waiting == 0 && !model->spec.pinned &&
 	       pc__live_workers(model) - model->chosen > model->spec.min_workers;
 }
 
@@ -208,7 +208,7 @@ static bool spawn_if_it_fits(struct pc_sched_model *model)
 /* Spawns all that the model needs; false when something of it did not fit. */
 static bool grow(struct pc_sched_model *model)
 {
-	bool extras = pc__needs_worker(model) && is_cold(model) && model->queue.first &&
+	bool extras = pc__needs_worker(model) && is_cold(model) && model->waiting > 0 &&
 		      !pc__has_tripped(model) && !model->sched->draining;
 
 	while (pc__needs_worker(model)) {
@@ -228,7 +228,7 @@ static enum urgency urgency_of(const struct pc_sched_model *model)
 {
 	if (is_asked_for(model))
 		return COLD;
-	return model->queue.first ? GROWS : BELOW_FLOOR;
+	return model->waiting > 0 ? GROWS : BELOW_FLOOR;
 }
 
 /* At the end of those who are as urgent. */
@@ -301,7 +301,7 @@ static bool is_about_to_serve(const struct pc_sched_model *model)
 		if (worker->lent < model->spec.slots)
 			free_slots += model->spec.slots - worker->lent;
 	}
-	return free_slots >= pc__waiting(model);
+	return free_slots >= model->waiting;
 }
 
 /* ---- making room ---- */
@@ -522,7 +522,7 @@ bool pc__relieve_one(struct pc_sched *sched, unsigned device)
 								  idle_place);
 
 		next = pc__set_next(link);
-		if (!worker->model->queue.first && pc__retire(worker, PC_STOP_PRESSURE, false))
+		if (worker->model->waiting == 0 && pc__retire(worker, PC_STOP_PRESSURE, false))
 			return true;
 	}
 	return false;

@@ -107,7 +107,7 @@ static void stop_used(struct pc_sched_model *model)
 static void serve(struct pc_sched_model *model)
 {
 	pc__dispatch(model);
-	if (!model->queue.first && pc__live_workers(model) > 0) {
+	if (model->waiting == 0 && pc__live_workers(model) > 0) {
 		if (model->sched->draining)
 			let_go(model, PC_STOP_SHUTDOWN);
 		else if (model->spec.idle_ttl_ns == 0 && !model->spec.pinned)
@@ -187,7 +187,7 @@ uint64_t pc_sched_submit(struct pc_sched *sched, uint64_t now_ns, struct pc_tick
 		return leave(sched);
 	}
 	pc__admit(ticket->model, ticket);
-	if (ticket->model->queue.first)
+	if (ticket->model->waiting > 0)
 		serve(ticket->model);
 	return leave(sched);
 }
@@ -213,9 +213,7 @@ uint64_t pc_sched_served(struct pc_sched *sched, uint64_t now_ns, struct pc_tick
 
 struct pc_ticket *pc_sched_first_waiting(const struct pc_sched_model *model)
 {
-	return model->queue.first
-		       ? pc__container_of(model->queue.first, struct pc_ticket, brain.queue_place)
-		       : NULL;
+	return pc__first_waiting(model);
 }
 
 uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket,
@@ -347,7 +345,7 @@ static void cool_down(struct pc_sched_model *model)
 
 	if (model->spec.pinned || ttl_ns == PC_TIME_NEVER)
 		return;
-	if (model->leases > 0 || model->queue.first || model->in_state[WORKER_SPAWNING] > 0 ||
+	if (model->leases > 0 || model->waiting > 0 || model->in_state[WORKER_SPAWNING] > 0 ||
 	    is_any_in_use(model))
 		return;
 	if (pc__live_workers(model) <= model->spec.min_workers ||
@@ -412,12 +410,11 @@ static void end_backoffs(struct pc_sched *sched)
 static void expire_tickets(struct pc_sched *sched)
 {
 	while (sched->deadlines.first && sched->deadlines.first->key <= sched->now_ns) {
-		struct pc_ticket *ticket = pc__container_of(sched->deadlines.first,
-							    struct pc_ticket, brain.deadline_place);
-		struct pc_sched_model *model = ticket->model;
+		struct pc_sched_model *model = pc__container_of(sched->deadlines.first,
+								struct pc_sched_model, by_deadline);
 
-		pc__time_out(ticket);
-		serve(model); /* in a drain, whoever loads for it is not waited for */
+		pc__expire_waiting(model);
+		serve(model); /* in a drain, whoever loads for them is not waited for */
 	}
 }
 

@@ -102,7 +102,7 @@ void pc_sched_get_model(const struct pc_sched_model *model, struct pc_sched_mode
 		.spawning = model->in_state[WORKER_SPAWNING],
 		.stopping = model->in_state[WORKER_STOPPING],
 		.leases = leases_of(model),
-		.waiting = pc__waiting(model),
+		.waiting = model->waiting,
 		.backoff_until_ns = pc__is_backing_off(model) ? model->retry_ns : 0,
 		.failures_in_row = model->failures_in_row,
 	};

@@ -382,7 +382,7 @@ static void tell_waiting(struct pc_sched_model *model, bool while_loading)
 {
 	struct pc_error err = PC_ERROR_INIT;
 
-	if (!model->queue.first || pc__live_workers(model) > 0)
+	if (model->waiting == 0 || pc__live_workers(model) > 0)
 		return;
 	if (while_loading)
 		pc__explain_load_failure(model, &err);

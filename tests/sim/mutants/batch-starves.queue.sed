@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # Batch requests do not age (I5).
-s/pc_time_add\(due, settings->batch_ageing_ns\)/pc_time_add(due, UINT64_C(1) << 62)/
+s/lane == LANE_BATCH \? settings->batch_ageing_ns : 0/lane == LANE_BATCH ? UINT64_C(1) << 62 : 0/

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # Nobody looks at a worker again that was kept for those who waited.
-s/^\t\tmodel->sched->room_changed \|=.*;/\t\t;/
+s/^\t\tsched->room_changed \|=.*;/\t\t;/

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # A forecast takes the end of the queue for the place of every request.
-s/pc__count_ahead\(model, ticket\)/pc__waiting(model)/
+s/pc__count_ahead\(model, ticket\)/model->waiting/
