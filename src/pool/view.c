@@ -19,12 +19,13 @@ bool pc_pool_has_workers(const struct pc_model *model)
 	struct station *station =
 		model ? atomic_load_explicit(&model->station, memory_order_acquire) : NULL;
 	struct pc_sched_model_view view;
+	struct turn turn;
 
 	if (!station)
 		return false;
-	pthread_mutex_lock(&station->pool->lock);
+	turn_begin(station->pool, &turn);
 	pc_sched_get_model(station->brain, &view);
-	pthread_mutex_unlock(&station->pool->lock);
+	turn_end(&turn);
 	return view.workers > 0;
 }
 

@@ -102,10 +102,14 @@ static int expected_of_adoption(const struct world *world, const struct line *li
 	return line->bytes > sim_free_bytes(world, line->device) ? PC_E_INSUFFICIENT_MEMORY : 0;
 }
 
-/* The worker is there already; the brain may lease it before it has said its number. */
+/*
+ * The worker is there already; the brain may lease it before it has said its number. A body that
+ * hands out slots itself says when it does.
+ */
 static void enters(struct world *world, const struct line *line, uint64_t id)
 {
 	struct fake_worker *worker = &world->workers[sim_free_worker_slot(world)];
+	const struct pc_sched_model_spec *spec = sim_spec(world, line->model);
 
 	*worker = (struct fake_worker){
 		.state = W_LOADING,
@@ -114,12 +118,17 @@ static void enters(struct world *world, const struct line *line, uint64_t id)
 		.device = line->device,
 		.reserved_bytes = line->bytes,
 		.busy_since_ns = PC_TIME_NEVER,
+		.spawned_ns = world->now_ns,
+		.deadline_ns = world->now_ns + spec->start_timeout_ns,
+		.next = DO_READY,
+		.next_ns = world->now_ns + id % 3 * MSEC,
 	};
 	world->last_worker_id = id;
 	world->reserved[line->device] += line->bytes;
 	world->models[line->model].loading++;
 	world->models[line->model].load_asked = false;
-	sim_become_ready(world, worker);
+	if (!spec->self_service)
+		sim_become_ready(world, worker);
 	world->coverage->adoptions++;
 }
 
