@@ -68,6 +68,8 @@ void bench_destroy(const struct lane *lanes, unsigned count);
 struct spread bench_spread(const double *values, unsigned count);
 /* ns per call of `a` over that of `b`: how many times faster b is. */
 struct spread bench_ratio(const struct figures *a, const struct figures *b);
+/* The same of processor time, which is less disturbed by what else the machine does. */
+struct spread bench_cpu_ratio(const struct figures *a, const struct figures *b);
 
 /* ---- pool_ours.c ---- */
 

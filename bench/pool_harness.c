@@ -287,11 +287,21 @@ struct spread bench_spread(const double *values, unsigned count)
 	return (struct spread){ sorted[0], sorted[count / 2], sorted[count - 1] };
 }
 
-struct spread bench_ratio(const struct figures *a, const struct figures *b)
+static struct spread ratio(const double *values, const double *others, unsigned count)
 {
 	double ratios[BENCH_ROUNDS_MAX] = { 0 };
 
-	for (unsigned i = 0; i < a->rounds; i++)
-		ratios[i] = a->ns_per_call[i] / b->ns_per_call[i];
-	return bench_spread(ratios, a->rounds);
+	for (unsigned i = 0; i < count; i++)
+		ratios[i] = values[i] / others[i];
+	return bench_spread(ratios, count);
+}
+
+struct spread bench_ratio(const struct figures *a, const struct figures *b)
+{
+	return ratio(a->ns_per_call, b->ns_per_call, a->rounds);
+}
+
+struct spread bench_cpu_ratio(const struct figures *a, const struct figures *b)
+{
+	return ratio(a->cpu_ns_per_call, b->cpu_ns_per_call, a->rounds);
 }
