@@ -381,7 +381,8 @@ static void one_worker_an_interval_cools_down(void **state)
 					    &(struct pc_model_spec){ .cold_start_workers = 3 });
 
 	assert_int_equal(call(model), 0);
-	AWAIT(plans[0].loads == 3);
+	/* Ready, and not only on their way, or their start's time would be up. */
+	AWAIT(metrics_of(pool).load_time.count == 3);
 	for (unsigned left = 3; left > 0; left--) {
 		assert_int_equal(metrics_of(pool).workers, left);
 		pass_time(pool, 120000);
