@@ -16,6 +16,7 @@
 #include <poolcore/memory.h>
 #include <poolcore/sched.h>
 
+#include "base/text.h"
 #include "tests/unit/fail_alloc.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -24,7 +25,7 @@
 
 /* ---- the scripted body ---- */
 
-enum { TICKETS = 64 };
+enum { TICKETS = 64, WORKERS = 16 };
 
 static struct body {
 	struct pc_ledger *ledger;
@@ -34,6 +35,8 @@ static struct body {
 	char log[16384];
 	struct pc_error last_error;
 	struct pc_ticket tickets[TICKETS];
+	struct pc_worker_use uses[WORKERS]; /* of self-service workers, by id */
+	uint64_t taken; /* a worker that somebody takes just before it is recalled */
 } body;
 
 __attribute__((format(printf, 1, 2))) static void note(const char *fmt, ...)
@@ -76,11 +79,37 @@ static void on_reject(void *ctx, struct pc_ticket *ticket, const struct pc_error
 	body.last_error = *err;
 }
 
+static void on_look(void *ctx, uint64_t worker_id, bool wanted, struct pc_worker_use *ret_use)
+{
+	(void)ctx;
+	*ret_use = body.uses[worker_id];
+	if (wanted && ret_use->leases > 0)
+		note("want %llu\n", (unsigned long long)worker_id);
+}
+
+static bool on_recall(void *ctx, uint64_t worker_id)
+{
+	bool refused = body.uses[worker_id].leases > 0 || body.taken == worker_id;
+
+	(void)ctx;
+	note("recall %llu%s\n", (unsigned long long)worker_id, refused ? ", no" : "");
+	return !refused;
+}
+
+static void on_resume(void *ctx, uint64_t worker_id)
+{
+	(void)ctx;
+	note("resume %llu\n", (unsigned long long)worker_id);
+}
+
 static const struct pc_sched_driver driver = {
 	.spawn = on_spawn,
 	.stop = on_stop,
 	.grant = on_grant,
 	.reject = on_reject,
+	.look = on_look,
+	.recall = on_recall,
+	.resume = on_resume,
 };
 
 #define expect(text) \
@@ -1176,6 +1205,11 @@ static void a_wrong_spec_is_refused_by_field(void **state)
 	spec = spec_of("a", GIB);
 	spec.start_timeout_ns = 0;
 	refused(&spec, PC_E_INVALID_ARGUMENT, "start_timeout_ns of 'a' must be more than 0");
+	spec = spec_of("a", 2048);
+	spec.recycle_bytes = 1024;
+	refused(&spec, PC_E_INVALID_ARGUMENT,
+		"recycle_bytes of 'a' is 1024, less than the 2048 of its memory_bytes: no worker "
+		"would last");
 	spec = spec_of("a", GIB);
 	add(&spec);
 	refused(&spec, PC_E_ALREADY_EXISTS, "the model 'a' is registered already");
@@ -1399,6 +1433,488 @@ static void two_brains_share_a_ledger(void **state)
 	cancel(0);
 }
 
+/* ---- self-service ---- */
+
+static struct pc_sched_model *add_self(const char *key, uint64_t memory_bytes, uint32_t max_workers)
+{
+	struct pc_sched_model_spec spec = spec_of(key, memory_bytes);
+
+	spec.self_service = true;
+	spec.max_workers = max_workers;
+	return add(&spec);
+}
+
+static void changed(uint64_t worker, uint64_t bytes)
+{
+	body.next_ns = pc_sched_worker_changed(body.sched, body.now_ns, worker, bytes);
+}
+
+static void served(int ticket)
+{
+	body.next_ns = pc_sched_served(body.sched, body.now_ns, &body.tickets[ticket]);
+}
+
+/* A client's lease of its worker begins, or ends with an answer. */
+static void lend(uint64_t worker)
+{
+	body.uses[worker].leases++;
+	body.uses[worker].last_used_ns = body.now_ns;
+}
+
+static void give_back(uint64_t worker)
+{
+	body.uses[worker].leases--;
+	body.uses[worker].served++;
+	body.uses[worker].last_used_ns = body.now_ns;
+}
+
+static void a_body_that_hands_out_slots_needs_all_three_questions(void **state)
+{
+	struct pc_sched_driver blind = driver;
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_settings settings;
+	struct pc_sched *sched = NULL;
+	struct pc_sched_model *model = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	blind.resume = NULL;
+	pc_sched_settings_init(&settings);
+	assert_int_equal(pc_sched_create(&settings, &blind, NULL, body.ledger, &sched, &err), 0);
+	assert_int_equal(pc_sched_add_model(sched, &spec, &model, &err), 0);
+	spec.key = "b";
+	spec.self_service = true;
+	assert_int_equal(pc_sched_add_model(sched, &spec, &model, &err), PC_E_INVALID_ARGUMENT);
+	assert_string_equal(err.message,
+			    "self_service of 'b': the driver lacks look, recall or resume");
+	pc_sched_destroy(sched);
+}
+
+static void the_brain_keeps_the_queue_and_the_body_the_slots(void **state)
+{
+	struct pc_sched_model *a = add_self("a", GIB, 1);
+	struct pc_sched_model_view view;
+	struct pc_sched_counters counters;
+
+	(void)state;
+	assert_null(pc_sched_first_waiting(a));
+	submit_with(0, a, PC_PRIORITY_BATCH, 0, 0);
+	submit(1, a);
+	expect("spawn 1 'a' on 0\n");
+	ready(1);
+	expect(""); /* nothing is granted */
+	assert_ptr_equal(pc_sched_first_waiting(a), &body.tickets[1]);
+	lend(1);
+	served(1);
+	assert_ptr_equal(pc_sched_first_waiting(a), &body.tickets[0]);
+	pc_sched_get_model(a, &view);
+	assert_int_equal(view.leases, 1);
+	assert_int_equal(view.waiting, 1);
+	cancel(0);
+	assert_null(pc_sched_first_waiting(a));
+	pc_sched_get_counters(body.sched, &counters);
+	assert_int_equal(counters.granted, 1);
+	expect("");
+}
+
+static void a_model_grows_only_by_what_its_body_cannot_serve(void **state)
+{
+	struct pc_sched_model *a = add_self("a", GIB, 2);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	expect("spawn 1 'a' on 0\n"); /* and no second one for the request on its way */
+	lend(1);
+	served(0);
+	submit(1, a);
+	expect("spawn 2 'a' on 0\n");
+	gone(2); /* it dies; the model backs off */
+	cancel(1);
+}
+
+static void who_was_about_to_be_served_and_was_not_is_looked_at_again(void **state)
+{
+	struct pc_sched_model *a = add_self("a", GIB, 2);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	expect("spawn 1 'a' on 0\n");
+	lend(1); /* by somebody else */
+	pass(SEC / 4);
+	expect("spawn 2 'a' on 0\n");
+	cancel(0);
+}
+
+static void a_leased_worker_is_wanted_and_told_about_when_it_idles(void **state)
+{
+	struct pc_sched_model *a = add_self("a", 6 * GIB, 1), *b = add_simple("b", 6 * GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	lend(1);
+	served(0);
+	pass(10 * SEC);
+	expect("spawn 1 'a' on 0\n");
+	submit(1, b);
+	expect("want 1\n");
+	give_back(1);
+	changed(1, 0);
+	expect("recall 1\nstop 1 evicted\n");
+	gone(1);
+	expect("spawn 2 'b' on 0\n");
+	cancel(1);
+}
+
+static void what_is_recalled_in_vain_is_resumed(void **state)
+{
+	struct pc_sched_model *a = add_self("a", 3 * GIB, 1), *b = add_self("b", 3 * GIB, 1);
+	struct pc_sched_model *c = add_simple("c", 8 * GIB);
+
+	(void)state;
+	submit(0, a);
+	submit(1, b);
+	ready(1);
+	ready(2);
+	served(0);
+	served(1);
+	pass(10 * SEC);
+	expect("spawn 1 'a' on 0\nspawn 2 'b' on 0\n");
+	body.taken = 1; /* between the look and the recall; the later one is recalled first */
+	submit(2, c);
+	expect("recall 2\nrecall 1, no\nresume 2\n");
+	cancel(2);
+}
+
+static void nobody_is_evicted_whom_somebody_is_about_to_lease(void **state)
+{
+	struct pc_sched_model *a = add_self("a", 6 * GIB, 1), *b = add_simple("b", 6 * GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	pass(10 * SEC);
+	submit(1, b);
+	expect("spawn 1 'a' on 0\n");
+	cancel(0); /* and now nobody is */
+	expect("recall 1\nstop 1 evicted\n");
+	cancel(1);
+}
+
+static void a_time_after_the_event_is_no_long_idleness(void **state)
+{
+	struct pc_sched_model *a = add_self("a", GIB, 1);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	served(0);
+	pass(60 * SEC - 1);
+	body.uses[1].served = 1;
+	body.uses[1].last_used_ns = body.now_ns + 5 * SEC;
+	expect("spawn 1 'a' on 0\n");
+	pass(2 * 60 * SEC); /* two maintenances: none, and 55 s after that use */
+	expect("");
+	pass(60 * SEC);
+	expect("recall 1\nstop 1 idle\n");
+}
+
+static void a_leased_worker_that_is_stopped_is_not_waited_for(void **state)
+{
+	struct pc_sched_model *a = add_self("a", 4 * GIB, 1), *b = add_simple("b", 4 * GIB);
+	struct pc_sched_model *c = add_simple("c", 6 * GIB);
+
+	(void)state;
+	submit(0, a);
+	submit(1, b);
+	ready(1);
+	ready(2);
+	lend(1);
+	served(0);
+	release(1);
+	pass(10 * SEC);
+	assert_int_equal(pc_sched_stop_worker(body.sched, body.now_ns, 1, false, NULL), 0);
+	body.log[0] = '\0';
+	submit(2, c); /* 4 GiB idle are not enough, and when the others come back nobody knows */
+	expect("");
+	assert_int_equal(pc_sched_stop_worker(body.sched, body.now_ns, 1, true, NULL), 0);
+	expect("stop 1 requested force\nstop 2 evicted\n"); /* now they are on their way */
+	cancel(2);
+}
+
+/* ---- recycling, growth ---- */
+
+static void a_worker_is_recycled_after_its_requests_one_at_a_time(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_counters counters;
+
+	(void)state;
+	spec.max_workers = spec.cold_start_workers = 2;
+	spec.recycle_requests = 1;
+
+	struct pc_sched_model *a = add(&spec);
+
+	submit(0, a);
+	submit(1, a);
+	ready(1);
+	ready(2);
+	body.log[0] = '\0';
+	release(0);
+	expect("stop 1 recycled\n");
+	release(1);
+	expect(""); /* it is due, and serves as long as the other one is leaving */
+	submit(2, a);
+	expect("grant t2 2\n");
+	gone(1);
+	expect(""); /* it goes when its lease is over */
+	release(2);
+	expect("stop 2 recycled\n");
+	pc_sched_get_counters(body.sched, &counters);
+	assert_int_equal(counters.recycled, 2);
+}
+
+static void a_worker_that_grew_is_recycled_and_the_next_begins_small(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.recycle_bytes = 2 * GIB;
+
+	struct pc_sched_model *a = add(&spec);
+
+	submit(0, a);
+	ready(1);
+	changed(1, 2 * GIB);
+	assert_int_equal(reserved(0), 2 * GIB);
+	changed(1, GIB); /* it never shrinks */
+	assert_int_equal(reserved(0), 2 * GIB);
+	expect("spawn 1 'a' on 0\ngrant t0 1\n");
+	changed(1, 3 * GIB);
+	expect("");
+	release(0);
+	expect("stop 1 recycled\n");
+	gone(1);
+	submit(0, a);
+	expect("spawn 2 'a' on 0\n");
+	assert_int_equal(reserved(0), GIB);
+	cancel(0);
+}
+
+static void the_growth_of_an_idle_worker_counts_when_room_is_made(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB), *b = add_simple("b", 6 * GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	release(0);
+	changed(1, 3 * GIB);
+	pass(10 * SEC);
+	body.log[0] = '\0';
+	submit(1, b);
+	expect("stop 1 evicted\n");
+	cancel(1);
+	changed(99, GIB); /* nobody has ever heard of it */
+}
+
+/* ---- pressure ---- */
+
+static void a_tight_device_loses_one_idle_worker_a_call_and_nothing_grows(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.max_workers = spec.cold_start_workers = 3;
+
+	struct pc_sched_model *a = add(&spec), *b = add_simple("b", GIB);
+
+	submit(0, a);
+	ready(1);
+	ready(2);
+	ready(3);
+	body.log[0] = '\0';
+	body.next_ns = pc_sched_pressure(body.sched, body.now_ns, 0, true);
+	expect("stop 2 pressure\n");
+	body.next_ns = pc_sched_pressure(body.sched, body.now_ns, 0, true);
+	expect("stop 3 pressure\n");
+	body.next_ns = pc_sched_pressure(body.sched, body.now_ns, 0, true);
+	submit(1, a); /* has a worker, which is busy */
+	expect("");
+	submit(2, b); /* has none */
+	expect("spawn 4 'b' on 0\n");
+	body.next_ns = pc_sched_pressure(body.sched, body.now_ns, 7, true); /* no such device */
+	expect("");
+	body.next_ns = pc_sched_pressure(body.sched, body.now_ns, 0, false);
+	expect("spawn 5 'a' on 0\n");
+	cancel(1);
+	cancel(2);
+	release(0);
+}
+
+static void a_first_worker_rather_goes_where_memory_is_not_tight(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.device_mask = 3;
+	body.next_ns = pc_sched_pressure(body.sched, body.now_ns, 0, true);
+	submit(0, add(&spec)); /* 8 GiB are free on 0, 4 on 1 */
+	expect("spawn 1 'a' on 1\n");
+	cancel(0);
+}
+
+/* ---- adoption, estimates ---- */
+
+static int adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes, uint64_t *ret_id)
+{
+	pc_error_clear(&body.last_error);
+	return pc_sched_adopt(body.sched, body.now_ns, model, device, bytes, ret_id,
+			      &body.last_error);
+}
+
+static void a_worker_that_is_there_is_adopted_and_serves(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	uint64_t id = 0;
+
+	(void)state;
+	assert_int_equal(pc_sched_next_worker_id(body.sched), 1);
+	assert_int_equal(adopt(a, 0, 3 * GIB, &id), 0);
+	assert_int_equal(id, 1);
+	assert_int_equal(pc_sched_next_worker_id(body.sched), 2);
+	assert_int_equal(reserved(0), 3 * GIB);
+	submit(0, a);
+	expect("grant t0 1\n");
+	release(0);
+}
+
+static void an_adoption_that_cannot_be_is_refused_with_the_reason(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	uint64_t id = 77;
+
+	(void)state;
+	assert_int_equal(pc_sched_adopt(body.sched, 0, NULL, 0, GIB, &id, NULL),
+			 PC_E_INVALID_ARGUMENT);
+	assert_int_equal(adopt(a, 0, GIB, NULL), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(adopt(a, 1, GIB, &id), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(adopt(a, 0, 0, &id), PC_E_INVALID_ARGUMENT);
+	for (unsigned nth = 1; nth <= 2; nth++) { /* the model's cause, the worker */
+		fail_alloc_begin_once(nth);
+		assert_int_equal(adopt(a, 0, GIB, &id), PC_E_OUT_OF_MEMORY);
+		fail_alloc_end();
+	}
+	assert_int_equal(adopt(a, 0, 9 * GIB, &id), PC_E_INSUFFICIENT_MEMORY);
+	assert_string_equal(body.last_error.message,
+			    "model 'a' needs 9 GiB on cpu: 8 GiB of 8 GiB budget free");
+	assert_int_equal(id, 77);
+	assert_int_equal(reserved(0), 0);
+	assert_int_equal(adopt(a, 0, GIB, &id), 0);
+	assert_int_equal(adopt(a, 0, GIB, &id), PC_E_NO_WORKERS);
+	assert_string_equal(body.last_error.message,
+			    "'a' has all of the 1 workers that it may have");
+	body.next_ns = pc_sched_drain(body.sched, body.now_ns, body.now_ns + SEC);
+	assert_int_equal(adopt(a, 0, GIB, &id), PC_E_SHUTTING_DOWN);
+	expect("stop 1 shutdown\n");
+}
+
+static void an_estimate_is_what_the_next_worker_needs(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 9 * GIB);
+
+	(void)state;
+	pc_sched_set_estimate(a, 2 * GIB);
+	pc_sched_set_estimate(a, 0); /* says nothing */
+	submit(0, a);
+	expect("spawn 1 'a' on 0\n");
+	assert_int_equal(reserved(0), 2 * GIB);
+	cancel(0);
+}
+
+/* ---- forecasts ---- */
+
+static struct pc_sched_forecast foresee(struct pc_sched_model *model)
+{
+	struct pc_ticket probe = { .model = model };
+	struct pc_sched_forecast forecast;
+
+	pc_sched_explain(body.sched, body.now_ns, &probe, &forecast);
+	return forecast;
+}
+
+#define foreseen(model, expected_kind, expected_text) \
+	do { \
+		struct pc_sched_forecast forecast_ = foresee(model); \
+		assert_int_equal(forecast_.kind, expected_kind); \
+		assert_string_equal(forecast_.text, expected_text); \
+	} while (0)
+
+static void a_forecast_says_what_would_become_of_a_request(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 6 * GIB), *b = add_simple("b", 6 * GIB);
+	struct pc_sched_model *huge = add_simple("huge", 9 * GIB);
+
+	(void)state;
+	foreseen(NULL, PC_FORECAST_REFUSED, "refused: a request must name its model");
+	foreseen(huge, PC_FORECAST_REFUSED,
+		 "refused: model 'huge' needs 9 GiB on cpu: 8 GiB of 8 GiB budget free");
+	foreseen(a, PC_FORECAST_LOADED, "'a' is loaded into 6 GiB of free memory");
+	submit(0, a);
+	foreseen(a, PC_FORECAST_QUEUED,
+		 "waits behind 1 request for a worker of 'a': 0 ready, 1 loading");
+	foreseen(b, PC_FORECAST_WAITS,
+		 "waits for memory: model 'b' needs 6 GiB on cpu: 2 GiB of 8 GiB budget free; held "
+		 "by 'a' (1 worker, 6 GiB)");
+	ready(1);
+	release(0);
+	foreseen(a, PC_FORECAST_GRANTED, "gets a free slot of 'a' at once");
+	foreseen(b, PC_FORECAST_WAITS, /* 'a' is too young to go */
+		 "waits for memory: model 'b' needs 6 GiB on cpu: 2 GiB of 8 GiB budget free; held "
+		 "by 'a' (1 worker, 6 GiB)");
+	pass(10 * SEC);
+	foreseen(b, PC_FORECAST_LOADED, "'b' is loaded after 1 idle worker has gone: 'a'");
+	assert_int_equal(foresee(b).evicted, 1);
+	body.log[0] = '\0';
+	submit(1, b);
+	expect("stop 1 evicted\n");
+	foreseen(b, PC_FORECAST_LOADED,
+		 "'b' is loaded as soon as workers that are stopping have left 6 GiB");
+	cancel(1);
+	gone(1);
+	submit(1, a);
+	failed(2, PC_E_MODEL_FILE_MISSING, "the file is gone");
+	gone(2);
+	assert_int_equal(foresee(a).kind, PC_FORECAST_WAITS);
+	assert_non_null(strstr(foresee(a).text, "is tried again then; last: the file is gone"));
+}
+
+static void long_keys_are_cut_between_characters(void **state)
+{
+	char key[256] = "k"; /* one byte, then two a character: 80 bytes end inside of one */
+
+	(void)state;
+	for (size_t i = 0; i < 127; i++)
+		memcpy(key + 1 + 2 * i, "\xc3\xa4", 3);
+
+	struct pc_sched_model *a = add_simple(key, 6 * GIB), *b = add_simple("b", 6 * GIB);
+
+	submit(0, a);
+	ready(1);
+	release(0);
+	pass(10 * SEC);
+
+	struct pc_sched_forecast forecast = foresee(b);
+
+	assert_int_equal(forecast.evicted, 1);
+	assert_int_equal(pc__utf8_valid_prefix(forecast.text, strlen(forecast.text)),
+			 strlen(forecast.text));
+	assert_true(strlen(forecast.text) < 200);
+	body.log[0] = '\0';
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1454,6 +1970,25 @@ int main(void)
 		scenario(every_allocation_may_fail_at_birth),
 		scenario(a_spawn_that_cannot_be_recorded_is_made_up_for),
 		scenario(two_brains_share_a_ledger),
+		scenario(a_body_that_hands_out_slots_needs_all_three_questions),
+		scenario(the_brain_keeps_the_queue_and_the_body_the_slots),
+		scenario(a_model_grows_only_by_what_its_body_cannot_serve),
+		scenario(who_was_about_to_be_served_and_was_not_is_looked_at_again),
+		scenario(a_leased_worker_is_wanted_and_told_about_when_it_idles),
+		scenario(what_is_recalled_in_vain_is_resumed),
+		scenario(nobody_is_evicted_whom_somebody_is_about_to_lease),
+		scenario(a_time_after_the_event_is_no_long_idleness),
+		scenario(a_leased_worker_that_is_stopped_is_not_waited_for),
+		scenario(a_worker_is_recycled_after_its_requests_one_at_a_time),
+		scenario(a_worker_that_grew_is_recycled_and_the_next_begins_small),
+		scenario(the_growth_of_an_idle_worker_counts_when_room_is_made),
+		scenario(a_tight_device_loses_one_idle_worker_a_call_and_nothing_grows),
+		scenario(a_first_worker_rather_goes_where_memory_is_not_tight),
+		scenario(a_worker_that_is_there_is_adopted_and_serves),
+		scenario(an_adoption_that_cannot_be_is_refused_with_the_reason),
+		scenario(an_estimate_is_what_the_next_worker_needs),
+		scenario(a_forecast_says_what_would_become_of_a_request),
+		scenario(long_keys_are_cut_between_characters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
