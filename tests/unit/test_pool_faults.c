@@ -252,15 +252,15 @@ static void a_load_may_fail_in_any_way(void **state)
 	for (size_t i = 0; i < PC_ARRAY_LEN(ways); i++) {
 		struct pc_pool *pool = pool_make(1000, NULL);
 		struct pc_model *model = single(pool, 2);
-		struct caller others[3] = { 0 };
+		struct caller others[24] = { 0 };
 
 		plans[0].load = ways[i].order;
 		gate_close(&plans[0].load_gate);
-		for (unsigned c = 0; c < 3; c++)
+		for (unsigned c = 0; c < 24; c++)
 			caller_start(&others[c], model);
-		AWAIT(metrics_of(pool).waiting == 3);
+		AWAIT(metrics_of(pool).waiting == 24);
 		gate_open(&plans[0].load_gate);
-		for (unsigned c = 0; c < 3; c++) {
+		for (unsigned c = 0; c < 24; c++) {
 			assert_int_equal(caller_join(&others[c]), ways[i].rc);
 			assert_string_equal(others[c].err.message, ways[i].message);
 		}

@@ -129,6 +129,30 @@ static void a_deadline_stops_a_run(void **state)
 	pc_pool_destroy(pool);
 }
 
+static void the_longest_timeouts_are_no_overflow(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *model = single(pool, 1);
+	const uint64_t longest[] = { UINT64_MAX, PC_TIME_NEVER / PC_NS_PER_MS,
+				     PC_TIME_NEVER / PC_NS_PER_MS + 1 };
+
+	gate_close(&plans[0].load_gate);
+	for (unsigned i = 0; i < 3; i++) {
+		struct caller caller = { .options = { .timeout_ms = longest[i] } };
+
+		caller_start(&caller, model);
+		AWAIT(metrics_of(pool).waiting == 1);
+		pass_time(pool, 1000);
+		gate_open(&plans[0].load_gate);
+		assert_int_equal(caller_join(&caller), 0);
+		pc_pool_unload(model);
+		gate_close(&plans[0].load_gate);
+	}
+	gate_open(&plans[0].load_gate);
+	pc_pool_destroy(pool);
+}
+
 /* ---- the queue ---- */
 
 static void a_full_queue_refuses(void **state)
@@ -528,6 +552,7 @@ int main(void)
 		GATE_TEST(a_timeout_while_loading_says_so),
 		GATE_TEST(the_pools_timeout_is_for_the_wait_alone),
 		GATE_TEST(a_deadline_stops_a_run),
+		GATE_TEST(the_longest_timeouts_are_no_overflow),
 		GATE_TEST(a_full_queue_refuses),
 		GATE_TEST(the_order_is_kept),
 		GATE_TEST(the_first_in_line_is_handed_the_seat_when_it_is_due),
