@@ -182,17 +182,17 @@ void pc__explain_timeout(const struct pc_ticket *ticket, struct pc_error *err)
 	describe_loading(model, loading, sizeof(loading));
 	if (ready > 0) {
 		pc_error_set(err, PC_E_TIMEOUT,
-			     "timed out after %s waiting for a worker of '%s': %u of %u workers "
+			     "timed out after %s acquiring a worker for '%s': %u of %u workers "
 			     "busy, %u request%s ahead%s%s",
 			     waited, key, ready, pc__live_workers(model), ahead,
 			     ahead == 1 ? "" : "s", loading[0] ? ", " : "", loading);
 	} else if (loading[0]) {
 		pc_error_set(err, PC_E_TIMEOUT,
-			     "timed out after %s waiting for a worker of '%s': %s", waited, key,
+			     "timed out after %s acquiring a worker for '%s': %s", waited, key,
 			     loading);
 	} else if (pc__is_backing_off(model)) {
 		pc_error_set(err, PC_E_TIMEOUT,
-			     "timed out after %s waiting for a worker of '%s': in back-off after: "
+			     "timed out after %s acquiring a worker for '%s': in back-off after: "
 			     "%s",
 			     waited, key, model->failure->message);
 	} else {
@@ -202,7 +202,7 @@ void pc__explain_timeout(const struct pc_ticket *ticket, struct pc_error *err)
 		gather(model->sched, pc__best_device(model), model->need_bytes, &facts);
 		describe(&facts, what, sizeof(what));
 		pc_error_set(err, PC_E_TIMEOUT,
-			     "timed out after %s waiting for a worker of '%s': no worker fits: "
+			     "timed out after %s acquiring a worker for '%s': no worker fits: "
 			     "needs %s",
 			     waited, key, what);
 		detail_memory(&facts, err);

@@ -265,7 +265,7 @@ static void pinned_and_minimum_workers_stay(void **state)
 	pass_time(pool, 60000);
 	assert_int_equal(caller_join(&caller), PC_E_TIMEOUT);
 	assert_string_equal(caller.err.message,
-			    "timed out after 60 s waiting for a worker of 'other': no worker fits: "
+			    "timed out after 60 s acquiring a worker for 'other': no worker fits: "
 			    "needs 600 MiB on cpu: 400 MiB of 1000 MiB budget free; held by "
 			    "'pinned' (1 worker, 300 MiB), 'floor' (1 worker, 300 MiB)");
 	assert_int_equal(metrics_of(pool).workers_evicted, 0);

@@ -56,7 +56,7 @@ static void a_timeout_says_why(void **state)
 
 	assert_int_equal(pc_lease_acquire(model, NULL, &lease, NULL), 0);
 	assert_int_equal(pc_pool_call(model, &soon, work_run, &work, &err), PC_E_TIMEOUT);
-	assert_string_equal(err.message, "timed out after 20 ms waiting for a worker of 'm': 1 of "
+	assert_string_equal(err.message, "timed out after 20 ms acquiring a worker for 'm': 1 of "
 					 "1 workers busy, 0 requests ahead");
 	make_runs(model, PC_NS_PER_SEC);
 	assert_int_equal(pc_pool_call(model, &soon, work_run, &work, &err), PC_E_TIMEOUT);
@@ -84,10 +84,9 @@ static void a_timeout_while_loading_says_so(void **state)
 	AWAIT(plans[0].loading == 1 && metrics_of(pool).waiting == 1);
 	pass_time(pool, 60000);
 	assert_int_equal(caller_join(&caller), PC_E_TIMEOUT);
-	assert_non_null(
-		strstr(caller.err.message,
-		       "timed out after 60 s waiting for a worker of 'm': worker 1 has been "
-		       "loading for "));
+	assert_non_null(strstr(caller.err.message,
+			       "timed out after 60 s acquiring a worker for 'm': worker 1 has been "
+			       "loading for "));
 	gate_open(&plans[0].load_gate);
 	pc_pool_destroy(pool);
 }

@@ -432,7 +432,7 @@ static void what_does_not_fit_now_waits_and_says_who_holds_the_rest(void **state
 	pass(30 * SEC);
 	expect("reject t2 TIMEOUT\n");
 	assert_string_equal(body.last_error.message,
-			    "timed out after 30 s waiting for a worker of 'c': no worker fits: "
+			    "timed out after 30 s acquiring a worker for 'c': no worker fits: "
 			    "needs 1.5 GiB on cpu: 1 GiB of 8 GiB budget free; held by "
 			    "'a' (1 worker, 5 GiB), 'b' (1 worker, 2 GiB)");
 	assert_string_equal(pc_error_detail_get(&body.last_error, "holders"),
@@ -812,7 +812,7 @@ static void a_request_that_ends_in_back_off_is_told_the_cause(void **state)
 	pass(SEC / 2);
 	expect("reject t1 TIMEOUT\n");
 	assert_string_equal(body.last_error.message,
-			    "timed out after 500 ms waiting for a worker of 'a': in back-off "
+			    "timed out after 500 ms acquiring a worker for 'a': in back-off "
 			    "after: exit code 1");
 }
 
@@ -966,7 +966,7 @@ static void a_timeout_says_how_many_are_busy_and_ahead(void **state)
 	pass(30 * SEC);
 	expect("reject t16 TIMEOUT\n");
 	assert_string_equal(body.last_error.message,
-			    "timed out after 30 s waiting for a worker of 'x': 2 of 2 workers "
+			    "timed out after 30 s acquiring a worker for 'x': 2 of 2 workers "
 			    "busy, 14 requests ahead");
 	assert_string_equal(pc_error_detail_get(&body.last_error, "requests_ahead"), "14");
 	for (int i = 0; i < 16; i++)
@@ -980,7 +980,7 @@ static void a_timeout_while_loading_says_so(void **state)
 	pass(30 * SEC);
 	expect("spawn 1 'x' on 0\nreject t0 TIMEOUT\n");
 	assert_string_equal(body.last_error.message,
-			    "timed out after 30 s waiting for a worker of 'x': worker 1 has been "
+			    "timed out after 30 s acquiring a worker for 'x': worker 1 has been "
 			    "loading for 30 s");
 }
 
