@@ -99,7 +99,7 @@ struct pc_sched_driver {
 
 	/*
 	 * Only for models with self_service (see there); otherwise they may be NULL. The ids are
-	 * those of workers that are ready.
+	 * those of workers that are ready, and that of the one which worker_failed is about.
 	 *
 	 * look: how the worker is used. With `wanted`, and if it is leased: say worker_changed as
 	 * soon as it is not. A later look without `wanted` does not take that back.

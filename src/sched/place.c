@@ -269,7 +269,10 @@ void pc__look_at_all(struct pc_sched *sched, bool wanted)
 		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
 								  by_id);
 
-		pc__look(worker, wanted && (sched->pressed || has_to_spare(worker->model)));
+		bool may_go = !worker->model->spec.pinned &&
+			      (sched->pressed || has_to_spare(worker->model));
+
+		pc__look(worker, wanted && may_go);
 	}
 }
 
