@@ -244,8 +244,9 @@ typedef void (*pc_done_fn)(void *ctx, const struct pc_error *err);
 
 /*
  * The same without waiting: `run` is called on a thread of the worker's, then `done`. 0: accepted,
- * `done` will come; otherwise it will not: SHUTTING_DOWN, INVALID_ARGUMENT, OUT_OF_MEMORY. Every other refusal comes
- * through `done`, possibly before this returns.
+ * `done` will come. Otherwise it will not: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED (the token was
+ * fired before), and the engine's errors when it cannot be opened. Every other refusal comes through
+ * `done`, SHUTTING_DOWN too, possibly before this returns.
  */
 PC_API int pc_pool_submit(struct pc_model *model, const struct pc_request_options *options,
 			  pc_run_fn run, pc_done_fn done, void *ctx, struct pc_error *err);
