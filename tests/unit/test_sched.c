@@ -1791,6 +1791,30 @@ static void a_worker_that_is_there_is_adopted_and_serves(void **state)
 	release(0);
 }
 
+static void a_worker_that_is_taken_in_is_ready_when_its_body_says_so(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_view view;
+	struct pc_error err = PC_ERROR_INIT;
+	uint64_t id = 0;
+
+	(void)state;
+	spec.max_workers = 8;
+	spec.self_service = true;
+
+	struct pc_sched_model *a = add(&spec);
+
+	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, &id, &err), 0);
+	assert_int_equal(id, 1);
+	pc_sched_get_model(a, &view);
+	assert_int_equal(view.spawning, 1);
+	submit(0, a); /* waits for it, instead of for another */
+	expect("");
+	ready(1);
+	served(0);
+	expect("");
+}
+
 static void an_adoption_that_cannot_be_is_refused_with_the_reason(void **state)
 {
 	struct pc_sched_model *a = add_simple("a", GIB);
@@ -1985,6 +2009,7 @@ int main(void)
 		scenario(a_tight_device_loses_one_idle_worker_a_call_and_nothing_grows),
 		scenario(a_first_worker_rather_goes_where_memory_is_not_tight),
 		scenario(a_worker_that_is_there_is_adopted_and_serves),
+		scenario(a_worker_that_is_taken_in_is_ready_when_its_body_says_so),
 		scenario(an_adoption_that_cannot_be_is_refused_with_the_reason),
 		scenario(an_estimate_is_what_the_next_worker_needs),
 		scenario(a_forecast_says_what_would_become_of_a_request),
