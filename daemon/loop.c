@@ -148,6 +148,13 @@ int loop_init(struct loop *loop, struct daemon *daemon, unsigned index, const in
 	if (rc)
 		return pc_error_sys(err, PC_E_IO, -rc, "cannot set up event loop %u", index);
 	loop->wake.data = loop->tick.data = loop;
+	/*
+	 * With a loop's first stream libuv opens a descriptor that it keeps. Here, and not with the
+	 * first connection that this loop happens to get: how many are open depends on nothing else
+	 * then, and a leak of one can be seen.
+	 */
+	uv_tcp_init(&loop->uv, &loop->first);
+	uv_close((uv_handle_t *)&loop->first, NULL);
 	return init_server(loop, fds, fd_count, err);
 }
 

@@ -23,6 +23,7 @@ struct loop {
 	unsigned index;
 	uv_thread_t thread; /* loops 1.. only; loop 0 is the main thread */
 	bool thread_started;
+	uv_tcp_t first; /* closed at birth; see loop_init */
 	uv_async_t wake;
 	uv_timer_t tick; /* loop 0: when the brain wants to be told the time */
 	struct http_server *server;
