@@ -85,10 +85,16 @@ static bool has_waited_long(const struct pc_sched_model *model)
 	return in_line_ns(model) >= model->sched->settings.max_wait_ns;
 }
 
-/* A model that serves already unloads another only when its queue has stood still for long. */
+/*
+ * A model that serves already unloads another only when its queue has stood still for long and no
+ * worker is on its way: never for a floor.
+ */
 static bool may_evict(const struct pc_sched_model *model)
 {
-	return is_cold(model) ? is_asked_for(model) : model->waiting > 0 && has_waited_long(model);
+	if (is_cold(model))
+		return is_asked_for(model);
+	return model->waiting > 0 && model->in_state[WORKER_SPAWNING] == 0 &&
+	       has_waited_long(model);
 }
 
 /*
@@ -651,10 +657,15 @@ void pc__settle_room(struct pc_sched *sched)
 		next = pc__set_next(link);
 		if (link->key == GROWS && is_about_to_serve(model))
 			continue;
-		if (grow(model))
+		if (grow(model)) {
 			leave_line(model);
-		else
+		} else if (link->key != urgency_of(model)) {
+			/* It has got its first worker, and for what it still lacks others go first. */
+			join_line(model);
+			next = next ? next : link;
+		} else {
 			make_room(model);
+		}
 	}
 	sched->room_changed = false;
 	/* Nobody waits for a floor: maintenance looks at those. */
