@@ -27,12 +27,16 @@ static struct coverage coverage;
  */
 _Noreturn void __assert_fail(const char *expression, const char *file, unsigned line,
 			     const char *function);
-static struct world *playing = &world;
 
 _Noreturn void __assert_fail(const char *expression, const char *file, unsigned line,
 			     const char *function)
 {
-	sim_fail(playing, "assertion in %s (%s:%u): %s", function, file, line, expression);
+	struct world *playing = sim_playing;
+
+	playing->failed_check = expression;
+	snprintf(playing->failure, sizeof(playing->failure), "assertion in %s (%s:%u): %s",
+		 function, file, line, expression);
+	longjmp(*playing->on_failure, 1);
 }
 
 static int explain_failure(uint64_t seed)

@@ -233,6 +233,8 @@ struct world {
 bool sim_play(const struct script *script, struct coverage *coverage, FILE *tell,
 	      struct world *world);
 void sim_print_trace(const struct world *world, FILE *out);
+/* The world of the play that is going on. */
+extern struct world *sim_playing;
 
 /* The time that the next event is told with: now, or one that has passed if the brain knows now. */
 uint64_t sim_told_now(struct world *world);

@@ -520,6 +520,8 @@ static void all_that_happens(struct world *world)
 		sim_check(world, world->reserved[d] == 0, "I9: device %u has bytes reserved", d);
 }
 
+struct world *sim_playing;
+
 bool sim_play(const struct script *script, struct coverage *coverage, FILE *tell,
 	      struct world *world)
 {
@@ -530,6 +532,7 @@ bool sim_play(const struct script *script, struct coverage *coverage, FILE *tell
 	world->coverage = coverage;
 	world->tell = tell;
 	world->on_failure = &on_failure;
+	sim_playing = world;
 	if (setjmp(on_failure)) {
 		sim_heap_clear();
 		return false;
