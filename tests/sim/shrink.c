@@ -9,7 +9,7 @@
 
 #include "sim.h"
 
-enum { STEPS_MAX = 5 * 1000 * 1000 };
+enum { STEPS_MAX = 2 * 1000 * 1000 };
 
 static const char *wanted_failure;
 static uint64_t steps; /* of all plays */
