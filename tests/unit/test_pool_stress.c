@@ -22,6 +22,7 @@ enum { THREADS = 16, ROUNDS = 300, MODELS = 4 };
 static struct pc_pool *pool;
 static struct pc_model *models[MODELS];
 static unsigned rounds;
+static bool time_flies;
 
 static _Atomic uint64_t requests; /* that the pool has to count */
 static _Atomic uint64_t outcomes[5];
@@ -122,6 +123,28 @@ static void submit(struct pc_model *model, const struct pc_request_options *opti
 	AWAIT(left == 0);
 }
 
+static void see(void *ctx, const struct pc_pool_worker *worker)
+{
+	(void)ctx;
+	if (worker->pending_requests > worker->slots)
+		fault("more requests run than there are slots");
+}
+
+static void look_around(struct pc_model *model)
+{
+	struct pc_explanation explanation;
+
+	pc_pool_explain(model, &explanation);
+	pc_pool_each_worker(pool, see, NULL);
+	if (pc_pool_total_memory_mb(pool) > pc_pool_budget_mb(pool))
+		fault("the budget is overcommitted");
+	if (pc_pool_add_memory_mb(pool, 150, NULL) == 0) {
+		sched_yield();
+		if (pc_pool_remove_memory_mb(pool, 150, NULL))
+			fault("what was added cannot be removed");
+	}
+}
+
 /* One of the others' tokens: it may be fired by any of them at any moment. */
 static struct pc_cancel *_Atomic tokens[THREADS];
 
@@ -162,8 +185,14 @@ static void act(uint64_t *random, unsigned self)
 		pc_cancel_fire(tokens[(self + 1) % THREADS]);
 		break;
 	case 7:
+		look_around(model);
+		break;
 	case 8:
+		if (time_flies && next_random(random) % 8 == 0)
+			call(model, &options, RUN_BREAKS); /* a back-off follows */
+		break;
 	case 9:
+	case 10:
 		lease(model, &options);
 		break;
 	default:
@@ -262,7 +291,7 @@ static void begin(uint64_t budget_mb)
 	const char *wish = getenv("POOL_STRESS_ROUNDS");
 
 	rounds = wish ? (unsigned)strtoul(wish, NULL, 10) : ROUNDS;
-	over = false;
+	over = time_flies = false;
 	requests = 0;
 	for (unsigned i = 0; i < PC_ARRAY_LEN(outcomes); i++)
 		outcomes[i] = 0;
@@ -291,6 +320,7 @@ static void run_all(void)
 {
 	pthread_t threads[THREADS], clock;
 
+	time_flies = true;
 	assert_int_equal(pthread_create(&clock, NULL, hurry, NULL), 0);
 	for (unsigned i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, act_all, (void *)(uintptr_t)i),
