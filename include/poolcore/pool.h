@@ -126,7 +126,7 @@ struct pc_model_spec {
 	uint32_t context_tokens;     /* for the engine; per slot */
 	uint32_t threads;	     /* for the engine; per slot */
 	uint32_t min_workers;	     /* kept once loaded */
-	uint32_t max_workers;	     /* 0: as many as the budget holds, and 32 slots in all */
+	uint32_t max_workers;	     /* 0: as many as the budget holds; never more than 60 slots */
 	uint32_t cold_start_workers; /* loaded at the first request if nobody has to go for it; 2 */
 	uint32_t queue_capacity;     /* requests that may wait; 1024 */
 	uint64_t start_timeout_secs; /* spawn to ready; 120 */

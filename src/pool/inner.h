@@ -285,6 +285,7 @@ struct pc_pool {
 	pthread_cond_t changed;	      /* [lock] a worker has gone; shutdown waits on it */
 	struct memory_watch watch;    /* [the governor's] */
 	uint64_t next_measure_ns;     /* [the governor's] */
+	bool measures;		      /* [lock] the governor holds a seat: no request does */
 	_Atomic uint64_t loads_begun; /* with loads_ended: whether a load was alone */
 	_Atomic uint64_t loads_ended;
 };

@@ -115,6 +115,7 @@ static struct worker *take_seat_after(struct turn *turn, uint64_t id, unsigned *
 				   : -1;
 
 		if (seat >= 0) {
+			turn->pool->measures = true;
 			*ret_seat = (unsigned)seat;
 			return worker;
 		}
@@ -173,6 +174,7 @@ void measured_look(struct pc_pool *pool, uint64_t now_ns)
 		turn_begin(pool, &turn);
 		note_measured_locked(&turn, worker, bytes);
 		seat_return_locked(&turn, worker->station, seat);
+		pool->measures = false;
 		turn_end(&turn);
 	} while (worker);
 }

@@ -228,6 +228,7 @@ static void describe(const struct pc_engine_instance *instance,
 
 	(*describing)++;
 	check(instance, "describe of what is not loaded");
+	gate_pass(&instance->plan->describe_gate);
 	description->memory_bytes = instance->plan->memory_bytes;
 	(*describing)--;
 }

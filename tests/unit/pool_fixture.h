@@ -45,7 +45,7 @@ enum load_order {
 
 struct plan {
 	/* Set by the test. */
-	struct gate load_gate;
+	struct gate load_gate, describe_gate;
 	_Atomic enum load_order load;
 	_Atomic uint64_t memory_bytes; /* for describe */
 	_Atomic bool asks_progress;    /* a load that waits at its gate gives up when told to */

@@ -251,6 +251,29 @@ static void a_load_is_asked_to_give_up(void **state)
 	pc_pool_destroy(pool);
 }
 
+/* The governor has a seat while it measures a worker; that is no request. */
+static void measuring_is_no_request(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *model = model_of_plan(pool, "m", 0, 1);
+	struct pc_shutdown_report report;
+	struct work work = { .order = RUN_WELL };
+
+	assert_int_equal(pc_pool_call(model, NULL, work_run, &work, NULL), 0);
+	gate_close(&plans[0].describe_gate);
+	send_time(pool, 11000);
+	AWAIT(plans[0].describe_gate.waiting == 1);
+	assert_false(is_quiet(model));
+	pc_pool_begin_shutdown(pool);
+	gate_open(&plans[0].describe_gate);
+	pc_pool_shutdown(pool, &report);
+	assert_int_equal(report.finished, 0);
+	assert_int_equal(report.dropped, 0);
+	assert_int_equal(report.stuck_workers, 0);
+	pc_pool_destroy(pool);
+}
+
 /* An engine that does not let go: the shutdown ends all the same, and says so. */
 static void a_stuck_worker_is_reported(void **state)
 {
@@ -328,6 +351,7 @@ int main(void)
 		GATE_TEST(who_waits_for_memory_is_waited_for),
 		GATE_TEST(a_report_counts_who_waited_for_memory),
 		GATE_TEST(a_load_is_asked_to_give_up),
+		GATE_TEST(measuring_is_no_request),
 		GATE_TEST(a_stuck_worker_is_reported),
 		GATE_TEST(the_end_waits_for_requests_in_flight),
 	};
