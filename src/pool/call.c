@@ -276,11 +276,12 @@ int pc_pool_call(struct pc_model *model, const struct pc_request_options *option
 {
 	struct call call = { .run = run, .ctx = ctx };
 	struct station *station;
-	struct pc_error own;
+	struct pc_error own; /* not zeroed: every request comes by here */
 
 	if (check_call(model, options, run, err))
 		return PC_E_INVALID_ARGUMENT;
 	/* A run is promised a place for its error, and one that is not set. */
+	// cppcheck-suppress uninitvar
 	err = err ? err : &own;
 	pc_error_clear(err);
 

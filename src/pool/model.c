@@ -192,7 +192,7 @@ static struct pc_model *new_model(struct pc_pool *pool, const struct pc_model_sp
 	};
 	model->engine_name = stpcpy(model->text, spec->key) + 1;
 	model->path = stpcpy((char *)model->engine_name, engine_name) + 1;
-	strcpy((char *)model->path, path);
+	stpcpy((char *)model->path, path);
 	return model;
 }
 

@@ -494,16 +494,16 @@ void seat_broke(struct station *station, unsigned seat, const struct pc_error *c
 static uint64_t next_report(const struct station *station, const struct seat *seat)
 {
 	uint64_t limit = station->model->recycle_requests, together = 0;
+	uint32_t seats = seat->worker->seat_count;
 
 	if (limit == 0)
 		return UINT64_MAX;
-	for (uint32_t i = 0; i < seat->worker->seat_count; i++)
+	assert(seats > 0);
+	for (uint32_t i = 0; i < seats; i++)
 		together += atomic_load_explicit(&seat->worker->seats[i].served,
 						 memory_order_relaxed);
 
-	assert(seat->worker->seat_count > 0);
-
-	uint64_t share = together < limit ? (limit - together) / seat->worker->seat_count : 0;
+	uint64_t share = together < limit ? (limit - together) / seats : 0;
 
 	return atomic_load_explicit(&seat->served, memory_order_relaxed) + (share ? share : 1);
 }

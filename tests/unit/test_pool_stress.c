@@ -227,12 +227,23 @@ static void *act_all(void *arg)
 
 static _Atomic bool over;
 
+/* Runs of one model after the other are taken for long, or for short: who waits for it waits in the
+ * one way, then in the other, and both at once. */
+static void change_minds(unsigned round)
+{
+	struct station *station = atomic_load(&models[round % MODELS]->station);
+
+	if (station)
+		atomic_store(&station->mean_run_ns, round / MODELS % 2 ? 0 : PC_NS_PER_SEC);
+}
+
 /* Time passes faster than it does, so that residency, back-off and cooldown have their say. */
 static void *hurry(void *arg)
 {
 	(void)arg;
-	while (!over) {
+	for (unsigned round = 0; !over; round++) {
 		pass_time(pool, 100);
+		change_minds(round);
 		for (unsigned i = 0; i < 20; i++)
 			sched_yield();
 	}
