@@ -132,9 +132,10 @@ struct pc_model_spec {
 	uint64_t start_timeout_secs; /* spawn to ready; 120 */
 	int64_t keep_idle_secs;	     /* 0: the pool's cooldown; or one of PC_KEEP_... */
 	uint64_t recycle_requests;   /* a worker that served so many is replaced; 0: never */
-	uint64_t recycle_mb;	     /* ... that has grown past this; 0: never */
-	bool pinned;		     /* never evicted, never cooled down */
-	const char *device;	     /* of the ledger; NULL: "cpu" */
+	uint64_t recycle_mb; /* ... that has grown past this, at least est_memory_allocation_mb; 0:
+				never */
+	bool pinned;	     /* never evicted, never cooled down */
+	const char *device;  /* of the ledger; NULL: "cpu" */
 	const struct pc_task_prefix *tasks;
 	size_t task_count;
 };

@@ -234,7 +234,7 @@ static void change_minds(unsigned round)
 	struct station *station = atomic_load(&models[round % MODELS]->station);
 
 	if (station)
-		atomic_store(&station->mean_run_ns, round / MODELS % 2 ? 0 : PC_NS_PER_SEC);
+		atomic_store(&station->usual_run_ns, round / MODELS % 2 ? 0 : PC_NS_PER_SEC);
 }
 
 /* Time passes faster than it does, so that residency, back-off and cooldown have their say. */
