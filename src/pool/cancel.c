@@ -45,6 +45,7 @@ void pc_cancel_fire(struct pc_cancel *cancel)
 	if (!cancel)
 		return;
 	pthread_mutex_lock(&cancel->lock);
+	turn_silence();
 	if (!atomic_exchange_explicit(&cancel->fired, true, memory_order_relaxed)) {
 		for (struct cancel_link *link = cancel->calls; link; link = link->next) {
 			if (!link->running)
@@ -53,6 +54,7 @@ void pc_cancel_fire(struct pc_cancel *cancel)
 				link->engine->cancel(link->running->instance, link->running->slot);
 		}
 	}
+	turn_speak();
 	pthread_mutex_unlock(&cancel->lock);
 }
 

@@ -302,7 +302,6 @@ struct turn {
 	unsigned wake_count;
 	struct station *touched;
 	struct job *over;			  /* JOB_ASYNC that were rejected */
-	bool calls_nobody;			  /* ... whom the governor is to tell */
 	struct worker *spawns;			  /* threads to start */
 	uint64_t stillborn_first, stillborn_last; /* ids that there was no memory for; 0: none */
 };
@@ -313,6 +312,9 @@ void turn_end(struct turn *turn);
 void turn_wake(struct turn *turn, _Atomic uint32_t *word);
 /* The station's queue or seats have changed: turn_end looks at them. */
 void turn_touch(struct turn *turn, struct station *station);
+/* Between these two this thread calls nobody back, see the silence note. They nest. */
+void turn_silence(void);
+void turn_speak(void);
 /* For events of the brain: takes note of when it wants its next tick. */
 void turn_note(struct turn *turn, uint64_t next_tick_ns);
 

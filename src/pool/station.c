@@ -228,8 +228,6 @@ void job_cancel_waiting(struct job *job)
 	struct turn turn;
 
 	turn_begin(pool, &turn);
-	/* Whoever cancels holds the token's lock. */
-	turn.calls_nobody = true;
 
 	enum claim claim = claim_of(job);
 

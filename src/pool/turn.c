@@ -2,6 +2,13 @@
 /*
  * turn.c - one hold of the pool's lock, and what is done after it: nothing wakes, starts a thread,
  * logs or calls back while it is held. Any thread.
+ *
+ * The silence note. Requests that are refused are told so at the end of the turn, by whoever had
+ * it, except where that would go wrong; then the governor tells them. It would where the thread
+ * holds a token's lock, which the callback may want; and inside a callback, which may have asked
+ * again: request, refusal and callback would follow each other down the stack until it ends.
+ * Silence is the thread's and not the turn's, because one turn may lead to others (a thread that
+ * cannot be started).
  */
 #include "pool/inner.h"
 
@@ -55,14 +62,28 @@ void turn_note(struct turn *turn, uint64_t next_tick_ns)
 		governor_call(pool);
 }
 
+static _Thread_local unsigned silences;
+
+void turn_silence(void)
+{
+	silences++;
+}
+
+void turn_speak(void)
+{
+	silences--;
+}
+
 static void call_back(struct job *over)
 {
+	turn_silence();
 	while (over) {
 		struct job *job = over;
 
 		over = job->next;
 		job_finish(job);
 	}
+	turn_speak();
 }
 
 static void start(struct worker *spawns)
@@ -109,7 +130,7 @@ void turn_end(struct turn *turn)
 	struct pc_pool *pool = turn->pool;
 
 	settle_all_locked(turn);
-	if (turn->calls_nobody)
+	if (turn->over && silences > 0)
 		leave_to_governor_locked(turn);
 	if (pool->shutdown_ns != PC_TIME_NEVER && pc_sched_is_drained(pool->sched))
 		pthread_cond_broadcast(&pool->changed);
@@ -118,5 +139,6 @@ void turn_end(struct turn *turn)
 	for (unsigned i = 0; i < turn->wake_count; i++)
 		futex_wake(turn->wakes[i]);
 	start(turn->spawns);
-	call_back(turn->over);
+	if (turn->over)
+		call_back(turn->over);
 }

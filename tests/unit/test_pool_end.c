@@ -341,6 +341,39 @@ static void the_end_waits_for_requests_in_flight(void **state)
 	pc_cancel_destroy(cancel);
 }
 
+/* Refused at once, and again, and again: who answers a refusal with another request gets no deeper. */
+struct insisting {
+	struct pc_model *model;
+	unsigned left;
+	_Atomic bool ended;
+};
+
+static void insist(void *ctx, const struct pc_error *err)
+{
+	struct insisting *insisting = ctx;
+
+	if (err->code != PC_E_SHUTTING_DOWN)
+		fault("a request was not refused by a pool that shuts down");
+	if (insisting->left-- == 0)
+		insisting->ended = true;
+	else if (pc_pool_submit(insisting->model, NULL, work_run, insist, insisting, NULL))
+		fault("a request of a callback was not accepted");
+}
+
+static void who_insists_is_refused_without_end(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	/* A stack of 8 MB holds far fewer. */
+	struct insisting insisting = { .model = model_of_plan(pool, "m", 0, 1), .left = 50000 };
+
+	pc_pool_begin_shutdown(pool);
+	assert_int_equal(pc_pool_submit(insisting.model, NULL, work_run, insist, &insisting, NULL),
+			 0);
+	AWAIT(insisting.ended);
+	pc_pool_destroy(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +387,7 @@ int main(void)
 		GATE_TEST(measuring_is_no_request),
 		GATE_TEST(a_stuck_worker_is_reported),
 		GATE_TEST(the_end_waits_for_requests_in_flight),
+		GATE_TEST(who_insists_is_refused_without_end),
 	};
 
 	return cmocka_run_group_tests_name("pool_end", tests, NULL, NULL);

@@ -17,6 +17,7 @@
 #include "tests/unit/fail_alloc.h"
 
 static struct gate gate;
+static _Atomic unsigned told;
 static _Atomic int threads_before_failure; /* 0: none fails; 1: the next one does, and only that */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
@@ -227,6 +228,51 @@ static void a_worker_that_cannot_be_taken_over_stays_the_programs(void **state)
 	assert_int_equal(pc_pool_register_worker(model, instance, NULL, NULL), 0);
 	assert_call(model, 0, NULL);
 	pc_pool_destroy(pool);
+}
+
+/* What one token's firing makes room for fails, and that is told to others: not by who fires, who
+ * holds the token's lock and may be asked to fire it again. */
+static void on_late_failure(void *ctx, const struct pc_error *err)
+{
+	pthread_t *teller = ctx;
+
+	if (err->code != PC_E_SPAWN_FAILED)
+		fault("no thread, and another error");
+	*teller = pthread_self();
+	atomic_fetch_add(&told, 1);
+}
+
+static void a_fire_tells_nobody_that_a_thread_failed(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *large = model_make(
+		pool, "large", &(struct pc_model_spec){ .est_memory_allocation_mb = 800 });
+	struct pc_model *small = model_make(
+		pool, "small",
+		&(struct pc_model_spec){
+			.est_memory_allocation_mb = 400, .model_path = "1", .max_workers = 1 });
+	struct pc_request_options options = { .timeout_ms = 60000 };
+	struct pc_request_options patient = { .timeout_ms = 60000 };
+	struct work waits = { .order = RUN_WELL };
+	pthread_t teller = pthread_self();
+
+	told = 0;
+	assert_int_equal(pc_cancel_create(&options.cancel, NULL), 0);
+	assert_int_equal(pc_pool_add_memory_mb(pool, 500, NULL), 0);
+	assert_int_equal(pc_pool_submit(large, &options, work_run, work_done, &waits, NULL), 0);
+	pass_time(pool, 10001); /* from now on what is free is kept for it */
+	assert_int_equal(pc_pool_submit(small, &patient, work_run, on_late_failure, &teller, NULL),
+			 0);
+	assert_int_equal(metrics_of(pool).waiting, 2);
+	threads_before_failure = 1;
+	pc_cancel_fire(options.cancel);
+	AWAIT(told == 1 && waits.dones == 1);
+	assert_int_equal(waits.err.code, PC_E_CANCELLED);
+	assert_false(pthread_equal(teller, pthread_self()));
+	assert_int_equal(pc_pool_remove_memory_mb(pool, 500, NULL), 0);
+	pc_pool_destroy(pool);
+	pc_cancel_destroy(options.cancel);
 }
 
 /* ---- loads ---- */
@@ -449,6 +495,7 @@ int main(void)
 		FAULT_TEST(a_pool_needs_its_thread),
 		FAULT_TEST(a_worker_needs_its_threads),
 		FAULT_TEST(a_worker_that_cannot_be_taken_over_stays_the_programs),
+		FAULT_TEST(a_fire_tells_nobody_that_a_thread_failed),
 		FAULT_TEST(a_load_may_fail_in_any_way),
 		FAULT_TEST(a_load_may_never_end),
 		FAULT_TEST(failures_in_a_row_open_the_breaker),
