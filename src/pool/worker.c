@@ -10,7 +10,8 @@
  *
  * The lost-thread note. An engine, or a run, may end the thread that it was called on
  * (pthread_exit). That counts as a broken worker, and nothing else is lost: cleanup handlers do
- * what the thread would have done, in its place and before it is gone. The requests that it ran or
+ * what the thread would have done, in its place and before it is gone (unloading too, which may
+ * itself be where the thread ends). The requests that it ran or
  * would have run get WORKER_FAILED, the instance is unloaded if there is one, the memory comes back.
  */
 #include <stdio.h>
@@ -306,8 +307,18 @@ static void unload(struct worker *worker)
 		return;
 	/* Buffers have come with the requests: this is the figure to remember. */
 	measured_remember(station, measured_now(station, instance));
-	worker->instance = NULL; /* if the engine ends the thread in here, not once more */
+	worker->instance = NULL;
 	station->engine->unload(instance);
+}
+
+/* Nothing of it is left but its first thread. */
+static void take_leave(void *arg)
+{
+	struct worker *worker = arg;
+
+	log_worker(PC_LOG_INFO, worker, "gone",
+		   worker->failed ? "failed" : pc_stop_reason_text(worker->why));
+	report_gone(worker);
 }
 
 /* What is still to be done, however far its first thread has come: all of it when the thread was
@@ -315,20 +326,19 @@ static void unload(struct worker *worker)
 static void end_worker(void *arg)
 {
 	struct worker *worker = arg;
-	bool loading = worker->loads, failed = loading || worker->failed;
 	struct pc_error err = PC_ERROR_INIT;
 
-	if (loading) {
+	if (worker->loads) {
+		worker->failed = true;
 		pc_error_set(&err, PC_E_WORKER_FAILED, "engine '%s' ended the thread that loaded",
 			     worker->station->engine->name);
 		log_worker(PC_LOG_WARN, worker, "failed to load", err.message);
 		report_loaded(worker, err.code, &err, 0);
 	}
 	join_others(worker);
+	pthread_cleanup_push(take_leave, worker);
 	unload(worker);
-	log_worker(PC_LOG_INFO, worker, "gone",
-		   failed ? "failed" : pc_stop_reason_text(worker->why));
-	report_gone(worker);
+	pthread_cleanup_pop(1);
 }
 
 static void load_and_serve(struct worker *worker)

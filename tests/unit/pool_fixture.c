@@ -215,10 +215,14 @@ static void unload(struct pc_engine_instance *instance)
 	}
 	if (instance->describing)
 		fault("unload while it is described");
+	struct plan *plan = instance->plan;
+
 	instance->state = DEAD;
-	instance->plan->live--;
-	instance->plan->unloads++;
+	plan->live--;
+	plan->unloads++;
 	free(instance);
+	if (plan->unload_ends_thread)
+		pthread_exit(NULL);
 }
 
 static void describe(const struct pc_engine_instance *instance,

@@ -47,10 +47,12 @@ struct plan {
 	/* Set by the test. */
 	struct gate load_gate, describe_gate;
 	_Atomic enum load_order load;
-	_Atomic uint64_t memory_bytes; /* for describe */
-	_Atomic bool asks_progress;    /* a load that waits at its gate gives up when told to */
+	_Atomic uint64_t memory_bytes;	 /* for describe */
+	_Atomic bool asks_progress;	 /* a load that waits at its gate gives up when told to */
+	_Atomic bool unload_ends_thread; /* pthread_exit, when all else is done */
+	struct gate describe_gate;
 
-	_Atomic unsigned loads, loading, unloads, live, cancels;
+	_Atomic unsigned loads, loading, unloads, live, cancels, describing;
 };
 
 extern struct plan plans[PLANS];

@@ -343,6 +343,26 @@ static void a_load_may_never_end(void **state)
 	pc_pool_destroy(pool);
 }
 
+static void an_unload_may_end_its_thread(void **state)
+{
+	(void)state;
+	for (uint32_t slots = 1; slots <= 3; slots += 2) {
+		struct pc_pool *pool = pool_make(1000, NULL);
+		struct pc_model *model = single(pool, slots);
+		struct pc_shutdown_report report;
+
+		plans[0].unload_ends_thread = true;
+		assert_call(model, 0, NULL);
+		pc_pool_unload(model);
+		await_memory_back(pool);
+		plans[0].unload_ends_thread = false;
+		assert_call(model, 0, NULL);
+		pc_pool_shutdown(pool, &report);
+		assert_int_equal(report.stuck_workers, 0);
+		pc_pool_destroy(pool);
+	}
+}
+
 static void failures_in_a_row_open_the_breaker(void **state)
 {
 	(void)state;
@@ -497,6 +517,7 @@ int main(void)
 		FAULT_TEST(a_worker_that_cannot_be_taken_over_stays_the_programs),
 		FAULT_TEST(a_fire_tells_nobody_that_a_thread_failed),
 		FAULT_TEST(a_load_may_fail_in_any_way),
+		FAULT_TEST(an_unload_may_end_its_thread),
 		FAULT_TEST(a_load_may_never_end),
 		FAULT_TEST(failures_in_a_row_open_the_breaker),
 		FAULT_TEST(who_comes_during_a_back_off_waits_for_its_end),
