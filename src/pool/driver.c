@@ -119,9 +119,11 @@ static void want(struct worker *worker, bool wanted)
 	turn_touch(station->pool->turn, station);
 }
 
-/* Nobody has a seat of it any more: its threads may end. */
-static void dismiss(struct turn *turn, struct worker *worker)
+/* Once nobody has a seat of it any more its threads may end. */
+static void dismiss_if_left(struct turn *turn, struct worker *worker)
 {
+	if (worker->held || worker->examined)
+		return;
 	leave_place(turn, worker);
 	for (uint32_t i = 0; i < worker->seat_count; i++) {
 		struct seat *seat = &worker->seats[i];
@@ -158,10 +160,8 @@ void worker_close(struct turn *turn, struct worker *worker, bool force)
 			worker->held = worker->bits & ~word_drain(&station->word, worker->bits);
 		want(worker, false);
 		turn_touch(turn, station);
-		if (worker->held == 0)
-			dismiss(turn, worker);
-		else
-			station->draining++;
+		station->draining += worker->held != 0;
+		dismiss_if_left(turn, worker);
 	} else if (worker->stage < STAGE_OPEN) {
 		atomic_store_explicit(&worker->give_up, true, memory_order_relaxed);
 	}
@@ -179,7 +179,20 @@ void worker_collect(struct turn *turn, struct worker *worker, unsigned seat)
 		return;
 	station->draining--;
 	turn_touch(turn, station);
-	dismiss(turn, worker);
+	dismiss_if_left(turn, worker);
+}
+
+void worker_examine(struct worker *worker)
+{
+	assert(worker->stage == STAGE_OPEN);
+	worker->examined = true;
+}
+
+void worker_let_go(struct turn *turn, struct worker *worker)
+{
+	worker->examined = false;
+	if (worker->stage == STAGE_CLOSED)
+		dismiss_if_left(turn, worker);
 }
 
 /* ---- the actions ---- */

@@ -74,6 +74,7 @@ struct worker {
 	uint64_t bits;		 /* [lock] its seats in the slot word; 0: it has no place */
 	enum worker_stage stage; /* [lock] */
 	uint64_t held;		 /* [lock] once closed: seats that are still leased */
+	bool examined;		 /* [lock] the governor asks its engine: it stays loaded */
 	bool recalled;		 /* [lock] the brain has taken the seats out */
 	bool wanted;		 /* [lock] tell the brain when it is idle */
 	bool handed_over;	 /* [const] registered by the program, already loaded */
@@ -285,7 +286,6 @@ struct pc_pool {
 	pthread_cond_t changed;	      /* [lock] a worker has gone; shutdown waits on it */
 	struct memory_watch watch;    /* [the governor's] */
 	uint64_t next_measure_ns;     /* [the governor's] */
-	bool measures;		      /* [lock] the governor holds a seat: no request does */
 	_Atomic uint64_t loads_begun; /* with loads_ended: whether a load was alone */
 	_Atomic uint64_t loads_ended;
 };
@@ -369,6 +369,9 @@ void worker_open(struct turn *turn, struct worker *worker);
 void worker_close(struct turn *turn, struct worker *worker, bool force);
 /* [lock] A closed worker's seat comes back. */
 void worker_collect(struct turn *turn, struct worker *worker, unsigned seat);
+/* [lock] The open worker stays loaded until it is let go, closed or not. Its seats stay free. */
+void worker_examine(struct worker *worker);
+void worker_let_go(struct turn *turn, struct worker *worker);
 /* [lock] Tells the brain of the spawns that could not be recorded. */
 void driver_bury_stillborn_locked(struct turn *turn);
 /* Makes the record of a worker; NULL when there is no memory. */
@@ -465,10 +468,11 @@ void gauge_begin(struct pc_pool *pool, struct load_gauge *gauge);
 uint64_t gauge_end(struct pc_pool *pool, const struct load_gauge *gauge);
 /* Instead of gauge_end, when the load will never return. */
 void gauge_drop(struct pc_pool *pool);
-/* What an engine says that an instance takes. The caller holds a seat of it, or loads or unloads. */
+/* What an engine says that an instance takes. The caller examines it, or loads or unloads; a worker
+ * that is bound to its thread may be asked by that alone. */
 uint64_t measured_now(const struct station *station, const struct pc_engine_instance *instance);
-/* Measures every worker that has a free seat and is not bound to its thread, if it is time. [the
- * governor, without the lock] */
+/* Measures every worker that is not bound to its thread, if it is time. [the governor, without the
+ * lock] */
 void measured_look(struct pc_pool *pool, uint64_t now_ns);
 /* The same for one that is, by its own thread, which holds its seat. */
 void measured_by_thread(struct worker *worker);

@@ -103,20 +103,16 @@ uint64_t measured_now(const struct station *station, const struct pc_engine_inst
 	return description.memory_bytes;
 }
 
-/* Takes a free seat of the first worker after `id` that has one; NULL: there is none. */
-static struct worker *take_seat_after(struct turn *turn, uint64_t id, unsigned *ret_seat)
+/* [lock] The first worker after `id` that may be asked on this thread, examined; NULL: there is none. */
+static struct worker *examine_after_locked(const struct pc_pool *pool, uint64_t id)
 {
-	struct pc_link *link = pc__set_at_least(&turn->pool->workers, id + 1, 0);
+	struct pc_link *link = pc__set_at_least(&pool->workers, id + 1, 0);
 
 	for (; link; link = pc__set_next(link)) {
 		struct worker *worker = pc__container_of(link, struct worker, by_id);
-		int seat = worker->stage == STAGE_OPEN && !worker->station->thread_bound
-				   ? word_take_one_of(&worker->station->word, worker->bits)
-				   : -1;
 
-		if (seat >= 0) {
-			turn->pool->measures = true;
-			*ret_seat = (unsigned)seat;
+		if (worker->stage == STAGE_OPEN && !worker->station->thread_bound) {
+			worker_examine(worker);
 			return worker;
 		}
 	}
@@ -149,32 +145,29 @@ void measured_by_thread(struct worker *worker)
 	turn_end(&turn);
 }
 
+/*
+ * No seat is taken for it: engines are described beside calls (poolcore/engine.h), and a seat that is
+ * missing for a moment would look like a request, to the next one and to the brain.
+ */
 void measured_look(struct pc_pool *pool, uint64_t now_ns)
 {
 	struct worker *worker;
-	uint64_t id = 0;
-	unsigned seat;
+	struct turn turn;
 
 	if (now_ns < pool->next_measure_ns)
 		return;
 	pool->next_measure_ns = now_ns + MEASURE_SECS * PC_NS_PER_SEC;
-	do {
-		struct turn turn;
-
-		turn_begin(pool, &turn);
-		worker = take_seat_after(&turn, id, &seat);
-		turn_end(&turn);
-		if (!worker)
-			break;
-		id = worker->id;
-
-		/* The seat keeps it loaded. */
+	turn_begin(pool, &turn);
+	worker = examine_after_locked(pool, 0);
+	turn_end(&turn);
+	while (worker) {
 		uint64_t bytes = measured_now(worker->station, worker->instance);
+		uint64_t id = worker->id;
 
 		turn_begin(pool, &turn);
 		note_measured_locked(&turn, worker, bytes);
-		seat_return_locked(&turn, worker->station, seat);
-		pool->measures = false;
+		worker_let_go(&turn, worker);
+		worker = examine_after_locked(pool, id);
 		turn_end(&turn);
-	} while (worker);
+	}
 }

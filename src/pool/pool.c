@@ -243,7 +243,7 @@ static uint64_t count_unfinished(const struct pc_pool *pool)
 		else if (!worker->recalled)
 			count += (uint64_t)__builtin_popcountll(worker->bits & ~word);
 	}
-	return count - pool->measures;
+	return count;
 }
 
 void pc_pool_begin_shutdown(struct pc_pool *pool)
@@ -291,8 +291,6 @@ void pc_pool_shutdown(struct pc_pool *pool, struct pc_shutdown_report *ret_repor
 		report.stuck_workers++;
 		report.dropped += (uint64_t)__builtin_popcountll(worker->held);
 	}
-	if (pool->measures && report.dropped > 0)
-		report.dropped--;
 	report.dropped += pool->figures.dropped;
 	if (report.dropped > pool->figures.at_shutdown)
 		report.dropped = pool->figures.at_shutdown;

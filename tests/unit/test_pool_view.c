@@ -231,6 +231,60 @@ static void measured_memory_is_reserved_and_remembered(void **state)
 
 /* ---- forecasts ---- */
 
+static void note_pending(void *ctx, const struct pc_pool_worker *worker)
+{
+	*(uint32_t *)ctx += worker->pending_requests;
+}
+
+/* A seat that were taken for it would be missed: the next request would wait, or load once more. */
+static void measuring_takes_no_slot(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *model = model_of_plan(pool, "m", 0, 1);
+	uint32_t pending = 0;
+	struct pc_lease lease;
+
+	assert_int_equal(call(model), 0);
+	pass_time(pool, 10000);
+	gate_close(&plans[0].describe_gate);
+	send_time(pool, 10000);
+	AWAIT(plans[0].describing == 1);
+	pc_pool_each_worker(pool, note_pending, &pending);
+	assert_int_equal(pending, 0);
+	assert_true(pc_lease_try_acquire(model, &lease));
+	pc_lease_release(&lease);
+
+	/* And yet it stays loaded until the engine has answered. */
+	pc_pool_unload(model);
+	assert_false(pc_lease_try_acquire(model, &lease));
+	gate_open(&plans[0].describe_gate);
+	AWAIT(plans[0].unloads == 1);
+	pc_pool_destroy(pool);
+}
+
+static void a_busy_worker_is_measured_too(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *model = model_of_plan(pool, "m", 0, 1);
+	struct pc_lease lease;
+
+	assert_int_equal(pc_lease_acquire(model, NULL, &lease, NULL), 0);
+	plans[0].memory_bytes = 300 * MIB;
+	pass_time(pool, 10000);
+	assert_int_equal(pc_pool_total_memory_mb(pool), 300);
+	/* It goes when both have let go of it, in whatever order. */
+	gate_close(&plans[0].describe_gate);
+	send_time(pool, 10000);
+	AWAIT(plans[0].describing == 1);
+	pc_pool_unload(model);
+	pc_lease_release(&lease);
+	gate_open(&plans[0].describe_gate);
+	AWAIT(plans[0].unloads == 1);
+	pc_pool_destroy(pool);
+}
+
 static void assert_foreseen(struct pc_model *model, enum pc_verdict verdict, const char *text)
 {
 	struct pc_explanation explanation;
@@ -401,6 +455,8 @@ int main(void)
 		VIEW_TEST(a_reading_that_fails_changes_nothing),
 		VIEW_TEST(a_lowered_limit_is_followed),
 		VIEW_TEST(measured_memory_is_reserved_and_remembered),
+		VIEW_TEST(measuring_takes_no_slot),
+		VIEW_TEST(a_busy_worker_is_measured_too),
 		VIEW_TEST(what_is_foreseen_comes),
 		VIEW_TEST(a_worker_may_be_handed_over),
 		VIEW_TEST(a_handed_over_worker_may_be_evicted_at_once),
