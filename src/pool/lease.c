@@ -97,6 +97,9 @@ int pc_lease_acquire(struct pc_model *model, const struct pc_request_options *op
 
 void pc_lease_release(struct pc_lease *lease)
 {
+	if (!lease)
+		return;
+
 	struct station *station = atomic_load_explicit(&lease->model->station,
 						       memory_order_acquire);
 	struct seat *seat = station->seats[lease->seat];
@@ -112,6 +115,9 @@ void pc_lease_release(struct pc_lease *lease)
 
 void pc_lease_release_broken(struct pc_lease *lease, const struct pc_error *cause)
 {
+	if (!lease)
+		return;
+
 	struct station *station = atomic_load_explicit(&lease->model->station,
 						       memory_order_acquire);
 

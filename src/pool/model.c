@@ -82,8 +82,26 @@ static int check_numbers(const struct pc_model_spec *spec, struct pc_error *err)
 	return 0;
 }
 
+/* The brain would say so too, but at the first request. */
+static int check_recycling(const struct pc_model_spec *spec, struct pc_error *err)
+{
+	uint64_t least_mb = spec->est_memory_allocation_mb;
+
+	if (spec->recycle_mb == 0 || spec->recycle_mb >= least_mb)
+		return 0;
+	return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+			    "recycle_mb of '%s' is %llu; it may be 0 or %llu "
+			    "(est_memory_allocation_mb) to %llu",
+			    spec->key, (unsigned long long)spec->recycle_mb,
+			    (unsigned long long)least_mb, (unsigned long long)(UINT64_MAX / MIB));
+}
+
 static int check_tasks(const struct pc_model_spec *spec, struct pc_error *err)
 {
+	if (spec->task_count > 0 && !spec->tasks)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "tasks of '%s' is NULL, and task_count %zu", spec->key,
+				    spec->task_count);
 	for (size_t i = 0; i < spec->task_count; i++) {
 		const struct pc_task_prefix *task = &spec->tasks[i];
 
@@ -92,6 +110,25 @@ static int check_tasks(const struct pc_model_spec *spec, struct pc_error *err)
 					    "tasks[%zu] of '%s' needs a task and a prefix", i,
 					    spec->key);
 	}
+	return 0;
+}
+
+/* A table of the program's own, which pc_engine_open has not looked at. */
+static int check_table(const struct pc_model_spec *spec, struct pc_error *err)
+{
+	const struct pc_engine *engine = spec->engine;
+
+	if (!engine)
+		return 0;
+	if (engine->abi != PC_ENGINE_ABI)
+		return pc_error_set(err, PC_E_UNSUPPORTED,
+				    "the engine of '%s' speaks ABI %u, this library speaks %d",
+				    spec->key, engine->abi, PC_ENGINE_ABI);
+	if (!PC_ENGINE_HAS(engine, name) || !PC_ENGINE_HAS(engine, load) ||
+	    !PC_ENGINE_HAS(engine, unload) || !PC_ENGINE_HAS(engine, describe))
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "the engine of '%s' needs a name, load, unload and describe",
+				    spec->key);
 	return 0;
 }
 
@@ -127,7 +164,9 @@ static int check_spec(const struct pc_pool *pool, const struct pc_model_spec *sp
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "device of '%s': there is no '%s' in the ledger", spec->key,
 				    spec->device);
-	return check_numbers(spec, err) || check_tasks(spec, err) ? PC_E_INVALID_ARGUMENT : 0;
+	if (check_numbers(spec, err) || check_recycling(spec, err) || check_tasks(spec, err))
+		return PC_E_INVALID_ARGUMENT;
+	return check_table(spec, err);
 }
 
 /* ---- registering ---- */
@@ -259,7 +298,7 @@ int pc_pool_add_model(struct pc_pool *pool, const struct pc_model_spec *spec,
 
 struct pc_model *pc_pool_find_model(const struct pc_pool *pool, const char *key)
 {
-	return key ? table_find(&pool->table, key) : NULL;
+	return pool && key ? table_find(&pool->table, key) : NULL;
 }
 
 static void offer(void *ctx, struct pc_model *model)
@@ -273,6 +312,9 @@ int pc_pool_get_model(const struct pc_pool *pool, const char *key, struct pc_mod
 	struct pc_model *model = pc_pool_find_model(pool, key);
 	struct pc__nearest nearest = PC__NEAREST_INIT(key);
 
+	if (!pool || !ret_model)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a model is looked for in a pool, and needs a place");
 	if (model) {
 		*ret_model = model;
 		return 0;
@@ -312,6 +354,9 @@ int pc_model_task_prefix(const struct pc_model *model, const char *task, const c
 {
 	char known[300];
 
+	if (!model || !ret_prefix)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a prefix is looked for in a model, and needs a place");
 	for (unsigned i = 0; task && i < model->task_count; i++) {
 		if (strcmp(model->tasks[i].task, task) == 0) {
 			*ret_prefix = model->tasks[i].prefix;

@@ -250,6 +250,8 @@ void pc_pool_begin_shutdown(struct pc_pool *pool)
 {
 	struct turn turn;
 
+	if (!pool)
+		return;
 	turn_begin(pool, &turn);
 	if (pool->shutdown_ns == PC_TIME_NEVER) {
 		pool->shutdown_ns = turn.now_ns;
@@ -277,9 +279,14 @@ static void wait_for_end_locked(struct pc_pool *pool, uint64_t until_ns)
 
 void pc_pool_shutdown(struct pc_pool *pool, struct pc_shutdown_report *ret_report)
 {
-	uint64_t patience_ns = pool->config.shutdown_timeout_secs * PC_NS_PER_SEC;
 	struct pc_shutdown_report report = { .finished = 0 };
+	uint64_t patience_ns;
 
+	if (ret_report)
+		*ret_report = report;
+	if (!pool)
+		return;
+	patience_ns = pool->config.shutdown_timeout_secs * PC_NS_PER_SEC;
 	pc_pool_begin_shutdown(pool);
 	pthread_mutex_lock(&pool->lock);
 	/* At the deadline the governor's tick ends the drain: what waits is rejected, engines are

@@ -194,6 +194,8 @@ int pc_pool_add_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc_er
 	struct pc_device_account account;
 	char needed[32], unreserved[32], budget[32];
 
+	if (!pool)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "memory is added to a pool");
 	if (megabytes <= UINT64_MAX / MIB &&
 	    pc_ledger_reserve(pool->ledger, pool->device, megabytes * MIB)) {
 		pthread_mutex_lock(&pool->lock);
@@ -223,6 +225,8 @@ int pc_pool_remove_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc
 {
 	uint64_t added_mb;
 
+	if (!pool)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "memory is removed from a pool");
 	pthread_mutex_lock(&pool->lock);
 	added_mb = pool->added_mb;
 	if (megabytes <= added_mb)

@@ -169,6 +169,11 @@ static void a_wrong_spec_is_refused(void **state)
 	struct pc_pool *pool = pool_make(1000, NULL);
 	const int invalid = PC_E_INVALID_ARGUMENT;
 	const struct pc_task_prefix nameless = { "", "x" }, bare = { "query", NULL };
+	struct pc_engine alien = free_engine, hollow = free_engine, cut_short = free_engine;
+
+	alien.abi = 9;
+	hollow.describe = NULL;
+	cut_short.size = offsetof(struct pc_engine, describe);
 	/* A second designator replaces the macro's. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -197,6 +202,15 @@ static void a_wrong_spec_is_refused(void **state)
 		  "worker would last" },
 		{ WITH(.recycle_mb = UINT64_MAX), invalid,
 		  "recycle_mb of 'm' is 18446744073709551615; it may be 0 to 17592186044415" },
+		{ WITH(.recycle_mb = 99), invalid,
+		  "recycle_mb of 'm' is 99; it may be 0 or 100 (est_memory_allocation_mb) to "
+		  "17592186044415" },
+		{ WITH(.engine = &alien), PC_E_UNSUPPORTED,
+		  "the engine of 'm' speaks ABI 9, this library speaks 1" },
+		{ WITH(.engine = &hollow), invalid,
+		  "the engine of 'm' needs a name, load, unload and describe" },
+		{ WITH(.engine = &cut_short), invalid,
+		  "the engine of 'm' needs a name, load, unload and describe" },
 		{ WITH(.keep_idle_secs = -3), invalid,
 		  "keep_idle_secs of 'm' is -3; it may be 0, PC_KEEP_FOREVER, PC_KEEP_NOT, or at "
 		  "most a year" },
@@ -205,6 +219,7 @@ static void a_wrong_spec_is_refused(void **state)
 		  "PC_KEEP_NOT, or at most a year" },
 		{ WITH(.tasks = &bare, .task_count = 65), invalid,
 		  "task_count of 'm' is 65; it may be 0 to 64" },
+		{ WITH(.task_count = 1), invalid, "tasks of 'm' is NULL, and task_count 1" },
 		{ WITH(.tasks = &nameless, .task_count = 1), invalid,
 		  "tasks[0] of 'm' needs a task and a prefix" },
 		{ WITH(.tasks = &bare, .task_count = 1), invalid,
@@ -279,6 +294,30 @@ static void what_was_registered_is_found(void **state)
 	assert_int_equal(pc_pool_get_model(pool, "\xff", &found, &err), PC_E_INVALID_ARGUMENT);
 	assert_string_equal(err.message, "key: a model's key is UTF-8, byte 1 of this one is not");
 	assert_ptr_equal(found, model);
+	pc_pool_destroy(pool);
+}
+
+static void nothing_is_asked_of_nobody(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *model = model_make(pool, "m", NULL), *found = NULL;
+	const int invalid = PC_E_INVALID_ARGUMENT;
+	struct pc_error err = PC_ERROR_INIT;
+	const char *prefix;
+
+	assert_null(pc_pool_find_model(NULL, "m"));
+	assert_int_equal(pc_pool_get_model(NULL, "m", &found, &err), invalid);
+	assert_string_equal(err.message, "a model is looked for in a pool, and needs a place");
+	assert_int_equal(pc_pool_get_model(pool, "m", NULL, NULL), invalid);
+	assert_int_equal(pc_model_task_prefix(NULL, "query", &prefix, NULL), invalid);
+	assert_int_equal(pc_model_task_prefix(model, "query", NULL, NULL), invalid);
+	assert_int_equal(pc_pool_add_memory_mb(NULL, 1, NULL), invalid);
+	assert_int_equal(pc_pool_remove_memory_mb(NULL, 1, NULL), invalid);
+	pc_pool_begin_shutdown(NULL);
+	pc_pool_shutdown(NULL, NULL);
+	pc_lease_release(NULL);
+	pc_lease_release_broken(NULL, NULL);
 	pc_pool_destroy(pool);
 }
 
@@ -615,6 +654,7 @@ int main(void)
 		POOL_TEST(a_capability_that_is_not_served_is_refused),
 		POOL_TEST(a_key_is_registered_once),
 		POOL_TEST(what_was_registered_is_found),
+		POOL_TEST(nothing_is_asked_of_nobody),
 		POOL_TEST(tasks_have_their_prefixes),
 		POOL_TEST(an_engine_is_found_out_by_the_first_request),
 		POOL_TEST(nothing_is_loaded_before_it_is_asked_for),
