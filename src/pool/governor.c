@@ -2,13 +2,14 @@
 /*
  * governor.c - the pool's own thread: it ticks the brain when the brain wants it, keeps the coarse
  * clock going, joins the threads of workers that have ended, calls back for those who must not,
- * and watches the machine's memory (watch.c). While nothing is loaded and nobody waits it sleeps.
+ * and watches the machine's memory (watch.c). While nothing is loaded, nobody waits and memory is
+ * not tight it sleeps.
  */
 #include <errno.h>
 
 #include "pool/inner.h"
 
-/* How often it looks around while anything is loaded: the grain of last_used, and how fast pressure is
+/* How often it looks around while there is anything to look after: the grain of last_used, and how fast pressure is
  * noticed. A guess; change freely. */
 #define BEAT_NS PC_NS_PER_SEC
 
@@ -38,12 +39,18 @@ static void finish(struct job *over)
 	}
 }
 
+/* [lock] There is something to look after. What was told to be tight is looked at until it is not. */
+static bool is_watchful_locked(const struct pc_pool *pool)
+{
+	return pool->workers.first || pool->watch.state != PC_MEMORY_CALM;
+}
+
 void governor_beat(struct pc_pool *pool)
 {
 	struct turn turn;
 	struct worker *ended;
 	struct job *over;
-	bool loaded;
+	bool watchful;
 
 	turn_begin(pool, &turn);
 	pool->governor_called = false;
@@ -53,7 +60,7 @@ void governor_beat(struct pc_pool *pool)
 	over = pool->over;
 	pool->ended = NULL;
 	pool->over = NULL;
-	loaded = pool->workers.first != NULL;
+	watchful = is_watchful_locked(pool);
 	turn_end(&turn);
 	bury(ended);
 	finish(over);
@@ -62,7 +69,7 @@ void governor_beat(struct pc_pool *pool)
 		pthread_cond_broadcast(&pool->changed);
 		pthread_mutex_unlock(&pool->lock);
 	}
-	if (loaded) {
+	if (watchful) {
 		watch_look(pool, turn.now_ns);
 		measured_look(pool, turn.now_ns);
 	}
@@ -73,8 +80,8 @@ static bool wait_locked(struct pc_pool *pool)
 {
 	while (!pool->governor_called && !pool->governor_ends) {
 		uint64_t now_ns = pc_clock_now_ns();
-		uint64_t beat_ns = pool->workers.first ? pc_time_add(now_ns, BEAT_NS)
-						       : PC_TIME_NEVER;
+		uint64_t beat_ns = is_watchful_locked(pool) ? pc_time_add(now_ns, BEAT_NS)
+							    : PC_TIME_NEVER;
 		uint64_t until_ns = pool->next_tick_ns < beat_ns ? pool->next_tick_ns : beat_ns;
 		struct timespec until = { .tv_sec = (time_t)(until_ns / PC_NS_PER_SEC),
 					  .tv_nsec = (long)(until_ns % PC_NS_PER_SEC) };

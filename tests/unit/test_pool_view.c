@@ -143,6 +143,36 @@ static void tight_memory_sends_idle_workers_away(void **state)
 	pc_pool_destroy(pool);
 }
 
+/* A program that was told to hold back is told when that is over, whatever is loaded by then. */
+static void memory_is_enough_again_when_nothing_is_loaded(void **state)
+{
+	(void)state;
+	struct heard heard = { .tight = 0 };
+	struct pc_pool_config config;
+
+	pc_pool_config_init(&config);
+	config.on_pressure = on_pressure;
+	config.on_pressure_ctx = &heard;
+	config.reserve_bytes = 100 * MIB;
+
+	struct pc_pool *pool = pool_make(1000, &config);
+	struct pc_model *model = model_of_size(pool, "m", 0, 100);
+
+	put_machine(1000, 99, "0.00");
+	pool->watch.root = tree;
+	assert_int_equal(call(model), 0);
+	pass_time(pool, 1000);
+	AWAIT(heard.tight == 1);
+	AWAIT(metrics_of(pool).workers == 0 && plans[0].unloads == 1);
+	beat(pool);
+	put_machine(1000, 500, "0.00");
+	pass_time(pool, 1000);
+	assert_int_equal(heard.calm, 1);
+	beat(pool);
+	assert_true(pool->governor_until_ns == PC_TIME_NEVER); /* and it sleeps */
+	pc_pool_destroy(pool);
+}
+
 static void a_reading_that_fails_changes_nothing(void **state)
 {
 	(void)state;
@@ -452,6 +482,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		VIEW_TEST(tight_memory_sends_idle_workers_away),
+		VIEW_TEST(memory_is_enough_again_when_nothing_is_loaded),
 		VIEW_TEST(a_reading_that_fails_changes_nothing),
 		VIEW_TEST(a_lowered_limit_is_followed),
 		VIEW_TEST(measured_memory_is_reserved_and_remembered),
