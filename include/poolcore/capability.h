@@ -326,7 +326,7 @@ PC_API int pc_text_stream_result(struct pc_text_stream *stream, struct pc_text_r
 PC_API void pc_text_stream_cancel(struct pc_text_stream *stream);
 /*
  * Cancels and lets go of it; never waits. A _next in another thread that has begun ends with
- * CANCELLED; none may begin. NULL is allowed.
+ * CANCELLED, and a _cancel as ever; none may begin. NULL is allowed.
  */
 PC_API void pc_text_stream_close(struct pc_text_stream *stream);
 

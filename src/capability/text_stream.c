@@ -3,8 +3,8 @@
  * text_stream.c - an answer that is read at the reader's pace while a worker makes it.
  *
  * Two threads share a stream: the worker's writes (take_chunk, then end_stream, both inside the
- * pool's call), the reader's reads. Each holds a reference, and so does a read in progress, so
- * that the stream may be closed at any moment and whoever lets go last frees it.
+ * pool's call), the reader's reads. Each holds a reference, and so does a read or a cancel in
+ * progress, so that the stream may be closed at any moment and whoever lets go last frees it.
  *
  *	open ──► flowing ──► ended		(the pool calls end_stream, exactly once)
  *	            │           │
@@ -331,6 +331,7 @@ void pc_text_stream_cancel(struct pc_text_stream *stream)
 
 	if (!stream)
 		return;
+	hold(stream); /* another thread may close it as soon as we have the lock no more */
 	pthread_mutex_lock(&stream->lock);
 	running = !stream->ended;
 	if (running || stream->filling.length > 0)
@@ -345,6 +346,7 @@ void pc_text_stream_cancel(struct pc_text_stream *stream)
 	/* Without our lock: the pool may end the request on this thread, and call end_stream. */
 	if (running && stream->cancel)
 		pc_cancel_fire(stream->cancel);
+	let_go(stream);
 }
 
 void pc_text_stream_close(struct pc_text_stream *stream)
