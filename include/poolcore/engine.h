@@ -14,6 +14,9 @@
  * other call on the instance. A plug-in flagged THREAD_BOUND gets every call of an instance,
  * load and unload included, on one and the same thread.
  *
+ * No function may end the thread that it was called on. The pool's own threads survive it, as a
+ * broken worker; a thread of the program that has leased a slot is gone, and its slot with it.
+ *
  * Errors are codes of poolcore/error.h with a sentence in `err` (never NULL here).
  */
 #ifndef POOLCORE_ENGINE_H

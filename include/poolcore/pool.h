@@ -13,6 +13,10 @@
  *
  * Threads: everything here may be called from any thread at any time, except where a function says
  * otherwise. Nothing may be called after pc_pool_destroy has begun, nor inside a signal handler.
+ *
+ * NULL: a function that returns an error refuses it with INVALID_ARGUMENT where something must be
+ * given; those that return nothing do nothing. What only tells about a pool or a model needs one.
+ * `err` may always be NULL.
  */
 #ifndef POOLCORE_POOL_H
 #define POOLCORE_POOL_H
@@ -32,7 +36,7 @@ struct pc_model; /* a registered model; valid as long as its pool */
 /* ---- a pool ---- */
 
 struct pc_pool_config {
-	/* The four of the specification. 0: the default. */
+	/* The four of the specification, each up to a year. 0: the default. */
 	uint64_t request_timeout_secs;	    /* 30; from a request to its first moment on a worker */
 	uint64_t shutdown_timeout_secs;	    /* 5; how long what runs and waits may go on */
 	uint64_t maintenance_interval_secs; /* 60 */
@@ -45,9 +49,11 @@ struct pc_pool_config {
 
 	/* Memory. */
 	uint32_t budget_percent; /* of what the machine and every cgroup above us allow; 80 */
-	uint64_t budget_bytes;	 /* replaces the percentage; 0: by percentage */
+	/* Replaces the percentage; more than there is counts as all of it. 0: by percentage. */
+	uint64_t budget_bytes;
 	/* Pools that share a ledger never promise the same byte twice. It outlives them and has a
-	 * device "cpu". NULL: the pool makes one of its own. */
+	 * device "cpu", whose budget is its owner's affair: the two above say nothing then. NULL: the
+	 * pool makes one of its own, whose budget follows the machine's limits. */
 	struct pc_ledger *ledger;
 	/* Remembers what models really took, so that the next estimate is a measurement. It
 	 * outlives the pool. NULL: remembered only as long as the pool lives. */
@@ -74,25 +80,33 @@ PC_API int pc_pool_create(const struct pc_pool_config *config, struct pc_pool **
 
 /* How a shutdown went. */
 struct pc_shutdown_report {
-	uint64_t
-		finished; /* requests that were running or waiting when it began and got an answer */
-	uint64_t dropped;	/* ... and those that did not */
+	/* Requests that were running or waiting when it began, and came to an end of their own: an
+	 * answer, or an error that the shutdown has no part in. A lease counts as one. */
+	uint64_t finished;
+	uint64_t dropped;	/* ... and those that were rejected, stopped, or still run */
 	uint64_t stuck_workers; /* that an engine or a lease still held at the end */
 };
 
-/* From now on requests are refused with SHUTTING_DOWN; what waits and runs goes on. Does not wait. */
+/*
+ * From now on requests, models and loads are refused with SHUTTING_DOWN; what waits and runs goes
+ * on. Does not wait; may be called by callbacks too. Again: does nothing.
+ */
 PC_API void pc_pool_begin_shutdown(struct pc_pool *pool);
 PC_API bool pc_pool_is_shutting_down(const struct pc_pool *pool);
 /*
  * begin_shutdown, then waits until everything has ended, at most shutdown_timeout_secs; then rejects what
- * waits, asks running calls to stop, and waits until the engines have let go. `ret_report` may be NULL.
- * Not from inside a call or a callback of this pool.
+ * waits, asks running calls and loads to stop, and waits until the engines have let go, at most as
+ * long again. `ret_report` may be NULL. Not from inside a call or a callback of this pool: it
+ * would wait for itself.
  */
 PC_API void pc_pool_shutdown(struct pc_pool *pool, struct pc_shutdown_report *ret_report);
-/* Shuts down if that was not done, then frees everything, models and handles too. Requests in
- * flight are refused or ended first. What an engine or an unreturned lease holds beyond twice the
- * shutdown's timeout is not freed, with an error in the log: it would be used later. NULL is
- * allowed. */
+/*
+ * Shuts down if that was not done, then frees everything, models and handles too. Requests in
+ * flight are refused or ended first, and every `done` has been called when it returns. The
+ * exception: what an engine or an unreturned lease holds beyond twice the shutdown's timeout is not
+ * freed, with an error in the log, because it would be used later. Not from inside a call or a callback of this pool, as
+ * above. NULL is allowed.
+ */
 PC_API void pc_pool_destroy(struct pc_pool *pool);
 
 /* The configuration in force, defaults filled in. Lives as long as the pool. */
@@ -116,34 +130,36 @@ struct pc_model_spec {
 	uint64_t est_memory_allocation_mb; /* one worker, MiB; required, memory is never guessed */
 
 	/* Who loads it: a plug-in by name or path, opened when it is first needed, or a table in
-	 * this program (which outlives the pool). Exactly one of them. */
+	 * this program (which outlives the pool; a name, load, unload and describe are the least).
+	 * Exactly one of them. */
 	const char *engine_name;
 	const struct pc_engine *engine;
 	const char *model_path; /* handed to the engine; NULL: "" */
 
 	/* All optional; 0 is the default. */
-	uint32_t slots;		     /* concurrent requests of one worker, 1..32; 1 */
-	uint32_t context_tokens;     /* for the engine; per slot */
-	uint32_t threads;	     /* for the engine; per slot */
-	uint32_t min_workers;	     /* kept once loaded */
-	uint32_t max_workers;	     /* 0: as many as the budget holds; never more than 60 slots */
+	uint32_t slots;		 /* concurrent requests of one worker, 1..32; 1 */
+	uint32_t context_tokens; /* for the engine; per slot */
+	uint32_t threads;	 /* for the engine; per slot */
+	uint32_t min_workers;	 /* kept once loaded */
+	/* 0: as many as the budget holds. All workers of a model together have up to 60 slots:
+	 * beyond 60 / slots of them none is loaded, whatever is written here. */
+	uint32_t max_workers;
 	uint32_t cold_start_workers; /* loaded at the first request if nobody has to go for it; 2 */
 	uint32_t queue_capacity;     /* requests that may wait; 1024 */
 	uint64_t start_timeout_secs; /* spawn to ready; 120 */
 	int64_t keep_idle_secs;	     /* 0: the pool's cooldown; or one of PC_KEEP_... */
 	uint64_t recycle_requests;   /* a worker that served so many is replaced; 0: never */
-	uint64_t recycle_mb; /* ... that has grown past this, at least est_memory_allocation_mb; 0:
-				never */
+	uint64_t recycle_mb; /* ... that has grown past this, at least the estimate; 0: never */
 	bool pinned;	     /* never evicted, never cooled down */
 	const char *device;  /* of the ledger; NULL: "cpu" */
 	const struct pc_task_prefix *tasks;
-	size_t task_count;
+	size_t task_count; /* up to 64 */
 };
 
 /*
  * Registers a model; loads nothing. `ret_model` may be NULL; the handle stays valid until the pool
  * is destroyed. Errors: INVALID_ARGUMENT (names the member), ALREADY_EXISTS, UNSUPPORTED (a capability
- * that this pool does not serve), SHUTTING_DOWN, OUT_OF_MEMORY. An engine that cannot be opened is
+ * that this pool does not serve, an engine of another ABI), SHUTTING_DOWN, OUT_OF_MEMORY. An engine that cannot be opened is
  * found out by the first request.
  */
 PC_API int pc_pool_add_model(struct pc_pool *pool, const struct pc_model_spec *spec,
@@ -169,13 +185,15 @@ PC_API int pc_cancel_create(struct pc_cancel **ret_cancel, struct pc_error *err)
  * ones when their engine next asks. Again: does nothing. Any thread, also from callbacks. */
 PC_API void pc_cancel_fire(struct pc_cancel *cancel);
 PC_API bool pc_cancel_is_fired(const struct pc_cancel *cancel);
-/* No call may carry it any more. NULL is allowed. */
+/* No call may carry it any more: a call does until it returns, an asynchronous one until its `done`
+ * is called, a stream until it was read to its end or closed and its pool destroyed. NULL is allowed. */
 PC_API void pc_cancel_destroy(struct pc_cancel *cancel);
 
 /* Zeroed: the pool's timeout, interactive, not cancellable. NULL wherever options are taken means that. */
 struct pc_request_options {
-	uint64_t
-		timeout_ms; /* to the end of the request; 0: request_timeout_secs, for the wait alone */
+	/* From now to the end of the request, wait and run together. 0: request_timeout_secs for
+	 * the wait, and the run takes as long as it takes. */
+	uint64_t timeout_ms;
 	enum pc_priority priority;
 	/* Equal values prefer the same slot while it is free: a conversation's hash, so that what
 	 * the engine keeps of its prefix is of use. 0: none. */
@@ -195,18 +213,23 @@ struct pc_lease {
 
 /*
  * Leases a slot, on the calling thread, which then calls the engine itself. A free one costs one
- * compare-and-swap; otherwise the caller sleeps until there is one (and loads the model first if need be).
+ * compare-and-swap; otherwise the caller sleeps until there is one (and a worker loads the model
+ * first if need be). The options are about the wait: a lease that was got is held as long as its holder
+ * likes, and neither their deadline nor their token ends it. It must be returned before the pool is
+ * destroyed.
  * Errors: TIMEOUT, CANCELLED, QUEUE_FULL, SHUTTING_DOWN, INSUFFICIENT_MEMORY, MODEL_BACKOFF, NO_WORKERS,
- * SPAWN_FAILED or what the engine's load said (each names the model and the cause); UNSUPPORTED
- * for an engine that is bound to its own threads.
+ * SPAWN_FAILED or what the engine's load said (each names the model and the cause); what
+ * pc_engine_open says, INVALID_ARGUMENT, OUT_OF_MEMORY; UNSUPPORTED for an engine that is bound to
+ * its own threads or does not serve the model's capability.
  */
 PC_API int pc_lease_acquire(struct pc_model *model, const struct pc_request_options *options,
 			    struct pc_lease *ret_lease, struct pc_error *err);
 /* A free slot now, or false; loads nothing and waits for nothing. */
 PC_API bool pc_lease_try_acquire(struct pc_model *model, struct pc_lease *ret_lease);
-/* Ends it; one compare-and-swap unless somebody waits. From any thread. */
+/* Ends it, once; one compare-and-swap unless somebody waits. From any thread. */
 PC_API void pc_lease_release(struct pc_lease *lease);
-/* Ends it, and says that the worker is broken (`cause`): it is stopped and the model backs off. */
+/* Ends it, and says that the worker is broken: it is stopped and the model backs off. `cause` is
+ * copied and becomes the reason of rejections; NULL: none is known. */
 PC_API void pc_lease_release_broken(struct pc_lease *lease, const struct pc_error *cause);
 
 /* ---- generic calls: run a function on a worker ---- */
@@ -226,8 +249,9 @@ PC_API bool pc_run_should_stop(const struct pc_run *run);
 PC_API int pc_run_stop_error(const struct pc_run *run, struct pc_error *err);
 
 /*
- * The work of a call. Returns 0 or an error; WORKER_FAILED means that the worker is broken. The
- * thread it runs on is the caller's or a worker's.
+ * The work of a call. Returns 0 or an error, which it describes in `err` (never NULL, and clear
+ * before); WORKER_FAILED means that the worker is broken. The thread it runs on is the caller's or
+ * a worker's. It may use leases and calls of other models, not of its own: it might wait for itself.
  */
 typedef int (*pc_run_fn)(void *ctx, const struct pc_run *run, struct pc_error *err);
 
@@ -239,28 +263,38 @@ typedef int (*pc_run_fn)(void *ctx, const struct pc_run *run, struct pc_error *e
 PC_API int pc_pool_call(struct pc_model *model, const struct pc_request_options *options,
 			pc_run_fn run, void *ctx, struct pc_error *err);
 
-/* The end of an asynchronous call: exactly once for each that was accepted. `err` is valid during the call, code 0: it went
- * well. On a worker's thread, or on whichever found out that it cannot be served; must not block, may submit more. */
+/*
+ * The end of an asynchronous call: exactly once for each that was accepted. `err` is valid during
+ * the call, code 0: it went well. On a worker's thread, or on whichever found out that it cannot be
+ * served: any that is inside a function of the pool, so that it must not take a lock which the
+ * program holds around those. It must not block, nor make a call that waits; it may submit more, fire
+ * tokens, release leases. Refusals do not pile up on a stack, however often it submits again.
+ */
 typedef void (*pc_done_fn)(void *ctx, const struct pc_error *err);
 
 /*
  * The same without waiting: `run` is called on a thread of the worker's, then `done`. 0: accepted,
- * `done` will come. Otherwise it will not: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED (the token was
- * fired before), and the engine's errors when it cannot be opened. Every other refusal comes through
- * `done`, SHUTTING_DOWN too, possibly before this returns.
+ * `done` will come; otherwise it will not: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED (its token was
+ * fired before), or the engine cannot be opened or does not serve the capability. Every other
+ * refusal comes through `done`, SHUTTING_DOWN too, possibly before this returns.
  */
 PC_API int pc_pool_submit(struct pc_model *model, const struct pc_request_options *options,
 			  pc_run_fn run, pc_done_fn done, void *ctx, struct pc_error *err);
 
 /* ---- completions: asynchronous calls for programs with a loop of their own ---- */
 
-/* A queue of ended calls with a descriptor that polls readable while it holds any. */
+/*
+ * A queue of ended calls with a descriptor that polls readable while it holds any. A completion is
+ * the program's memory, one for each call that is under way: set `queue` and `user`, pass it as the
+ * call's context with pc_completion_post as its `done`, and keep it until _next returns it.
+ * pc_pool_submit gives it to `run` as well, which finds what it needs through `user`.
+ */
 struct pc_completions;
 struct pc_completion {
-	struct pc_completion *next; /* the queue's */
-	struct pc_completions *queue;
-	void *user;	     /* yours */
-	struct pc_error err; /* how it went */
+	struct pc_completion *next;   /* the queue's */
+	struct pc_completions *queue; /* set by you: where it goes */
+	void *user;		      /* yours */
+	struct pc_error err;	      /* how it went */
 };
 PC_API int pc_completions_create(struct pc_completions **ret_queue, struct pc_error *err);
 /* An eventfd, for poll, epoll, libuv, ...; the queue's own, never read or closed by others. */
@@ -275,8 +309,8 @@ PC_API void pc_completions_destroy(struct pc_completions *queue);
 /* ---- workers ---- */
 
 struct pc_pool_worker {
-	uint64_t worker_id; /* never used again */
-	const char *model_key;
+	uint64_t worker_id;    /* never used again */
+	const char *model_key; /* lives as long as the pool */
 	enum pc_worker_status status;
 	uint32_t slots;
 	uint32_t pending_requests; /* running on it now */
@@ -291,8 +325,9 @@ PC_API bool pc_pool_has_workers(const struct pc_model *model);
 /* The id that the next worker will get, if nobody else asks first. */
 PC_API uint64_t pc_pool_next_worker_id(struct pc_pool *pool);
 /*
- * Hands over an instance that the program has loaded itself, with the model's engine and slots, as a worker of
- * the model: its memory is reserved, and the pool unloads it when its time has come. After an error it is still the caller's.
+ * Hands over an instance that the program has loaded itself, with the model's engine and as many
+ * slots as the model has, as a worker of the model: est_memory_allocation_mb is reserved for it, and
+ * the pool unloads it when its time has come. After an error it is still the caller's.
  * Errors: INSUFFICIENT_MEMORY, INVALID_ARGUMENT, NO_WORKERS (max_workers is reached), SHUTTING_DOWN,
  * SPAWN_FAILED, OUT_OF_MEMORY; UNSUPPORTED for engines that are bound to their threads.
  */
@@ -302,19 +337,30 @@ PC_API int pc_pool_register_worker(struct pc_model *model, struct pc_engine_inst
 PC_API void pc_pool_each_worker(struct pc_pool *pool,
 				void (*visit)(void *ctx, const struct pc_pool_worker *worker),
 				void *ctx);
-/* Loads one worker as if a request had come, unless there is one. Does not wait for it. */
+/*
+ * Loads one worker as if a request had come, unless there is one. Does not wait for it: 0 when it
+ * is on its way, also behind others that are unloaded first; whether it gets there, requests find out.
+ * Errors: INSUFFICIENT_MEMORY (needed, free, holders), MODEL_BACKOFF, SHUTTING_DOWN, and what is
+ * wrong with the engine.
+ */
 PC_API int pc_pool_load(struct pc_model *model, struct pc_error *err);
-/* Stops every worker of the model as soon as its leases are over. They come back with the next request. */
+/*
+ * Stops every worker of the model as soon as its leases are over; those that load are asked to give
+ * up. Does not wait. New ones come with the next request, and at once for requests that wait.
+ */
 PC_API void pc_pool_unload(struct pc_model *model);
 
 /* ---- memory ---- */
 
-/* What the pool's device "cpu" may hold and what of it is reserved, MiB (rounded up). */
+/* What the device "cpu" may hold, MiB (rounded down), and what of it is reserved (rounded up): by
+ * workers and pc_pool_add_memory_mb, and by other pools on the same ledger. */
 PC_API uint64_t pc_pool_budget_mb(const struct pc_pool *pool);
 PC_API uint64_t pc_pool_total_memory_mb(const struct pc_pool *pool);
 /*
- * Reserves memory for something else in the program, in one step with the check, and gives it back. add:
- * INSUFFICIENT_MEMORY (needed, free, holders). remove: INVALID_ARGUMENT when more is given back than was added.
+ * Reserves memory on the device "cpu" for something else in the program, in one step with the check,
+ * and gives it back; nothing is unloaded for it. What was not given back ends with the pool. add:
+ * INSUFFICIENT_MEMORY (details needed_bytes, free_bytes, budget_bytes). remove: INVALID_ARGUMENT when
+ * more is given back than was added.
  */
 PC_API int pc_pool_add_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc_error *err);
 PC_API int pc_pool_remove_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc_error *err);
@@ -337,7 +383,8 @@ struct pc_explanation {
 	char text[PC_ERROR_MESSAGE_MAX]; /* all of it in a sentence, with the names of who goes */
 };
 
-/* What would happen to a request that came now. Changes nothing. */
+/* What would happen to an interactive request that came now. Loads nothing and queues nothing; opens
+ * the model's engine if that was not done. Without a model: REFUSED. */
 PC_API void pc_pool_explain(struct pc_model *model, struct pc_explanation *ret_explanation);
 
 #define PC_HISTOGRAM_BUCKETS 40
@@ -349,11 +396,13 @@ struct pc_histogram {
 	uint64_t max_us;
 	uint64_t buckets[PC_HISTOGRAM_BUCKETS];
 };
-/* The upper end, in us, of the bucket in which the given share (0..1) is reached; 0 when empty. */
+/* The upper end, in us, of the bucket in which the given share (0..1, 0.99 for p99) is reached; 0
+ * when empty. */
 PC_API uint64_t pc_histogram_quantile_us(const struct pc_histogram *histogram, double share);
 
+/* Since the pool was made, unless it says "now". */
 struct pc_pool_metrics {
-	uint64_t total_requests; /* that ended, in whatever way */
+	uint64_t total_requests; /* that ended, in whatever way; returned leases too */
 	uint64_t total_timeouts;
 	uint64_t total_errors; /* of engines, loads and refusals; not timeouts, not cancels */
 	uint64_t total_cancelled;
@@ -361,8 +410,8 @@ struct pc_pool_metrics {
 	uint64_t workers_evicted;
 	uint64_t workers_failed;
 	uint64_t workers_recycled;
-	uint32_t workers;		/* now */
-	uint32_t waiting;		/* now */
+	uint32_t workers;		/* now; that serve or load */
+	uint32_t waiting;		/* now; requests without a slot */
 	struct pc_histogram queue_wait; /* of requests that had to wait, until they got a slot */
 	struct pc_histogram load_time;
 	struct pc_histogram run_time; /* a sample: of calls that waited, and of one in 64 others */

@@ -150,12 +150,6 @@ static int check_spec(const struct pc_pool *pool, const struct pc_model_spec *sp
 				    "est_memory_allocation_mb of '%s' is missing: what a worker "
 				    "takes must be said, it is not guessed",
 				    spec->key);
-	if (spec->recycle_mb != 0 && spec->recycle_mb < spec->est_memory_allocation_mb)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "recycle_mb of '%s' is %llu, less than the %llu of its "
-				    "est_memory_allocation_mb: no worker would last",
-				    spec->key, (unsigned long long)spec->recycle_mb,
-				    (unsigned long long)spec->est_memory_allocation_mb);
 	if (!spec->engine == !spec->engine_name)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "'%s' needs an engine: exactly one of engine and engine_name",

@@ -197,9 +197,6 @@ static void a_wrong_spec_is_refused(void **state)
 		  "min_workers of 'm' is 3; it may be 0 to 2" },
 		{ WITH(.start_timeout_secs = UINT64_MAX), invalid,
 		  "start_timeout_secs of 'm' is 18446744073709551615; it may be 0 to 31536000" },
-		{ WITH(.recycle_mb = 99), invalid,
-		  "recycle_mb of 'm' is 99, less than the 100 of its est_memory_allocation_mb: no "
-		  "worker would last" },
 		{ WITH(.recycle_mb = UINT64_MAX), invalid,
 		  "recycle_mb of 'm' is 18446744073709551615; it may be 0 to 17592186044415" },
 		{ WITH(.recycle_mb = 99), invalid,
