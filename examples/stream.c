@@ -5,6 +5,8 @@
  *   cc stream.c $(pkg-config --cflags --libs poolcore) -o stream
  *   ./stream MODEL.gguf "Tell me something about the sea."
  */
+#define _GNU_SOURCE 1 /* ppoll */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -18,6 +20,18 @@ static void on_interrupt(int number)
 	interrupted = 1;
 }
 
+/* Until there is something to read, or Ctrl-C: also while the model loads. */
+static void wait_for_more(struct pc_text_stream *stream)
+{
+	struct pollfd readable = { .fd = pc_text_stream_fd(stream, NULL), .events = POLLIN };
+	sigset_t none;
+
+	sigemptyset(&none);
+	/* The signal comes in here and nowhere else: none is missed between a look and a sleep. */
+	if (ppoll(&readable, 1, NULL, &none) < 0 && interrupted)
+		pc_text_stream_cancel(stream);
+}
+
 /* Prints everything; 0, or the error that ended it. */
 static int print_answer(struct pc_text_stream *stream, struct pc_error *err)
 {
@@ -25,14 +39,30 @@ static int print_answer(struct pc_text_stream *stream, struct pc_error *err)
 	size_t length;
 	int rc;
 
-	while ((rc = pc_text_stream_next(stream, &chunk, &length, err)) == PC_STREAM_CHUNK) {
+	for (;;) {
+		rc = pc_text_stream_try_next(stream, &chunk, &length, err);
+		if (rc == PC_STREAM_WOULD_BLOCK) {
+			wait_for_more(stream);
+			continue;
+		}
+		if (rc != PC_STREAM_CHUNK)
+			break;
 		fwrite(chunk, 1, length, stdout);
 		fflush(stdout);
-		if (interrupted)
-			pc_text_stream_cancel(stream);
 	}
 	putchar('\n');
 	return rc;
+}
+
+/* For this thread, and for all that the pool starts: they inherit it. */
+static void keep_interrupts_for_ppoll(void)
+{
+	sigset_t interrupts;
+
+	sigemptyset(&interrupts);
+	sigaddset(&interrupts, SIGINT);
+	sigprocmask(SIG_BLOCK, &interrupts, NULL);
+	signal(SIGINT, on_interrupt);
 }
 
 int main(int argc, char **argv)
@@ -53,7 +83,7 @@ int main(int argc, char **argv)
 	struct pc_pool *pool;
 	int rc;
 
-	signal(SIGINT, on_interrupt);
+	keep_interrupts_for_ppoll();
 	if (pc_text_to_text_pool_create(NULL, &pool, &err) ||
 	    pc_pool_add_model(pool, &spec, &model, &err) ||
 	    pc_text_stream_open(model, &request, NULL, &stream, &err))
