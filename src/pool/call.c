@@ -102,7 +102,7 @@ void note_end(struct station *station, unsigned number, int rc, const struct pc_
 		seat_broke(station, number, err);
 }
 
-/* The first use in a second is marked; the clock is the governor's. */
+/* The first use in a second is marked; the clock is every turn's, and the governor's. */
 static void mark_used(const struct station *station, struct seat *seat)
 {
 	uint32_t tick = atomic_load_explicit(&station->pool->tick, memory_order_relaxed);

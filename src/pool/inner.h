@@ -235,7 +235,7 @@ struct table_part {
 
 struct table {
 	_Atomic(struct table_part *) current; /* [release, acquire by readers] */
-	size_t count;			      /* [pool->registry_lock] */
+	size_t count;			      /* [pool->models_lock] */
 };
 
 /* ---- the machine's memory, watched by the governor ---- */
