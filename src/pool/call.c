@@ -117,7 +117,7 @@ static int run_timed(struct station *station, const struct call *call, const str
 	uint64_t start_ns = pc_clock_now_ns();
 	int rc = call->run(call->ctx, run, err);
 
-	figures_note_run(station, pc_clock_now_ns() - start_ns);
+	figures_note_run(station, ns_since(start_ns, pc_clock_now_ns()));
 	return rc;
 }
 

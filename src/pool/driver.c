@@ -265,8 +265,10 @@ static uint64_t used_ns(const struct pc_pool *pool, uint32_t last_used)
 {
 	uint32_t now = atomic_load_explicit(&pool->tick, memory_order_relaxed);
 
+	uint32_t ago_secs = now > last_used ? now - last_used : 0;
+
 	/* Ticks are seconds; the turn's time is the same clock. */
-	return last_used ? pool->turn->now_ns - (uint64_t)(now - last_used) * PC_NS_PER_SEC : 0;
+	return last_used ? pool->turn->now_ns - ago_secs * PC_NS_PER_SEC : 0;
 }
 
 static uint32_t leases_of(const struct worker *worker)

@@ -208,6 +208,12 @@ void *aligned_new(size_t size, void **ret_block);
 
 /* ---- figures ---- */
 
+/* A clock that goes back makes no figure of centuries. */
+static inline uint64_t ns_since(uint64_t then_ns, uint64_t now_ns)
+{
+	return now_ns > then_ns ? now_ns - then_ns : 0;
+}
+
 struct histogram {
 	_Atomic uint64_t sum_us, max_us, buckets[PC_HISTOGRAM_BUCKETS]; /* relaxed */
 };

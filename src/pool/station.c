@@ -98,7 +98,8 @@ void job_post(struct station *station, unsigned number, struct job *job)
 static void grant_locked(struct turn *turn, struct station *station, struct job *job, unsigned seat)
 {
 	job->seat = seat;
-	histogram_add(&station->pool->figures.queue_wait, turn->now_ns - job->submitted_ns);
+	histogram_add(&station->pool->figures.queue_wait,
+		      ns_since(job->submitted_ns, turn->now_ns));
 	turn_note(turn, pc_sched_served(station->pool->sched, turn->now_ns, &job->ticket));
 }
 

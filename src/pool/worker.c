@@ -224,7 +224,7 @@ static bool report_loaded(struct worker *worker, int rc, const struct pc_error *
 	turn_begin(pool, &turn);
 	opens = rc == 0 && !atomic_load_explicit(&worker->give_up, memory_order_relaxed);
 	if (opens) {
-		histogram_add(&pool->figures.load_time, turn.now_ns - worker->spawned_ns);
+		histogram_add(&pool->figures.load_time, ns_since(worker->spawned_ns, turn.now_ns));
 		worker->measured_bytes = measured_bytes;
 		worker_open(&turn, worker);
 		turn_note(&turn,

@@ -190,6 +190,34 @@ static void a_use_is_dated_although_the_governor_slept(void **state)
 	pc_pool_destroy(pool);
 }
 
+static void a_clock_that_goes_back_does_no_harm(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *a = model_of_size(pool, "a", 0, 600),
+			*b = model_of_size(pool, "b", 1, 600);
+	struct caller caller = { 0 };
+
+	pass_time(pool, 100000);
+	assert_int_equal(call(a), 0);
+	caller_start(&caller, b);
+	AWAIT(metrics_of(pool).waiting == 1);
+	pass_time(pool, -UINT64_C(50000));
+	assert_int_equal(call(a), 0);
+	assert_int_equal(metrics_of(pool).waiting, 1);
+	assert_int_equal(plans[0].live, 1); /* not idle for centuries */
+	pass_time(pool, 56000);
+	assert_int_equal(caller_join(&caller), 0);
+	assert_int_equal(call(b), 0);
+
+	struct pc_pool_metrics metrics = metrics_of(pool);
+
+	assert_true(metrics.queue_wait.max_us < 100000000);
+	assert_true(metrics.load_time.max_us < 100000000);
+	assert_true(metrics.run_time.max_us < 100000000);
+	pc_pool_destroy(pool);
+}
+
 static void a_young_worker_is_not_evicted(void **state)
 {
 	(void)state;
@@ -430,6 +458,7 @@ int main(void)
 		POOL_TEST(models_that_do_not_fit_together_take_turns),
 		POOL_TEST(the_least_recently_used_goes),
 		POOL_TEST(a_use_is_dated_although_the_governor_slept),
+		POOL_TEST(a_clock_that_goes_back_does_no_harm),
 		POOL_TEST(a_young_worker_is_not_evicted),
 		POOL_TEST(a_leased_worker_goes_when_it_is_returned),
 		POOL_TEST(pinned_and_minimum_workers_stay),
