@@ -568,77 +568,6 @@ static void what_a_run_returns_comes_back(void **state)
 	pc_pool_destroy(pool);
 }
 
-/* ---- views ---- */
-
-struct seen {
-	unsigned count;
-	struct pc_pool_worker workers[4];
-};
-
-static void see(void *ctx, const struct pc_pool_worker *worker)
-{
-	struct seen *seen = ctx;
-
-	if (seen->count < 4)
-		seen->workers[seen->count] = *worker;
-	seen->count++;
-}
-
-static void workers_are_seen(void **state)
-{
-	(void)state;
-	struct pc_pool *pool = pool_make(1000, NULL);
-	struct pc_model *a = model_of_plan(pool, "a", 0, 2), *b = model_of_plan(pool, "b", 1, 1);
-	struct work work = { .order = RUN_WELL };
-	struct seen seen = { .count = 0 };
-	struct pc_lease lease;
-
-	plans[1].memory_bytes = 7;
-	assert_int_equal(pc_pool_call(a, NULL, work_run, &work, NULL), 0);
-	assert_int_equal(pc_lease_acquire(b, NULL, &lease, NULL), 0);
-	pc_pool_each_worker(pool, see, &seen);
-	assert_int_equal(seen.count, 2);
-	assert_int_equal(seen.workers[0].worker_id, 1);
-	assert_string_equal(seen.workers[0].model_key, "a");
-	assert_int_equal(seen.workers[0].slots, 2);
-	assert_int_equal(seen.workers[0].served, 1);
-	assert_int_equal(seen.workers[0].pending_requests, 0);
-	assert_int_equal(seen.workers[0].reserved_bytes, 100 << 20);
-	assert_int_equal(seen.workers[1].worker_id, 2);
-	assert_string_equal(seen.workers[1].model_key, "b");
-	assert_int_equal(seen.workers[1].pending_requests, 1);
-	assert_true(seen.workers[1].last_used_ns > 0);
-	assert_true(seen.workers[1].measured_bytes >= 7);
-	pc_lease_release(&lease);
-	pc_pool_destroy(pool);
-}
-
-static void quantiles_are_the_ends_of_buckets(void **state)
-{
-	(void)state;
-	struct pc_histogram histogram = { .count = 0 };
-
-	assert_int_equal(pc_histogram_quantile_us(&histogram, 0.5), 0);
-	histogram.count = 4;
-	histogram.buckets[0] = 2;
-	histogram.buckets[5] = 2;
-	assert_int_equal(pc_histogram_quantile_us(&histogram, 0), 1);
-	assert_int_equal(pc_histogram_quantile_us(&histogram, 0.5), 1);
-	assert_int_equal(pc_histogram_quantile_us(&histogram, 0.51), 32);
-	assert_int_equal(pc_histogram_quantile_us(&histogram, 1), 32);
-}
-
-static void errors_have_the_specifications_names(void **state)
-{
-	(void)state;
-	assert_string_equal(pc_pool_error_kind(PC_E_NO_WORKERS), "NoWorkers");
-	assert_string_equal(pc_pool_error_kind(PC_E_TIMEOUT), "Timeout");
-	assert_string_equal(pc_pool_error_kind(PC_E_INSUFFICIENT_MEMORY), "MemoryExhausted");
-	assert_string_equal(pc_pool_error_kind(PC_E_CONTEXT_EXCEEDED), "ModelError");
-	assert_string_equal(pc_pool_error_kind(PC_E_QUEUE_FULL), "QueueFull");
-	assert_string_equal(pc_pool_error_kind(PC_E_IO), "IO");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -662,9 +591,6 @@ int main(void)
 		POOL_TEST(a_free_seat_is_used_on_the_callers_thread),
 		POOL_TEST(a_bound_engine_runs_on_its_own_thread),
 		POOL_TEST(what_a_run_returns_comes_back),
-		POOL_TEST(workers_are_seen),
-		POOL_TEST(quantiles_are_the_ends_of_buckets),
-		POOL_TEST(errors_have_the_specifications_names),
 	};
 
 	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
