@@ -51,9 +51,10 @@ static int ask(struct pc_pool *pool, struct pc_model *model)
 
 int main(int argc, char **argv)
 {
-	/* These load in a moment: a tenth of a second of rest is enough against thrashing. */
+	/* These load in a moment, so that it may be short what keeps models from being thrown out
+	 * as soon as they are loaded. */
 	const struct pc_pool_config config = { .budget_bytes = (uint64_t)BUDGET_MB << 20,
-					       .min_residency_ms = 100 };
+					       .min_residency_ms = 1 };
 	const char *path = argc > 1 ? argv[1] : "model.gguf";
 	struct pc_error err = PC_ERROR_INIT;
 	struct pc_pool *pool;

@@ -232,7 +232,9 @@ static void describe(const struct pc_engine_instance *instance,
 
 	(*describing)++;
 	check(instance, "describe of what is not loaded");
+	instance->plan->describing++;
 	gate_pass(&instance->plan->describe_gate);
+	instance->plan->describing--;
 	description->memory_bytes = instance->plan->memory_bytes;
 	(*describing)--;
 }

@@ -50,7 +50,6 @@ struct plan {
 	_Atomic uint64_t memory_bytes;	 /* for describe */
 	_Atomic bool asks_progress;	 /* a load that waits at its gate gives up when told to */
 	_Atomic bool unload_ends_thread; /* pthread_exit, when all else is done */
-	struct gate describe_gate;
 
 	_Atomic unsigned loads, loading, unloads, live, cancels, describing;
 };
