@@ -278,6 +278,33 @@ static void a_woken_waiter_that_was_too_slow_waits_on(void **state)
 	assert_true(is_quiet(model));
 }
 
+/* Who was passed for long is handed the seat: it never stands in the word. */
+static void a_waiter_that_is_due_is_handed_the_seat(void **state)
+{
+	(void)state;
+	struct call call = { .run = work_run };
+	struct pc_lease other;
+	struct turn turn;
+	struct job job;
+
+	assert_true(pc_lease_try_acquire(model, &other));
+	job_init(&job, station, &call, JOB_CALLER);
+	pool_enter(pool);
+	job_enter(&job);
+	turn_begin(pool, &turn);
+	job.submitted_ns = turn.now_ns - PC_NS_PER_MS;
+	seat_return_locked(&turn, station, other.seat);
+	assert_int_equal(atomic_load(&station->word) & WORD_FREE, 0);
+	turn_end(&turn);
+	assert_int_equal(atomic_load(&job.claim), CLAIM_GRANTED);
+	assert_int_equal(job.seat, other.seat);
+	assert_int_equal(job_wait(&job), CLAIM_GRANTED);
+	pool_leave(pool);
+	pc_lease_release(&other);
+	pc_lease_release(&lease);
+	assert_true(is_quiet(model));
+}
+
 /* ---- places ---- */
 
 static bool is_any_unplaced(struct pc_model *wide)
@@ -336,6 +363,7 @@ int main(void)
 		RACE_TEST(a_seat_that_comes_back_for_a_woken_waiter_from_a_wanted_worker),
 		RACE_TEST(a_recalled_worker_gives_no_seat_and_may_be_resumed),
 		RACE_TEST(a_woken_waiter_that_was_too_slow_waits_on),
+		RACE_TEST(a_waiter_that_is_due_is_handed_the_seat),
 		RACE_TEST(a_worker_waits_for_a_place),
 	};
 
