@@ -173,7 +173,7 @@ void worker_collect(struct turn *turn, struct worker *worker, unsigned seat)
 {
 	struct station *station = worker->station;
 
-	assert(worker->held & word_seat(seat)); /* S1 */
+	assert(worker->held & word_seat(seat)); /* S5 */
 	worker->held &= ~word_seat(seat);
 	if (worker->held)
 		return;

@@ -6,11 +6,11 @@
  *
  * The life of a job's claim:
  *
- *    queue_up             nudge (station_settle)         retry: a seat was free
+ *    queue_up             nudge (station_settle)         compete: a seat was free
  *   ─────────► WAITING ─────────────────────► NUDGED ───────────────────► GRANTED
  *                │ ▲                             │                           ▲
  *                │ └─────────────────────────────┘                           │
- *                │      retry: somebody was faster                           │
+ *                │      compete: somebody was faster                         │
  *                ├───────────────────────────────────────────────────────────┘
  *                │      give: a seat is handed over
  *                └─► REJECTED (from WAITING and NUDGED: deadline, cause, cancel, shutdown)
@@ -26,11 +26,18 @@
  * prototypes of 2026-11). Jobs that a worker's thread shall run are never woken: the seat is handed
  * to its thread with the job, and a thread that has ended a job takes the next one itself.
  *
- * Invariants, which tests/formal/slot.pml verifies:
- *  S1 A seat is in the word, or held by one, or out of it because its worker is closed or recalled.
- *  S2 ATTENTION is set while anybody waits, any worker drains, or any is wanted.
- *  S3 WOKEN is set only while a job is NUDGED.
- *  S4 When no turn runs: a seat is free and somebody waits only while WOKEN is set.
+ * Invariants. tests/formal/slot.pml verifies them, under these numbers, and says which of its steps is
+ * which function here. When no turn runs:
+ *  S1 ATTENTION is set exactly while anybody waits or DRAINING is set.
+ *  S2 DRAINING is set exactly while a worker drains or is wanted, or the model's may not idle.
+ *  S3 WOKEN is set exactly while one job is NUDGED; never two.
+ *  S4 No wake-up is lost: a seat is free and somebody waits only while WOKEN is set.
+ * And always:
+ *  S5 A seat has one holder at most, and is not in the word while it has one.
+ *  S6 A seat in the word, or taken from it, is of a worker that is open.
+ *  S7 A job is decided once.
+ *  S8 Nobody is left asleep, and a worker that drains comes to its end.
+ *  S9 Nobody waits for ever: see the wake-up note.
  */
 #include <assert.h>
 #include <string.h>
@@ -61,7 +68,7 @@ static enum claim claim_of(const struct job *job)
 	return atomic_load_explicit(&job->claim, memory_order_acquire) & ~(uint32_t)CLAIM_ASLEEP;
 }
 
-/* [lock] The sleeper may be gone with the job as soon as this is said; touch it no more. */
+/* [lock] S7. The sleeper may be gone with the job as soon as this is said; touch it no more. */
 static void decide_locked(struct turn *turn, struct job *job, enum claim claim)
 {
 	_Atomic uint32_t *word = &job->claim;
@@ -164,7 +171,7 @@ void station_settle_locked(struct turn *turn, struct station *station)
 		give_locked(turn, station, first, (unsigned)seat);
 	}
 
-	/* S2. Flags are set before others are cleared: none is missing for a moment. */
+	/* S1, S2. Flags are set before others are cleared: none is missing for a moment. */
 	bool follows = station->draining || station->wanted ||
 		       station->model->keep_idle_secs == PC_KEEP_NOT;
 	uint64_t flags = (first || follows ? WORD_ATTENTION : 0) | (follows ? WORD_DRAINING : 0);
@@ -263,7 +270,7 @@ void job_enter(struct job *job)
 		do {
 			seat = word_take(&station->word);
 		} while (seat < 0 &&
-			 !word_set_unless_free(&station->word, WORD_ATTENTION)); /* S2 */
+			 !word_set_unless_free(&station->word, WORD_ATTENTION)); /* S1, S4 */
 		turn_touch(&turn, station);
 		if (seat < 0)
 			queue_up_locked(&turn, job);
@@ -279,7 +286,7 @@ void job_enter(struct job *job)
 }
 
 /* It has been nudged: competes for a seat, on its own thread. */
-static void retry(struct job *job)
+static void compete(struct job *job)
 {
 	struct station *station = job->station;
 	struct turn turn;
@@ -326,7 +333,7 @@ enum claim job_wait(struct job *job)
 				expire(job);
 			break;
 		case CLAIM_NUDGED:
-			retry(job);
+			compete(job);
 			break;
 		case CLAIM_GRANTED:
 			if (job->kind == JOB_CALLER)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * word.h - the slot word: which slots of a model are free, in the 64 bits that everybody competes
- * for. Nothing else of the pool is known here. tests/formal/slot.pml proves the protocol; the names
- * of its steps are those of station.c.
+ * for. Nothing else of the pool is known here. tests/formal/slot.pml proves the protocol, S1 to
+ * S9, and says which of its steps is which function.
  *
  *    63         62        61     60  59 ............................. 0
  *   ┌──────────┬─────────┬───────┬──┬──────────────────────────────────┐

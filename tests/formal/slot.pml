@@ -11,13 +11,41 @@
  *	the lock	guards the queue, the workers' states, and those three bits: only its
  *			holder changes them, in the same word and thus in the same instant as the
  *			FREE bits that a release or a take depends on
- *	a claim		NONE -> WAITING <-> RETRY, and from both once to GRANTED or REJECTED
+ *	a claim		NONE -> WAITING <-> NUDGED, and from both once to GRANTED or REJECTED
+ *
+ * To be read beside src/pool/station.c. Steps, flags, claims and the numbers of invariants are the
+ * same in both; where a name alone does not lead there:
+ *
+ *	here			in src/pool
+ *	seat_take		word_take (word.h); seat_take (affinity.c) chooses which
+ *	job_enter		job_enter, queue_up_locked
+ *	compete			compete, grant_locked
+ *	cancel			cancel_locked, job_reject_locked (a deadline); both reject_locked
+ *	settle			station_settle_locked, at the end of each turn that touched a station
+ *	nudge			in station_settle_locked
+ *	give			give_locked
+ *	decide			decide_locked
+ *	release			seat_give_back (inner.h), run_jobs (worker.c)
+ *	word_put		word_put (word.h)
+ *	leave_to_woken		leave_to_woken, word_put_for_woken (word.h)
+ *	seat_return		seat_return_locked, put_back_locked; seat_next_job gives to itself
+ *	dismiss_if_left		worker_collect, dismiss_if_left (driver.c)
+ *	recall			on_recall, word_take_all (word.h), then on_stop
+ *	worker_close		worker_close, word_drain (word.h)
+ *	worker_open		worker_open (driver.c)
+ *	shutdown		the brain's: on_stop with force, on_reject
+ *	queue, enqueue, leave	the brain's: pc_sched_submit, _served, _cancel
+ *
+ * Three things differ. ATTENTION in the program is ATTENTION or DRAINING here, so that word_put
+ * looks at one bit. A worker that the brain wants to hear of (want, driver.c) counts as one that
+ * drains there, though it serves: its seats come back under the lock. And a recalled worker may be
+ * resumed there, which opens it again.
  *
  * Invariants, asserted whenever the lock is given up:
  *
  *	S1  ATTENTION is set exactly while the queue is not empty.
  *	S2  DRAINING is set exactly while some worker drains.
- *	S3  WOKEN is set exactly while one waiter's claim is RETRY; never two.
+ *	S3  WOKEN is set exactly while one waiter's claim is NUDGED; never two.
  *	S4  No wake-up is lost: FREE and a queue that is not empty imply WOKEN.
  * and at every step:
  *	S5  A seat has one holder at most, and is not FREE while it has one.
@@ -26,8 +54,6 @@
  *	S8  Nobody is left asleep, and a drain ends: no process is blocked at the end.
  * with -DLIVE, for a fair lock and weakly fair threads:
  *	S9  A waiter does not wait for ever (ltl served).
- *
- * The names of the steps (acquire_fast, woken, hand_off, chain, ...) are the program's.
  *
  * A step is what one atomic operation of the program does. A loop of load and compare-and-swap is
  * one step, because its failed turns change nothing and it decides on the value that it swapped.
@@ -77,7 +103,7 @@
 #define REACHED(name) c_code { static int seen; if (!seen++) puts("reached: " name); }
 
 /* Claims, and the states of a worker; GONE is out of circulation. */
-mtype = { NONE, WAITING, RETRY, GRANTED, REJECTED };
+mtype = { NONE, WAITING, NUDGED, GRANTED, REJECTED };
 mtype = { SERVES, DRAINS, GONE };
 
 byte w = BITS_0 | BITS_1;
@@ -132,7 +158,7 @@ inline check_word()
 	nudged = 0;
 	do
 	:: i < WAITERS ->
-		nudged = nudged + (claim[i] == RETRY);
+		nudged = nudged + (claim[i] == NUDGED);
 		i++
 	:: else -> break
 	od;
@@ -176,7 +202,7 @@ inline unlock()
 /* ---- seats; each is a part of one atomic step ---- */
 
 /* Takes the lowest free seat out of the word; others are changed by the caller. */
-inline take_lowest(who, ret_seat)
+inline word_take(who, ret_seat)
 {
 	ret_seat = 0;
 	do
@@ -221,7 +247,7 @@ inline enqueue(who)
 
 inline leave(who)
 {
-	assert(claim[who] == WAITING || claim[who] == RETRY);
+	assert(claim[who] == WAITING || claim[who] == NUDGED);
 	i = 0;
 	do
 	:: queue[i] == who -> break
@@ -240,9 +266,9 @@ inline leave(who)
 
 /* The claim is the last that is written to a waiter: when it says GRANTED or REJECTED, his stack
  * may be gone. */
-inline settle(who, outcome)
+inline decide(who, outcome)
 {
-	assert(claim[who] == WAITING || claim[who] == RETRY); /* S7 */
+	assert(claim[who] == WAITING || claim[who] == NUDGED); /* S7 */
 	claim[who] = outcome;
 	to_wake = to_wake | (1 << who)
 }
@@ -252,10 +278,10 @@ inline nudge(who)
 {
 #ifdef MUTANT_WAKE_EARLY
 	asleep[who] = false;
-	claim[who] = RETRY
+	claim[who] = NUDGED
 #else
 	assert(claim[who] == WAITING);
-	claim[who] = RETRY;
+	claim[who] = NUDGED;
 	to_wake = to_wake | (1 << who)
 #endif
 }
@@ -275,9 +301,9 @@ inline nudge(who)
  * Ends each section that changed the queue or freed a seat. It re-establishes S1 and S4: jobs at the
  * head get free seats handed, a sleeping caller at the head is nudged if nobody is. Between its
  * steps FREE bits may be taken by anybody. They are set by nobody, because ATTENTION is set and who
- * releases waits for the lock; or WOKEN is set, and the woken waiter will chain in its turn.
+ * releases waits for the lock; or WOKEN is set, and the woken waiter will settle in its turn.
  */
-inline chain()
+inline settle()
 {
 	do
 	:: queued <= LAST_WAITER ->
@@ -287,11 +313,11 @@ inline chain()
 		atomic {
 			if
 			:: FREE && HANDED(queue[0]) -> /* also while WOKEN is set */
-				REACHED("chain: hands a job a seat");
+				REACHED("settle: hands a job a seat");
 				head = queue[0];
-				take_lowest(head, given[head])
+				word_take(head, given[head])
 			:: FREE && !IS_JOB(queue[0]) && !(w & WOKEN) ->
-				REACHED("chain: nudges the head");
+				REACHED("settle: nudges the head");
 				w = w | WOKEN;
 				head = queue[0]
 			:: else
@@ -300,7 +326,7 @@ inline chain()
 		if
 		:: head == NOBODY -> break
 		:: head != NOBODY && IS_JOB(head) ->
-			d_step { leave(head); settle(head, GRANTED); head = NOBODY }
+			d_step { leave(head); decide(head, GRANTED); head = NOBODY }
 		:: head != NOBODY && !IS_JOB(head) ->
 			nudge(head);
 			head = NOBODY;
@@ -311,34 +337,34 @@ inline chain()
 
 /* ---- taking a seat ---- */
 
-inline acquire_fast()
+inline seat_take()
 {
 	atomic {
 		if
 		:: FREE && !IS_JOB(me) ->
-			REACHED("acquire_fast: took a seat");
-			take_lowest(me, seat)
+			REACHED("seat_take: took a seat");
+			word_take(me, seat)
 		:: else
 		fi
 	}
 }
 
 /* The lock is held. Sets ATTENTION only on a word that has no FREE bit, in the same step. */
-inline acquire_slow()
+inline job_enter()
 {
 #ifdef MUTANT_ATTENTION_BLIND
 	if
-	:: atomic { FREE -> take_lowest(me, seat) }
+	:: atomic { FREE -> word_take(me, seat) }
 	:: !FREE -> d_step { w = w | ATTENTION; claim[me] = WAITING; enqueue(me) }
 	fi
 #else
 	atomic {
 		if
 		:: FREE ->
-			REACHED("acquire_slow: took a seat");
-			take_lowest(me, seat)
+			REACHED("job_enter: took a seat");
+			word_take(me, seat)
 		:: else ->
-			REACHED("acquire_slow: queues");
+			REACHED("job_enter: queues");
 			w = w | ATTENTION;
 			claim[me] = WAITING;
 			enqueue(me)
@@ -348,35 +374,35 @@ inline acquire_slow()
 }
 
 /*
- * A waiter that saw RETRY. Before it has the lock, a hand-off or a shutdown may have settled its
+ * A waiter that saw NUDGED. Before it has the lock, a hand-off or a shutdown may have decided its
  * claim; so the claim is read again. It looks for a FREE bit and clears WOKEN in one step, because
  * a release beside the lock relies on the one as long as it sees the other.
  */
-inline woken()
+inline compete()
 {
 	lock();
 	if
-#ifdef MUTANT_WOKEN_UNCHECKED
+#ifdef MUTANT_COMPETE_UNCHECKED
 	:: true ->
 #else
-	:: claim[me] != RETRY -> REACHED("woken: settled before it had the lock")
-	:: claim[me] == RETRY ->
+	:: claim[me] != NUDGED -> REACHED("compete: decided before it had the lock")
+	:: claim[me] == NUDGED ->
 #endif
-#ifdef MUTANT_WOKEN_TWO_STEPS
+#ifdef MUTANT_COMPETE_TWO_STEPS
 		if
-		:: atomic { FREE -> take_lowest(me, seat); w = w & ~WOKEN }
+		:: atomic { FREE -> word_take(me, seat); w = w & ~WOKEN }
 		:: !FREE -> w = w & ~WOKEN
 		fi;
 #else
 		atomic {
 			if
 			:: FREE ->
-				REACHED("woken: took a seat");
-				take_lowest(me, seat);
+				REACHED("compete: took a seat");
+				word_take(me, seat);
 				w = w & ~WOKEN
 			:: else ->
-				REACHED("woken: found nothing");
-#ifndef MUTANT_WOKEN_STAYS
+				REACHED("compete: found nothing");
+#ifndef MUTANT_COMPETE_KEEPS_WOKEN
 				w = w & ~WOKEN
 #endif
 			fi
@@ -385,13 +411,13 @@ inline woken()
 		if
 		:: seat != NOBODY ->
 			d_step { leave(me); claim[me] = NONE };
-#ifdef MUTANT_NO_CHAIN
+#ifdef MUTANT_COMPETE_NO_SETTLE
 			if
 			:: queued == 0 -> w = w & ~ATTENTION
 			:: else
 			fi
 #else
-			chain()
+			settle()
 #endif
 		:: else -> claim[me] = WAITING
 		fi
@@ -411,24 +437,24 @@ inline cancel()
 		/* It came first, and is taken as if there had been no cancel. */
 		REACHED("cancel: too late")
 #endif
-	:: claim[me] == RETRY ->
+	:: claim[me] == NUDGED ->
 		REACHED("cancel: was nudged");
 #ifndef MUTANT_CANCEL_KEEPS_WAKE
 		w = w & ~WOKEN;
 #endif
 		d_step { leave(me); claim[me] = NONE };
-#ifdef MUTANT_CANCEL_NO_CHAIN
+#ifdef MUTANT_CANCEL_NO_SETTLE
 		if
 		:: queued == 0 -> w = w & ~ATTENTION
 		:: else
 		fi
 #else
-		chain()
+		settle()
 #endif
 	:: claim[me] == WAITING ->
 		REACHED("cancel: slept");
 		d_step { leave(me); claim[me] = NONE };
-		chain()
+		settle()
 	fi;
 	unlock()
 }
@@ -445,31 +471,31 @@ inline gone(worker)
 }
 
 /* [lock] A draining worker of which nothing is out any more has gone. */
-inline retire(worker)
+inline dismiss_if_left(worker)
 {
 	if
 	:: held[worker] == 0 ->
 		gone(worker);
 		if
 		:: state[0] != DRAINS && state[1] != DRAINS -> w = w & ~DRAINING
-		:: else -> REACHED("retire: another one drains")
+		:: else -> REACHED("dismiss_if_left: another one drains")
 		fi
 	:: else
 	fi
 }
 
 /* The head may have been nudged and not have acted: the nudge ends with its claim. */
-inline hand_off()
+inline give()
 {
 	atomic {
 		head = queue[0];
 		if
-#ifndef MUTANT_HAND_OFF_KEEPS_WOKEN
-		:: claim[head] == RETRY ->
-			REACHED("hand_off: the head was nudged");
+#ifndef MUTANT_GIVE_KEEPS_WOKEN
+		:: claim[head] == NUDGED ->
+			REACHED("give: the head was nudged");
 			w = w & ~WOKEN
 #endif
-		:: else -> REACHED("hand_off: the head slept")
+		:: else -> REACHED("give: the head slept")
 		fi
 	};
 	d_step {
@@ -477,7 +503,7 @@ inline hand_off()
 		given[head] = seat;
 		assert(holder[seat] == me);
 		holder[seat] = head;
-		settle(head, GRANTED);
+		decide(head, GRANTED);
 		head = NOBODY;
 		seat = NOBODY
 	};
@@ -486,23 +512,23 @@ inline hand_off()
 #endif
 }
 
-inline release_slow()
+inline seat_return()
 {
 	lock();
 	if
 	:: state[WORKER_OF(seat)] == DRAINS -> d_step {
-		REACHED("release_slow: the worker drains");
+		REACHED("seat_return: the worker drains");
 		holder[seat] = NOBODY;
 		held[WORKER_OF(seat)]--;
-		retire(WORKER_OF(seat));
+		dismiss_if_left(WORKER_OF(seat));
 		seat = NOBODY
 	}
 	:: else ->
 		if
 		:: queued > 0 && (now_due || IS_JOB(queue[0])) ->
-			hand_off();
-#ifndef MUTANT_HAND_OFF_NO_CHAIN
-			chain()
+			give();
+#ifndef MUTANT_GIVE_NO_SETTLE
+			settle()
 #else
 			if
 			:: queued == 0 -> w = w & ~ATTENTION
@@ -510,9 +536,9 @@ inline release_slow()
 			fi
 #endif
 		:: else ->
-			REACHED("release_slow: puts it back");
+			REACHED("seat_return: puts it back");
 			d_step { put_back() };
-			chain()
+			settle()
 		fi
 	fi;
 	unlock()
@@ -520,11 +546,11 @@ inline release_slow()
 
 inline release()
 {
-	/* release_fast: nobody waits and nobody drains */
+	/* word_put: nobody waits and nobody drains */
 	atomic {
 		if
 		:: !(w & (ATTENTION | DRAINING)) ->
-			REACHED("release_fast: puts it back");
+			REACHED("word_put: puts it back");
 			put_back()
 		:: else
 		fi
@@ -543,14 +569,14 @@ inline release()
 		:: now_due = false
 		fi;
 #endif
-		/* release_shortcut: the woken waiter will find it */
+		/* leave_to_woken: the woken waiter will find it */
 		atomic {
 			if
-#ifdef MUTANT_SHORTCUT_DRAINING
+#ifdef MUTANT_WOKEN_DRAINING
 			:: !now_due && (w & WOKEN) -> put_back()
 #else
 			:: !now_due && (w & WOKEN) && !(w & DRAINING) ->
-				REACHED("release_shortcut: puts it back");
+				REACHED("leave_to_woken: puts it back");
 				put_back()
 #endif
 			:: else
@@ -559,7 +585,7 @@ inline release()
 	:: else
 	fi;
 	if
-	:: seat != NOBODY -> release_slow()
+	:: seat != NOBODY -> seat_return()
 	:: else
 	fi
 }
@@ -582,13 +608,13 @@ proctype waiter(byte me)
 #else
 		rounds--;
 #endif
-		acquire_fast();
+		seat_take();
 		if
 		:: seat == NOBODY ->
 			lock();
 			if
-			:: closed -> REACHED("acquire_slow: closed"); refused = true
-			:: else -> acquire_slow()
+			:: closed -> REACHED("job_enter: closed"); refused = true
+			:: else -> job_enter()
 			fi;
 			unlock()
 		:: else
@@ -607,7 +633,7 @@ proctype waiter(byte me)
 			refused = true;
 			break
 		   }
-		:: claim[me] == RETRY -> woken()
+		:: claim[me] == NUDGED -> compete()
 		:: atomic { claim[me] == WAITING -> asleep[me] = true };
 			if
 			:: !asleep[me]
@@ -636,10 +662,10 @@ proctype waiter(byte me)
 /* ---- the scheduler ---- */
 
 /* Takes an idle worker out, all of it or nothing. */
-inline evict(worker)
+inline recall(worker)
 {
 	lock();
-#ifdef MUTANT_EVICT_TWO_STEPS
+#ifdef MUTANT_RECALL_TWO_STEPS
 	if
 	:: (w & BITS_OF(worker)) == BITS_OF(worker) ->
 		d_step { w = w & ~BITS_OF(worker); gone(worker) }
@@ -649,10 +675,10 @@ inline evict(worker)
 	d_step {
 		if
 		:: (w & BITS_OF(worker)) == BITS_OF(worker) ->
-			REACHED("evict: took it out");
+			REACHED("recall: took it out");
 			w = w & ~BITS_OF(worker);
 			gone(worker)
-		:: else -> REACHED("evict: refused")
+		:: else -> REACHED("recall: refused")
 		fi
 	};
 #endif
@@ -660,7 +686,7 @@ inline evict(worker)
 }
 
 /* One step: what was free is out, and what comes back from now on sees DRAINING. [lock] */
-inline drain_locked(worker)
+inline worker_close_locked(worker)
 {
 	if
 	:: state[worker] == SERVES -> d_step {
@@ -673,25 +699,25 @@ inline drain_locked(worker)
 		od;
 		i = 0;
 		state[worker] = DRAINS;
-#ifdef MUTANT_DRAIN_UNMARKED
+#ifdef MUTANT_CLOSE_UNMARKED
 		w = w & ~BITS_OF(worker);
 #else
 		w = (w & ~BITS_OF(worker)) | DRAINING;
 #endif
-		retire(worker)
+		dismiss_if_left(worker)
 	}
 	:: else
 	fi
 }
 
-inline drain(worker)
+inline worker_close(worker)
 {
 	lock();
-	drain_locked(worker);
+	worker_close_locked(worker);
 	unlock()
 }
 
-inline add_worker(worker)
+inline worker_open(worker)
 {
 	lock();
 	if
@@ -700,8 +726,8 @@ inline add_worker(worker)
 			state[worker] = SERVES;
 			w = w | BITS_OF(worker)
 		};
-#ifndef MUTANT_ADD_NO_CHAIN
-		chain()
+#ifndef MUTANT_OPEN_NO_SETTLE
+		settle()
 #endif
 	:: else
 	fi;
@@ -724,22 +750,22 @@ inline shutdown()
 		w = w & ~DRAINING
 	};
 #else
-	drain_locked(0);
+	worker_close_locked(0);
 #if SEATS_1 > 0
-	drain_locked(1);
+	worker_close_locked(1);
 #endif
 #endif
 	do
 	:: queued > 0 ->
 		head = queue[0];
 		if
-		:: claim[head] == RETRY ->
+		:: claim[head] == NUDGED ->
 			REACHED("shutdown: the head was nudged");
 			w = w & ~WOKEN
 		:: else
 		fi;
-		d_step { leave(head); settle(head, REJECTED); head = NOBODY };
-		chain();
+		d_step { leave(head); decide(head, REJECTED); head = NOBODY };
+		settle();
 		unlock();
 		lock()
 	:: else -> break
@@ -779,12 +805,12 @@ active proctype scheduler()
 #endif
 		fi;
 		if
-		:: evict(worker)
-		:: drain(worker);
+		:: recall(worker)
+		:: worker_close(worker);
 		   state[worker] == GONE
 		fi;
 		if
-		:: state[worker] == GONE -> add_worker(worker)
+		:: state[worker] == GONE -> worker_open(worker)
 		:: else
 		fi
 	:: turns == 0 -> break
