@@ -434,8 +434,13 @@ PC_API void pc_pool_get_metrics(struct pc_pool *pool, struct pc_pool_metrics *re
 	X(SPAWN_FAILED,     SPAWN_FAILED,        "SpawnFailed")
 /* clang-format on */
 
-/* "Timeout" for PC_E_TIMEOUT; codes beyond the eight have their own names (QueueFull, Cancelled, InvalidArgument),
- * and those that are details of one of them its name: CONTEXT_EXCEEDED is a ModelError. */
+/*
+ * "Timeout" for PC_E_TIMEOUT. Codes that are details of one of the eight have its name:
+ * CONTEXT_EXCEEDED is a ModelError, MODEL_BACKOFF a SpawnFailed, and WORKER_FAILED (the worker broke, or
+ * its thread ended, so that no answer will come) a RecvError. A SendError is left to other bodies:
+ * here nothing is sent that could be lost on its way. QUEUE_FULL, CANCELLED and INVALID_ARGUMENT are
+ * "QueueFull", "Cancelled" and "InvalidArgument"; all others keep the name of poolcore/error.h.
+ */
 PC_API const char *pc_pool_error_kind(int code);
 
 PC_END_DECLS

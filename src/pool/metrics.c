@@ -113,29 +113,3 @@ void pc_pool_get_metrics(struct pc_pool *pool, struct pc_pool_metrics *ret_metri
 	metrics.run_time = copy(&figures->run_time);
 	*ret_metrics = metrics;
 }
-
-const char *pc_pool_error_kind(int code)
-{
-	static const struct {
-		int code;
-		const char *kind;
-	} kinds[] = {
-#define X(name, error, kind) { PC_E_##error, kind },
-		PC_POOL_ERROR_LIST(X)
-#undef X
-			{ PC_E_CONTEXT_EXCEEDED, "ModelError" },
-		{ PC_E_MODEL_NOT_FOUND, "ModelError" },
-		{ PC_E_MODEL_FILE_MISSING, "SpawnFailed" },
-		{ PC_E_MODEL_BACKOFF, "SpawnFailed" },
-		{ PC_E_WORKER_FAILED, "ModelError" },
-		{ PC_E_QUEUE_FULL, "QueueFull" },
-		{ PC_E_CANCELLED, "Cancelled" },
-		{ PC_E_INVALID_ARGUMENT, "InvalidArgument" },
-	};
-
-	for (size_t i = 0; i < PC_ARRAY_LEN(kinds); i++) {
-		if (kinds[i].code == code)
-			return kinds[i].kind;
-	}
-	return pc_error_name(code);
-}

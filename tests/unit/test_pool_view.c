@@ -545,6 +545,7 @@ static void errors_have_the_specifications_names(void **state)
 	assert_string_equal(pc_pool_error_kind(PC_E_TIMEOUT), "Timeout");
 	assert_string_equal(pc_pool_error_kind(PC_E_INSUFFICIENT_MEMORY), "MemoryExhausted");
 	assert_string_equal(pc_pool_error_kind(PC_E_CONTEXT_EXCEEDED), "ModelError");
+	assert_string_equal(pc_pool_error_kind(PC_E_WORKER_FAILED), "RecvError");
 	assert_string_equal(pc_pool_error_kind(PC_E_QUEUE_FULL), "QueueFull");
 	assert_string_equal(pc_pool_error_kind(PC_E_IO), "IO");
 }
