@@ -11,16 +11,6 @@
 
 _Static_assert(SEATS_MAX <= 64, "a hint has six bits for the seat");
 
-static uint64_t seats_beside(const struct station *station, unsigned seat)
-{
-	unsigned place = seat % station->worker_places;
-	uint64_t seats = 0;
-
-	for (uint32_t slot = 0; slot < station->slots; slot++)
-		seats |= word_seat(slot * station->worker_places + place);
-	return seats;
-}
-
 int seat_take(struct station *station, uint64_t affinity)
 {
 	/* Fibonacci hashing (Knuth, volume 3, 6.4). */
@@ -37,7 +27,9 @@ int seat_take(struct station *station, uint64_t affinity)
 		/* The same slot, whose cache knows the prefix; else the same worker. */
 		seat = word_take_one_of(&station->word, word_seat(known));
 		if (seat < 0)
-			seat = word_take_one_of(&station->word, seats_beside(station, known));
+			seat = word_take_one_of(
+				&station->word,
+				seats_of_place(station, known % station->worker_places));
 	}
 	if (seat < 0)
 		seat = word_take(&station->word);

@@ -102,13 +102,13 @@ void note_end(struct station *station, unsigned number, int rc, const struct pc_
 		seat_broke(station, number, err);
 }
 
-/* The first use in a second is marked; the clock is every turn's, and the governor's. */
-static void mark_used(const struct station *station, struct seat *seat)
+/* A run has returned: an error gets a sentence if it brought none, and the books are kept. */
+static void settle_accounts(struct station *station, unsigned number, int rc, struct pc_error *err)
 {
-	uint32_t tick = atomic_load_explicit(&station->pool->tick, memory_order_relaxed);
-
-	if (atomic_load_explicit(&seat->last_used, memory_order_relaxed) != tick)
-		atomic_store_explicit(&seat->last_used, tick, memory_order_relaxed);
+	if (rc && err->code == 0)
+		pc_error_set(err, rc, "the call to '%s' ended with %s", station->model->text,
+			     pc_error_name(rc));
+	note_end(station, number, rc, err);
 }
 
 static int run_timed(struct station *station, const struct call *call, const struct pc_run *run,
@@ -129,7 +129,7 @@ int run_on_seat(struct station *station, unsigned number, const struct call *cal
 	int rc;
 
 	run_init(&run, station, number, call);
-	mark_used(station, seat);
+	seat_mark_used(station->pool, seat);
 	cancel_set_running(call->cancel, link, seat);
 	/* Fired between its wait and here: it ends like one that waited. */
 	if (call->cancel && pc_cancel_is_fired(call->cancel))
@@ -137,17 +137,8 @@ int run_on_seat(struct station *station, unsigned number, const struct call *cal
 	else
 		rc = run_timed(station, call, &run, err);
 	cancel_set_running(call->cancel, link, NULL);
-	if (rc && err->code == 0)
-		pc_error_set(err, rc, "the call to '%s' ended with %s", station->model->text,
-			     pc_error_name(rc));
-	note_end(station, number, rc, err);
+	settle_accounts(station, number, rc, err);
 	return rc;
-}
-
-static void give_back(struct station *station, unsigned seat)
-{
-	if (!word_put(&station->word, seat))
-		seat_return(station, seat);
 }
 
 /* The way of a call that has nothing but a free seat to say. */
@@ -160,16 +151,13 @@ static int run_here(struct station *station, unsigned number, const struct call 
 	int rc;
 
 	run_init(&run, station, number, call);
-	mark_used(station, seat);
+	seat_mark_used(station->pool, seat);
 	if (served % SAMPLED_RUNS == 0)
 		rc = run_timed(station, call, &run, err);
 	else
 		rc = call->run(call->ctx, &run, err);
-	if (rc && err->code == 0)
-		pc_error_set(err, rc, "the call to '%s' ended with %s", station->model->text,
-			     pc_error_name(rc));
-	note_end(station, number, rc, err);
-	give_back(station, number);
+	settle_accounts(station, number, rc, err);
+	seat_give_back(station, number);
 	return rc;
 }
 
@@ -219,7 +207,7 @@ static int call_by_job(struct station *station, const struct call *call, enum jo
 	job_enter(&job);
 	if (job_wait(&job) == CLAIM_GRANTED) {
 		run_on_seat(station, job.seat, call, &job.link, &job.err);
-		give_back(station, job.seat);
+		seat_give_back(station, job.seat);
 	}
 	/* Whoever fires the token may be in the pool for this job. */
 	cancel_leave(call->cancel, &job.link);

@@ -29,20 +29,6 @@ void worker_enter(struct turn *turn, struct worker *worker, uint64_t id, uint64_
 
 /* ---- places: which bits of the slot word are a worker's ---- */
 
-/*
- * Slot s of the worker in place p has bit s * places + p: the first slots of all workers come
- * before the second ones, so that the lowest free bit is on a worker with the fewest leases (rule
- * 7).
- */
-static uint64_t bits_of_place(const struct station *station, unsigned place)
-{
-	uint64_t bits = 0;
-
-	for (uint32_t slot = 0; slot < station->slots; slot++)
-		bits |= word_seat(slot * station->worker_places + place);
-	return bits;
-}
-
 static bool take_place(struct worker *worker)
 {
 	struct station *station = worker->station;
@@ -52,7 +38,7 @@ static bool take_place(struct worker *worker)
 	if (vacant == 0)
 		return false;
 	worker->place = (unsigned)__builtin_ctzll(vacant);
-	worker->bits = bits_of_place(station, worker->place);
+	worker->bits = seats_of_place(station, worker->place);
 	station->places |= UINT64_C(1) << worker->place;
 	for (uint32_t slot = 0; slot < station->slots; slot++)
 		station->seats[slot * station->worker_places + worker->place] =

@@ -29,16 +29,6 @@ static void bury(struct worker *ended)
 	}
 }
 
-static void finish(struct job *over)
-{
-	while (over) {
-		struct job *job = over;
-
-		over = job->next;
-		job_finish(job);
-	}
-}
-
 /* [lock] There is something to look after. What was told to be tight is looked at until it is not. */
 static bool is_watchful_locked(const struct pc_pool *pool)
 {
@@ -63,7 +53,7 @@ void governor_beat(struct pc_pool *pool)
 	watchful = is_watchful_locked(pool);
 	turn_end(&turn);
 	bury(ended);
-	finish(over);
+	jobs_finish(over);
 	if (ended) {
 		pthread_mutex_lock(&pool->lock);
 		pthread_cond_broadcast(&pool->changed);

@@ -32,6 +32,10 @@
  * 3.7.3): what different threads write stands this far apart. */
 #define POOL_LINE 128
 
+#define MIB (UINT64_C(1) << 20)
+/* The longest time that a setting may be: a year. */
+#define SECONDS_MAX (UINT64_C(365) * 24 * 3600)
+
 /* ---- workers and their seats ---- */
 
 enum {
@@ -182,6 +186,20 @@ struct station {
 	struct seat *seats[SEATS_MAX]; /* [by who holds the seat; set before its bit is] */
 };
 
+/*
+ * The bits of the worker in a place. Slot s of the worker in place p has bit s * places + p: the
+ * first slots of all workers come before the second ones, so that the lowest free bit is on a worker
+ * with the fewest leases (rule 7).
+ */
+static inline uint64_t seats_of_place(const struct station *station, unsigned place)
+{
+	uint64_t seats = 0;
+
+	for (uint32_t slot = 0; slot < station->slots; slot++)
+		seats |= word_seat(slot * station->worker_places + place);
+	return seats;
+}
+
 /* A registered model: all there is until somebody asks for it. */
 struct pc_model {
 	_Atomic(struct station *) station; /* [release once, acquire by anybody] */
@@ -296,6 +314,16 @@ struct pc_pool {
 	_Atomic uint64_t loads_ended;
 };
 
+/* A seat is leased. The first use in a second is marked; the clock is every turn's, and the
+ * governor's. */
+static inline void seat_mark_used(const struct pc_pool *pool, struct seat *seat)
+{
+	uint32_t tick = atomic_load_explicit(&pool->tick, memory_order_relaxed);
+
+	if (atomic_load_explicit(&seat->last_used, memory_order_relaxed) != tick)
+		atomic_store_explicit(&seat->last_used, tick, memory_order_relaxed);
+}
+
 /* ---- turn.c: one hold of the lock ---- */
 
 enum { TURN_WAKES = 16 };
@@ -351,9 +379,17 @@ void job_reject_locked(struct turn *turn, struct job *job, const struct pc_error
 void job_post(struct station *station, unsigned seat, struct job *job);
 /* Says that it is over; job->err is set. The memory may be gone when this returns. */
 void job_finish(struct job *job);
+/* Each of a list. */
+void jobs_finish(struct job *first);
 
 /* Gives a seat back that word_put did not take. */
 void seat_return(struct station *station, unsigned seat);
+/* Gives a seat back, in the one way or the other. */
+static inline void seat_give_back(struct station *station, unsigned seat)
+{
+	if (!word_put(&station->word, seat))
+		seat_return(station, seat);
+}
 /* The same by the seat's own thread: a job that it shall run next, on the same seat, or NULL. */
 struct job *seat_next_job(struct station *station, unsigned seat);
 /* [lock] The same inside a turn. */

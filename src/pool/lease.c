@@ -8,15 +8,13 @@
 static void fill(struct pc_lease *lease, struct station *station, unsigned number)
 {
 	struct seat *seat = station->seats[number];
-	uint32_t tick = atomic_load_explicit(&station->pool->tick, memory_order_relaxed);
 
 	lease->instance = seat->instance;
 	lease->engine = station->engine;
 	lease->slot = seat->slot;
 	lease->seat = number;
 	lease->model = station->model;
-	if (atomic_load_explicit(&seat->last_used, memory_order_relaxed) != tick)
-		atomic_store_explicit(&seat->last_used, tick, memory_order_relaxed);
+	seat_mark_used(station->pool, seat);
 }
 
 static inline bool try_acquire(struct pc_model *model, struct pc_lease *ret_lease)
@@ -109,8 +107,7 @@ void pc_lease_release(struct pc_lease *lease)
 	atomic_store_explicit(&seat->served, served, memory_order_relaxed);
 	if (served >= atomic_load_explicit(&seat->report_at, memory_order_relaxed))
 		seat_report(station, lease->seat);
-	if (!word_put(&station->word, lease->seat))
-		seat_return(station, lease->seat);
+	seat_give_back(station, lease->seat);
 }
 
 void pc_lease_release_broken(struct pc_lease *lease, const struct pc_error *cause)
@@ -122,6 +119,5 @@ void pc_lease_release_broken(struct pc_lease *lease, const struct pc_error *caus
 						       memory_order_acquire);
 
 	note_end(station, lease->seat, PC_E_WORKER_FAILED, cause);
-	if (!word_put(&station->word, lease->seat))
-		seat_return(station, lease->seat);
+	seat_give_back(station, lease->seat);
 }

@@ -13,9 +13,6 @@
 
 enum { KEY_MAX_BYTES = 255, SLOTS_MAX = 32, TASKS_MAX = 64 };
 
-#define SECONDS_MAX (UINT64_C(365) * 24 * 3600)
-#define MIB (UINT64_C(1) << 20)
-
 void *aligned_new(size_t size, void **ret_block)
 {
 	char *block = pc_calloc(1, size + POOL_LINE);

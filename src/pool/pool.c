@@ -9,8 +9,6 @@
 
 #include "pool/futex.h"
 
-#define SECONDS_MAX (UINT64_C(365) * 24 * 3600)
-#define MIB (UINT64_C(1) << 20)
 #define CAPABILITIES_ALL ((1u << (PC_CAPABILITY_TEXT_TO_IMAGE + 1)) - 1)
 
 /* ---- configuration ---- */

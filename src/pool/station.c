@@ -381,6 +381,16 @@ void job_finish(struct job *job)
 		futex_wake(word);
 }
 
+void jobs_finish(struct job *first)
+{
+	while (first) {
+		struct job *job = first;
+
+		first = job->next;
+		job_finish(job);
+	}
+}
+
 /* ---- seats that come back ---- */
 
 static bool is_whole(const struct station *station, const struct worker *worker)

@@ -77,12 +77,7 @@ void turn_speak(void)
 static void call_back(struct job *over)
 {
 	turn_silence();
-	while (over) {
-		struct job *job = over;
-
-		over = job->next;
-		job_finish(job);
-	}
+	jobs_finish(over);
 	turn_speak();
 }
 
