@@ -102,9 +102,10 @@ static void on_done(void *ctx, const struct pc_error *err)
 }
 
 /* A few at once, some of which are cancelled by somebody or by ourselves. */
-static void submit(struct pc_model *model, const struct pc_request_options *options, bool cancels)
+static void submit(struct pc_model *model, const struct pc_request_options *options, bool cancels,
+		   enum run_order first)
 {
-	struct submitted submitted[4] = { 0 };
+	struct submitted submitted[4] = { { .work.order = first } };
 	_Atomic unsigned left = 4;
 
 	for (unsigned i = 0; i < 4; i++) {
@@ -121,6 +122,19 @@ static void submit(struct pc_model *model, const struct pc_request_options *opti
 	if (cancels)
 		pc_cancel_fire(options->cancel);
 	AWAIT(left == 0);
+}
+
+/* Loads an instance outside of the pool and hands it over, if the pool will have it. */
+static void hand_over(unsigned number)
+{
+	static const uint32_t slots[MODELS] = { 1, 4, 0, 2 };
+	struct pc_engine_instance *instance;
+
+	if (slots[number] == 0)
+		return; /* bound to its thread */
+	instance = instance_make(number, slots[number]);
+	if (pc_pool_register_worker(models[number], instance, NULL, NULL))
+		free_engine.unload(instance);
 }
 
 static void see(void *ctx, const struct pc_pool_worker *worker)
@@ -150,12 +164,14 @@ static struct pc_cancel *_Atomic tokens[THREADS];
 
 static void act(uint64_t *random, unsigned self)
 {
-	struct pc_model *model = models[next_random(random) % MODELS];
+	unsigned number = (unsigned)(next_random(random) % MODELS);
+	struct pc_model *model = models[number];
 	struct pc_request_options options = {
 		.priority = next_random(random) % 2 ? PC_PRIORITY_BATCH : PC_PRIORITY_INTERACTIVE,
 		.cancel = tokens[self],
+		.affinity = next_random(random) % 8,
 	};
-	unsigned choice = (unsigned)(next_random(random) % 16);
+	unsigned choice = (unsigned)(next_random(random) % 20);
 
 	if (next_random(random) % 4 == 0)
 		options.timeout_ms = 1 + next_random(random) % 3;
@@ -170,10 +186,10 @@ static void act(uint64_t *random, unsigned self)
 			call(model, &options, RUN_ASKS);
 		break;
 	case 2:
-		submit(model, &options, options.cancel != NULL);
+		submit(model, &options, options.cancel != NULL, RUN_WELL);
 		break;
 	case 3:
-		submit(model, &options, false);
+		submit(model, &options, false, RUN_WELL);
 		break;
 	case 4:
 		pc_pool_unload(model);
@@ -188,12 +204,20 @@ static void act(uint64_t *random, unsigned self)
 		look_around(model);
 		break;
 	case 8:
-		if (time_flies && next_random(random) % 8 == 0)
-			call(model, &options, RUN_BREAKS); /* a back-off follows */
+		hand_over(number);
 		break;
 	case 9:
 	case 10:
 		lease(model, &options);
+		break;
+	case 11:
+		/* Rarely, or everybody waits for the end of a back-off. */
+		if (next_random(random) % 16 == 0)
+			submit(model, &options, false, RUN_ENDS_THREAD);
+		break;
+	case 12:
+		if (next_random(random) % 16 == 0)
+			call(model, &options, RUN_BREAKS);
 		break;
 	default:
 		call(model, &options, RUN_WELL);
