@@ -81,10 +81,13 @@ static void end_lost_run(void *arg)
 		;
 }
 
+/* Measuring belongs to it, because the engine may end the thread there too. */
 static void run_one(struct station *station, struct job *job)
 {
 	pthread_cleanup_push(end_lost_run, job);
 	run_on_seat(station, job->seat, &job->call, &job->link, &job->err);
+	if (station->thread_bound)
+		measured_by_thread(station->seats[job->seat]->worker);
 	pthread_cleanup_pop(0);
 }
 
@@ -96,8 +99,6 @@ static void run_jobs(struct station *station, struct job *job)
 		struct job *next = NULL;
 
 		run_one(station, job);
-		if (station->thread_bound)
-			measured_by_thread(station->seats[seat]->worker);
 		if (!word_put(&station->word, seat))
 			next = seat_next_job(station, seat);
 		/* After the seat is free again: who hears of the end may ask at once. */

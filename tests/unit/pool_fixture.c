@@ -235,6 +235,10 @@ static void describe(const struct pc_engine_instance *instance,
 	instance->plan->describing++;
 	gate_pass(&instance->plan->describe_gate);
 	instance->plan->describing--;
+	if (atomic_exchange(&instance->plan->describe_ends_thread, false)) {
+		(*describing)--;
+		pthread_exit(NULL);
+	}
 	description->memory_bytes = instance->plan->memory_bytes;
 	(*describing)--;
 }

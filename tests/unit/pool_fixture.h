@@ -50,6 +50,7 @@ struct plan {
 	_Atomic uint64_t memory_bytes;	 /* for describe */
 	_Atomic bool asks_progress;	 /* a load that waits at its gate gives up when told to */
 	_Atomic bool unload_ends_thread; /* pthread_exit, when all else is done */
+	_Atomic bool describe_ends_thread; /* once */
 
 	_Atomic unsigned loads, loading, unloads, live, cancels, describing;
 };

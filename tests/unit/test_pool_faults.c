@@ -507,6 +507,25 @@ static void a_run_may_end_its_thread(void **state)
 	lose_a_thread(3, 2, &free_engine);
 }
 
+/* Engines that are bound to their thread are measured between two runs. */
+static void measuring_may_end_a_workers_thread(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *model = model_make(
+		pool, "m", &(struct pc_model_spec){ .max_workers = 1, .engine = &bound_engine });
+	struct caller caller = { 0 };
+
+	assert_int_equal(pc_pool_load(model, NULL), 0);
+	AWAIT(metrics_of(pool).load_time.count == 1);
+	plans[0].describe_ends_thread = true;
+	caller_start(&caller, model);
+	AWAIT(caller.ended);
+	assert_int_equal(caller_join(&caller), PC_E_WORKER_FAILED);
+	await_memory_back(pool);
+	pc_pool_destroy(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +543,7 @@ int main(void)
 		FAULT_TEST(a_run_may_break_its_worker),
 		FAULT_TEST(a_lease_may_be_returned_broken),
 		FAULT_TEST(a_run_may_end_its_thread),
+		FAULT_TEST(measuring_may_end_a_workers_thread),
 	};
 
 	return cmocka_run_group_tests_name("pool_faults", tests, NULL, NULL);
