@@ -53,7 +53,9 @@ struct pc_pool_config {
 	uint64_t budget_bytes;
 	/* Pools that share a ledger never promise the same byte twice. It outlives them and has a
 	 * device "cpu", whose budget is its owner's affair: the two above say nothing then. NULL: the
-	 * pool makes one of its own, whose budget follows the machine's limits. */
+	 * pool makes one of its own, whose budget follows the machine's limits. A pool unloads idle
+	 * workers for requests of its own only: capabilities that compete for memory are better
+	 * served by one pool for all of them than by five on a ledger. */
 	struct pc_ledger *ledger;
 	/* Remembers what models really took, so that the next estimate is a measurement. It
 	 * outlives the pool. NULL: remembered only as long as the pool lives. */
@@ -267,7 +269,7 @@ PC_API int pc_pool_call(struct pc_model *model, const struct pc_request_options 
  * The end of an asynchronous call: exactly once for each that was accepted. `err` is valid during
  * the call, code 0: it went well. On a worker's thread, or on whichever found out that it cannot be
  * served: any that is inside a function of the pool, so that it must not take a lock which the
- * program holds around those. It must not block, nor make a call that waits; it may submit more, fire
+ * program holds around those. It must not block, make a call that waits, or end the thread; it may submit more, fire
  * tokens, release leases. Refusals do not pile up on a stack, however often it submits again.
  */
 typedef void (*pc_done_fn)(void *ctx, const struct pc_error *err);

@@ -3,12 +3,16 @@
  * inner.h - the in-process pool's state, for the files of this room only. Follow a request:
  *
  *   lease.c, call.c    the entries: a free seat, and nothing else is touched
+ *   affinity.c         which of the free seats
  *   station.c          no free seat: the queue, waking, handing over, giving back
+ *   cancel.c           tokens that end what waits and what runs
  *   driver.c           what the brain orders, noted down under the lock
  *   turn.c             the lock, and what is done after it is let go
  *   worker.c           a worker's threads: load, run, unload
- *   governor.c         the clock of the brain, memory, the dead
+ *   governor.c         the clock of the brain, the dead, and whoever must be told by others
+ *   watch.c, measure.c the machine's memory, and the models'
  *   model.c, table.c   registration and lookup
+ *   view.c, metrics.c, reserve.c, completions.c, error_kind.c stand beside this way
  *
  * One lock guards the brain and all that is marked [lock]. It is held for the length of one event;
  * nothing sleeps, logs, calls an engine or calls the user back under it, except engines' `cancel`, whose
