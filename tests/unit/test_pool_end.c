@@ -303,6 +303,38 @@ static void a_stuck_worker_is_reported(void **state)
 	pc_pool_destroy(pool); /* there is nothing stuck any more */
 }
 
+/* A load that neither ends nor asks whether it should: who waited for it is not kept waiting. */
+static void a_load_that_hangs_is_reported(void **state)
+{
+	(void)state;
+	struct pc_pool_config config;
+
+	pc_pool_config_init(&config);
+	config.shutdown_timeout_secs = 1; /* its end is the event; twice that is waited */
+
+	struct pc_pool *pool = pool_make(1000, &config);
+	struct pc_model *model = model_of_plan(pool, "m", 0, 1);
+	struct caller waits = { .work.order = RUN_WELL };
+	struct work work = { .order = RUN_WELL };
+	struct pc_shutdown_report report;
+
+	gate_close(&plans[0].load_gate);
+	caller_start(&waits, model);
+	AWAIT(plans[0].loading == 1 && metrics_of(pool).waiting == 1);
+	assert_int_equal(pc_pool_submit(model, NULL, work_run, work_done, &work, NULL), 0);
+	pc_pool_shutdown(pool, &report);
+	assert_int_equal(caller_join(&waits), PC_E_SHUTTING_DOWN);
+	assert_int_equal(work.dones, 1);
+	assert_int_equal(work.err.code, PC_E_SHUTTING_DOWN);
+	assert_int_equal(report.finished, 0);
+	assert_int_equal(report.dropped, 2);
+	assert_int_equal(report.stuck_workers, 1);
+	assert_int_equal(pc_pool_total_memory_mb(pool), 100); /* it has it still */
+	gate_open(&plans[0].load_gate);
+	AWAIT(plans[0].unloads == 1 && pc_pool_total_memory_mb(pool) == 0);
+	pc_pool_destroy(pool);
+}
+
 static void the_end_waits_for_requests_in_flight(void **state)
 {
 	(void)state;
@@ -386,6 +418,7 @@ int main(void)
 		GATE_TEST(a_load_is_asked_to_give_up),
 		GATE_TEST(measuring_is_no_request),
 		GATE_TEST(a_stuck_worker_is_reported),
+		GATE_TEST(a_load_that_hangs_is_reported),
 		GATE_TEST(the_end_waits_for_requests_in_flight),
 		GATE_TEST(who_insists_is_refused_without_end),
 	};
