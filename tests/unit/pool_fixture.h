@@ -47,9 +47,9 @@ struct plan {
 	/* Set by the test. */
 	struct gate load_gate, describe_gate;
 	_Atomic enum load_order load;
-	_Atomic uint64_t memory_bytes;	 /* for describe */
-	_Atomic bool asks_progress;	 /* a load that waits at its gate gives up when told to */
-	_Atomic bool unload_ends_thread; /* pthread_exit, when all else is done */
+	_Atomic uint64_t memory_bytes;	   /* for describe */
+	_Atomic bool asks_progress;	   /* a load that waits at its gate gives up when told to */
+	_Atomic bool unload_ends_thread;   /* pthread_exit, when all else is done */
 	_Atomic bool describe_ends_thread; /* once */
 
 	_Atomic unsigned loads, loading, unloads, live, cancels, describing;

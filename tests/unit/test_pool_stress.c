@@ -216,8 +216,8 @@ static void act(uint64_t *random, unsigned self)
 			submit(model, &options, false, RUN_ENDS_THREAD);
 		break;
 	case 12:
-		if (next_random(random) % 16 == 0)
-			call(model, &options, RUN_BREAKS);
+		if (next_random(random) % (time_flies ? 8 : 16) == 0)
+			call(model, &options, RUN_BREAKS); /* a back-off follows */
 		break;
 	default:
 		call(model, &options, RUN_WELL);
