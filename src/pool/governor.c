@@ -106,7 +106,7 @@ static void *governor_main(void *arg)
 
 int governor_start(struct pc_pool *pool, struct pc_error *err)
 {
-	int failed = pthread_create(&pool->governor, NULL, governor_main, pool);
+	int failed = thread_start(&pool->governor, governor_main, pool);
 
 	return failed ? pc_error_sys(err, PC_E_SPAWN_FAILED, failed, "the pool's own thread") : 0;
 }

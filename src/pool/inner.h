@@ -328,6 +328,11 @@ static inline void seat_mark_used(const struct pc_pool *pool, struct seat *seat)
 		atomic_store_explicit(&seat->last_used, tick, memory_order_relaxed);
 }
 
+/* ---- thread.c ---- */
+
+/* pthread_create, with every signal blocked in the new thread; 0 or an errno. */
+int thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg);
+
 /* ---- turn.c: one hold of the lock ---- */
 
 enum { TURN_WAKES = 16 };

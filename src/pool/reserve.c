@@ -61,6 +61,19 @@ int pc_pool_add_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc_er
 	return PC_E_INSUFFICIENT_MEMORY;
 }
 
+/* Who waits for memory need not wait for the brain's next look. */
+static void look_for_room(struct pc_pool *pool)
+{
+	struct pc_device_account account;
+	struct turn turn;
+
+	turn_begin(pool, &turn);
+	pc_ledger_account(pool->ledger, pool->device, &account);
+	turn_note(&turn, pc_sched_limit_changed(pool->sched, turn.now_ns, pool->device,
+						account.budget_bytes));
+	turn_end(&turn);
+}
+
 int pc_pool_remove_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc_error *err)
 {
 	uint64_t added_mb;
@@ -77,5 +90,6 @@ int pc_pool_remove_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc
 				    "%llu MiB are more than the %llu MiB that were added",
 				    (unsigned long long)megabytes, (unsigned long long)added_mb);
 	pc_ledger_release(pool->ledger, pool->device, megabytes * MIB);
+	look_for_room(pool);
 	return 0;
 }

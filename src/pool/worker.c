@@ -172,7 +172,7 @@ static int start_others(struct worker *worker, struct pc_error *err)
 
 		seat->instance = worker->instance;
 		if (i > 0)
-			failed = pthread_create(&seat->thread, NULL, seat_main, seat);
+			failed = thread_start(&seat->thread, seat_main, seat);
 		if (failed)
 			return pc_error_sys(err, PC_E_SPAWN_FAILED, failed,
 					    "a thread for slot %u of %u", i, worker->seat_count);
@@ -380,7 +380,7 @@ int worker_start(struct worker *worker, struct pc_error *err)
 	struct pc_error cause = PC_ERROR_INIT;
 	struct turn turn;
 
-	int failed = pthread_create(&worker->seats[0].thread, NULL, first_main, worker);
+	int failed = thread_start(&worker->seats[0].thread, first_main, worker);
 
 	if (!failed)
 		return 0;

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -545,6 +546,29 @@ static void a_bound_engine_runs_on_its_own_thread(void **state)
 	pc_pool_destroy(pool);
 }
 
+static int run_that_looks_at_its_signals(void *ctx, const struct pc_run *run, struct pc_error *err)
+{
+	(void)run, (void)err;
+	pthread_sigmask(SIG_BLOCK, NULL, ctx);
+	return 0;
+}
+
+/* They are the program's, and its threads'. */
+static void the_pools_threads_take_no_signals(void **state)
+{
+	(void)state;
+	struct pc_pool *pool = pool_make(1000, NULL);
+	struct pc_model *model = model_make(pool, "m",
+					    &(struct pc_model_spec){ .engine = &bound_engine });
+	sigset_t here, there;
+
+	assert_int_equal(pc_pool_call(model, NULL, run_that_looks_at_its_signals, &there, NULL), 0);
+	assert_true(sigismember(&there, SIGINT) && sigismember(&there, SIGUSR1));
+	pthread_sigmask(SIG_BLOCK, NULL, &here);
+	assert_false(sigismember(&here, SIGINT));
+	pc_pool_destroy(pool);
+}
+
 static void what_a_run_returns_comes_back(void **state)
 {
 	(void)state;
@@ -590,6 +614,7 @@ int main(void)
 		POOL_TEST(a_lease_needs_its_arguments),
 		POOL_TEST(a_free_seat_is_used_on_the_callers_thread),
 		POOL_TEST(a_bound_engine_runs_on_its_own_thread),
+		POOL_TEST(the_pools_threads_take_no_signals),
 		POOL_TEST(what_a_run_returns_comes_back),
 	};
 
