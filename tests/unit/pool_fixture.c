@@ -157,7 +157,7 @@ static int load_as_ordered(struct plan *plan, const struct pc_engine_spec *spec,
 
 	if (!goes_on(plan, spec))
 		return pc_error_set(err, PC_E_CANCELLED, "gave up");
-	switch (plan->load) {
+	switch ((enum load_order)plan->load) {
 	case LOAD_FAILS:
 		return pc_error_set(err, PC_E_MODEL_ERROR, "the weights are torn");
 	case LOAD_SAYS_NOTHING:

@@ -48,7 +48,11 @@ static struct pc_model *add(const char *key, enum pc_capability capability, cons
 					    .engine_name = engine,
 					    .model_path = path,
 					    .max_workers = 1,
-					    .context_tokens = 256 };
+					    .context_tokens = 256,
+					    /* ThreadSanitizer does not see how the threads of
+					     * libraries that it did not build wait for each
+					     * other. */
+					    .threads = 1 };
 	struct pc_error err = PC_ERROR_INIT;
 	struct pc_model *model = NULL;
 
