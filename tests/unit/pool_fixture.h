@@ -127,8 +127,11 @@ bool is_quiet(struct pc_model *model);
 
 /* Waits for what must come; the test fails when it does not, long after anybody could call it slow. */
 #define AWAIT(condition) \
-	for (uint64_t await_until = await_limit(); !(condition);) \
-	await_again(await_until, #condition, __FILE__, __LINE__)
+	do { \
+		uint64_t await_until = await_limit(); \
+		while (!(condition)) \
+			await_again(await_until, #condition, __FILE__, __LINE__); \
+	} while (0)
 uint64_t await_limit(void);
 void await_again(uint64_t until, const char *condition, const char *file, int line);
 
