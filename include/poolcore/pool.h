@@ -16,7 +16,8 @@
  *
  * NULL: a function that returns an error refuses it with INVALID_ARGUMENT where something must be
  * given; those that return nothing do nothing. What only tells about a pool or a model needs one.
- * `err` may always be NULL.
+ * `err` may always be NULL. One that holds an error may keep it (the first wins, poolcore/error.h):
+ * clear it before it is used again.
  */
 #ifndef POOLCORE_POOL_H
 #define POOLCORE_POOL_H

@@ -273,7 +273,7 @@ int pc_pool_call(struct pc_model *model, const struct pc_request_options *option
 	err = err ? err : &own;
 	pc_error_clear(err);
 
-	int rc = station_of(model, &station, err);
+	int rc = station_for_request(model, &station, err);
 
 	if (rc)
 		return rc;
@@ -303,7 +303,7 @@ int pc_pool_submit(struct pc_model *model, const struct pc_request_options *opti
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a call that nobody waits for needs a function for its end");
 
-	int rc = station_of(model, &station, err);
+	int rc = station_for_request(model, &station, err);
 
 	if (rc)
 		return rc;
@@ -311,8 +311,10 @@ int pc_pool_submit(struct pc_model *model, const struct pc_request_options *opti
 
 	struct job *job = pc_malloc(sizeof(*job));
 
-	if (!job)
+	if (!job) {
+		note_refused(station->pool);
 		return pc_error_oom(err);
+	}
 	job_init(job, station, &call, JOB_ASYNC);
 	job->done = done;
 	pool_enter(station->pool); /* until `done` has been called */

@@ -370,6 +370,10 @@ int seat_take(struct station *station, uint64_t affinity);
 
 /* Its station, made at the first call. The engine's errors, OUT_OF_MEMORY. */
 int station_of(struct pc_model *model, struct station **ret_station, struct pc_error *err);
+/* The same for a request, which is counted if it fails. */
+int station_for_request(struct pc_model *model, struct station **ret_station, struct pc_error *err);
+/* A request has ended with an error before it was a job. */
+void note_refused(struct pc_pool *pool);
 
 void job_init(struct job *job, struct station *station, const struct call *call,
 	      enum job_kind kind);

@@ -73,7 +73,7 @@ __attribute__((noinline)) static int acquire_slowly(struct pc_model *model,
 	if (call_check_options(options, err))
 		return PC_E_INVALID_ARGUMENT;
 
-	int rc = station_of(model, &station, err);
+	int rc = station_for_request(model, &station, err);
 
 	if (rc)
 		return rc;

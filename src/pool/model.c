@@ -504,3 +504,20 @@ int station_of(struct pc_model *model, struct station **ret_station, struct pc_e
 	*ret_station = station;
 	return 0;
 }
+
+void note_refused(struct pc_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->figures.errors++;
+	pool->figures.refused++;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+int station_for_request(struct pc_model *model, struct station **ret_station, struct pc_error *err)
+{
+	int rc = station_of(model, ret_station, err);
+
+	if (rc)
+		note_refused(model->pool);
+	return rc;
+}

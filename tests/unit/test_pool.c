@@ -361,6 +361,9 @@ static void an_engine_is_found_out_by_the_first_request(void **state)
 	pc_error_clear(&err);
 	assert_int_equal(pc_pool_submit(missing, NULL, work_run, work_done, &work, &err),
 			 PC_E_NOT_FOUND);
+	/* They were requests, and who looks at figures must see that they failed. */
+	assert_int_equal(metrics_of(pool).total_requests, 2);
+	assert_int_equal(metrics_of(pool).total_errors, 2);
 
 	spec = good;
 	spec.key = "other";
