@@ -6,7 +6,8 @@
  * A plug-in exports one symbol, `pc_engine_entry`, that returns a static `struct pc_engine`. Every
  * structure starts with its own size: members are only ever appended, and a member past the other
  * side's size is treated as absent. No structure ends in padding: a member appended there would lie
- * inside the size of a host that never wrote it. PC_ENGINE_ABI changes only when that is not enough.
+ * inside the size of a host that never wrote it. PC_ENGINE_ABI changes only when that is not
+ * enough.
  *
  * Life of an instance: load -> describe -> any number of calls -> unload. Each instance has
  * `slots` independent slots numbered from 0. The host makes at most one call per slot at a time;
@@ -294,9 +295,9 @@ PC_API int pc_engine_open(const char *name_or_path, const struct pc_engine **ret
 			  struct pc_error *err);
 
 /*
- * Refuses a request that wishes for what the engine does not know (text_request_size), which it would
- * silently leave out: INVALID_REQUEST. For hosts, before they call generate(). `request` has the
- * size of this header's.
+ * Refuses a request that wishes for what the engine does not know (text_request_size), which it
+ * would silently leave out: INVALID_REQUEST. For hosts, before they call generate(). `request` has
+ * the size of this header's.
  */
 PC_API int pc_engine_check_text_request(const struct pc_engine *engine,
 					const struct pc_text_request *request,

@@ -7,9 +7,9 @@
  * first request; then the brain (poolcore/sched.h) decides what is loaded, in how many copies, and
  * who goes when memory is short. Every byte is reserved before a worker starts.
  *
- * Most programs want the typed calls of poolcore/capability.h (embed, generate, describe, paint) and
- * only the first two sections here. Below them: leases, for whoever calls an engine himself, and
- * the generic calls that the typed ones are made of.
+ * Most programs want the typed calls of poolcore/capability.h (embed, generate, describe, paint)
+ * and only the first two sections here. Below them: leases, for whoever calls an engine himself,
+ * and the generic calls that the typed ones are made of.
  *
  * Threads: everything here may be called from any thread at any time, except where a function says
  * otherwise. Nothing may be called after pc_pool_destroy has begun, nor inside a signal handler.
@@ -52,18 +52,20 @@ struct pc_pool_config {
 	uint32_t budget_percent; /* of what the machine and every cgroup above us allow; 80 */
 	/* Replaces the percentage; more than there is counts as all of it. 0: by percentage. */
 	uint64_t budget_bytes;
-	/* Pools that share a ledger never promise the same byte twice. It outlives them and has a
-	 * device "cpu", whose budget is its owner's affair: the two above say nothing then. NULL: the
-	 * pool makes one of its own, whose budget follows the machine's limits. A pool unloads idle
-	 * workers for requests of its own only: capabilities that compete for memory are better
-	 * served by one pool for all of them than by five on a ledger. */
+	/*
+	 * Pools that share a ledger never promise the same byte twice. It outlives them and has a
+	 * device "cpu", whose budget is its owner's affair: the two above say nothing then. NULL:
+	 * the pool makes one of its own, whose budget follows the machine's limits. A pool unloads
+	 * idle workers for requests of its own only: capabilities that compete for memory are
+	 * better served by one pool for all of them than by five on a ledger.
+	 */
 	struct pc_ledger *ledger;
 	/* Remembers what models really took, so that the next estimate is a measurement. It
 	 * outlives the pool. NULL: remembered only as long as the pool lives. */
 	struct pc_registry *registry;
 	uint64_t reserve_bytes; /* memory of the machine that is kept free; 0: a twentieth */
-	/* Called when memory gets tight and when it is enough again, on a thread of the pool's, which
-	 * waits for it: free what you can, call nothing of this pool. May be NULL. */
+	/* Called when memory gets tight and when it is enough again, on a thread of the pool's,
+	 * which waits for it: free what you can, call nothing of this pool. May be NULL. */
 	void (*on_pressure)(void *ctx, bool tight, const char *why);
 	void *on_pressure_ctx;
 
@@ -76,7 +78,8 @@ PC_API void pc_pool_config_init(struct pc_pool_config *config);
 
 /*
  * Creates a pool. `config` is copied; NULL: the defaults. Errors: INVALID_ARGUMENT (names the
- * member and its range), IO (the machine's memory cannot be read), SPAWN_FAILED (no thread), OUT_OF_MEMORY.
+ * member and its range), IO (the machine's memory cannot be read), SPAWN_FAILED (no thread),
+ * OUT_OF_MEMORY.
  */
 PC_API int pc_pool_create(const struct pc_pool_config *config, struct pc_pool **ret_pool,
 			  struct pc_error *err);
@@ -97,18 +100,18 @@ struct pc_shutdown_report {
 PC_API void pc_pool_begin_shutdown(struct pc_pool *pool);
 PC_API bool pc_pool_is_shutting_down(const struct pc_pool *pool);
 /*
- * begin_shutdown, then waits until everything has ended, at most shutdown_timeout_secs; then rejects what
- * waits, asks running calls and loads to stop, and waits until the engines have let go, at most as
- * long again. `ret_report` may be NULL. Not from inside a call or a callback of this pool: it
- * would wait for itself.
+ * begin_shutdown, then waits until everything has ended, at most shutdown_timeout_secs; then
+ * rejects what waits, asks running calls and loads to stop, and waits until the engines have let
+ * go, at most as long again. `ret_report` may be NULL. Not from inside a call or a callback of this
+ * pool: it would wait for itself.
  */
 PC_API void pc_pool_shutdown(struct pc_pool *pool, struct pc_shutdown_report *ret_report);
 /*
  * Shuts down if that was not done, then frees everything, models and handles too. Requests in
  * flight are refused or ended first, and every `done` has been called when it returns. The
  * exception: what an engine or an unreturned lease holds beyond twice the shutdown's timeout is not
- * freed, with an error in the log, because it would be used later. Not from inside a call or a callback of this pool, as
- * above. NULL is allowed.
+ * freed, with an error in the log, because it would be used later. Not from inside a call or a
+ * callback of this pool, as above. NULL is allowed.
  */
 PC_API void pc_pool_destroy(struct pc_pool *pool);
 
@@ -161,9 +164,9 @@ struct pc_model_spec {
 
 /*
  * Registers a model; loads nothing. `ret_model` may be NULL; the handle stays valid until the pool
- * is destroyed. Errors: INVALID_ARGUMENT (names the member), ALREADY_EXISTS, UNSUPPORTED (a capability
- * that this pool does not serve, an engine of another ABI), SHUTTING_DOWN, OUT_OF_MEMORY. An engine that cannot be opened is
- * found out by the first request.
+ * is destroyed. Errors: INVALID_ARGUMENT (names the member), ALREADY_EXISTS, UNSUPPORTED (a
+ * capability that this pool does not serve, an engine of another ABI), SHUTTING_DOWN,
+ * OUT_OF_MEMORY. An engine that cannot be opened is found out by the first request.
  */
 PC_API int pc_pool_add_model(struct pc_pool *pool, const struct pc_model_spec *spec,
 			     struct pc_model **ret_model, struct pc_error *err);
@@ -180,8 +183,8 @@ PC_API int pc_model_task_prefix(const struct pc_model *model, const char *task,
 
 /* ---- requests: what every kind of call may be told ---- */
 
-/* A way to end calls from another thread. One may serve many calls, one after the other or at the same
- * time. */
+/* A way to end calls from another thread. One may serve many calls, one after the other or at the
+ * same time. */
 struct pc_cancel;
 PC_API int pc_cancel_create(struct pc_cancel **ret_cancel, struct pc_error *err);
 /* Ends every call that carries it, now and later, with CANCELLED: waiting ones at once, running
@@ -189,10 +192,11 @@ PC_API int pc_cancel_create(struct pc_cancel **ret_cancel, struct pc_error *err)
 PC_API void pc_cancel_fire(struct pc_cancel *cancel);
 PC_API bool pc_cancel_is_fired(const struct pc_cancel *cancel);
 /* No call may carry it any more: a call does until it returns, an asynchronous one until its `done`
- * is called, a stream until it was read to its end or closed and its pool destroyed. NULL is allowed. */
+ * is called, a stream until it was read to its end, or until its pool is gone. NULL is allowed. */
 PC_API void pc_cancel_destroy(struct pc_cancel *cancel);
 
-/* Zeroed: the pool's timeout, interactive, not cancellable. NULL wherever options are taken means that. */
+/* Zeroed: the pool's timeout, interactive, not cancellable. NULL wherever options are taken means
+ * that. */
 struct pc_request_options {
 	/* From now to the end of the request, wait and run together. 0: request_timeout_secs for
 	 * the wait, and the run takes as long as it takes. */
@@ -217,13 +221,12 @@ struct pc_lease {
 /*
  * Leases a slot, on the calling thread, which then calls the engine itself. A free one costs one
  * compare-and-swap; otherwise the caller sleeps until there is one (and a worker loads the model
- * first if need be). The options are about the wait: a lease that was got is held as long as its holder
- * likes, and neither their deadline nor their token ends it. It must be returned before the pool is
- * destroyed.
- * Errors: TIMEOUT, CANCELLED, QUEUE_FULL, SHUTTING_DOWN, INSUFFICIENT_MEMORY, MODEL_BACKOFF, NO_WORKERS,
- * SPAWN_FAILED or what the engine's load said (each names the model and the cause); what
- * pc_engine_open says, INVALID_ARGUMENT, OUT_OF_MEMORY; UNSUPPORTED for an engine that is bound to
- * its own threads or does not serve the model's capability.
+ * first if need be). The options are about the wait: a lease that was got is held as long as its
+ * holder likes, and neither their deadline nor their token ends it. It must be returned before the
+ * pool is destroyed. Errors: TIMEOUT, CANCELLED, QUEUE_FULL, SHUTTING_DOWN, INSUFFICIENT_MEMORY,
+ * MODEL_BACKOFF, NO_WORKERS, SPAWN_FAILED or what the engine's load said (each names the model and
+ * the cause); what pc_engine_open says, INVALID_ARGUMENT, OUT_OF_MEMORY; UNSUPPORTED for an engine
+ * that is bound to its own threads or does not serve the model's capability.
  */
 PC_API int pc_lease_acquire(struct pc_model *model, const struct pc_request_options *options,
 			    struct pc_lease *ret_lease, struct pc_error *err);
@@ -245,22 +248,24 @@ struct pc_run {
 	uint64_t deadline_ns;
 };
 
-/* True when the call should end: cancelled, past its deadline, or the pool shuts down for good. Cheap enough to be
- * asked per token. */
+/* True when the call should end: cancelled, past its deadline, or the pool shuts down for good.
+ * Cheap enough to be asked per token. */
 PC_API bool pc_run_should_stop(const struct pc_run *run);
-/* The error that a call that stopped for this reason ends with: CANCELLED, TIMEOUT or SHUTTING_DOWN; returns its code. */
+/* The error that a call that stopped for this reason ends with: CANCELLED, TIMEOUT or
+ * SHUTTING_DOWN; returns its code. */
 PC_API int pc_run_stop_error(const struct pc_run *run, struct pc_error *err);
 
 /*
  * The work of a call. Returns 0 or an error, which it describes in `err` (never NULL, and clear
  * before); WORKER_FAILED means that the worker is broken. The thread it runs on is the caller's or
- * a worker's. It may use leases and calls of other models, not of its own: it might wait for itself.
+ * a worker's. It may use leases and calls of other models, not of its own: it might wait for
+ * itself.
  */
 typedef int (*pc_run_fn)(void *ctx, const struct pc_run *run, struct pc_error *err);
 
 /*
- * Runs `run` on a worker of the model and returns what it returned; see docs/ARCHITECTURE.md for the
- * three ways in which that is done. The caller sleeps until it is over. Errors: those of
+ * Runs `run` on a worker of the model and returns what it returned; see docs/ARCHITECTURE.md for
+ * the three ways in which that is done. The caller sleeps until it is over. Errors: those of
  * pc_lease_acquire, and those of `run`.
  */
 PC_API int pc_pool_call(struct pc_model *model, const struct pc_request_options *options,
@@ -270,15 +275,16 @@ PC_API int pc_pool_call(struct pc_model *model, const struct pc_request_options 
  * The end of an asynchronous call: exactly once for each that was accepted. `err` is valid during
  * the call, code 0: it went well. On a worker's thread, or on whichever found out that it cannot be
  * served: any that is inside a function of the pool, so that it must not take a lock which the
- * program holds around those. It must not block, make a call that waits, or end the thread; it may submit more, fire
- * tokens, release leases. Refusals do not pile up on a stack, however often it submits again.
+ * program holds around those. It must not block, make a call that waits, or end the thread; it may
+ * submit more, fire tokens, release leases. Refusals do not pile up on a stack, however often it
+ * submits again.
  */
 typedef void (*pc_done_fn)(void *ctx, const struct pc_error *err);
 
 /*
  * The same without waiting: `run` is called on a thread of the worker's, then `done`. 0: accepted,
- * `done` will come; otherwise it will not: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED (its token was
- * fired before), or the engine cannot be opened or does not serve the capability. Every other
+ * `done` will come; otherwise it will not: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED (its token
+ * was fired before), or the engine cannot be opened or does not serve the capability. Every other
  * refusal comes through `done`, SHUTTING_DOWN too, possibly before this returns.
  */
 PC_API int pc_pool_submit(struct pc_model *model, const struct pc_request_options *options,
@@ -329,9 +335,9 @@ PC_API bool pc_pool_has_workers(const struct pc_model *model);
 PC_API uint64_t pc_pool_next_worker_id(struct pc_pool *pool);
 /*
  * Hands over an instance that the program has loaded itself, with the model's engine and as many
- * slots as the model has, as a worker of the model: est_memory_allocation_mb is reserved for it, and
- * the pool unloads it when its time has come. After an error it is still the caller's.
- * Errors: INSUFFICIENT_MEMORY, INVALID_ARGUMENT, NO_WORKERS (max_workers is reached), SHUTTING_DOWN,
+ * slots as the model has, as a worker of the model: est_memory_allocation_mb is reserved for it,
+ * and the pool unloads it when its time has come. After an error it is still the caller's. Errors:
+ * INSUFFICIENT_MEMORY, INVALID_ARGUMENT, NO_WORKERS (max_workers is reached), SHUTTING_DOWN,
  * SPAWN_FAILED, OUT_OF_MEMORY; UNSUPPORTED for engines that are bound to their threads.
  */
 PC_API int pc_pool_register_worker(struct pc_model *model, struct pc_engine_instance *instance,
@@ -342,9 +348,9 @@ PC_API void pc_pool_each_worker(struct pc_pool *pool,
 				void *ctx);
 /*
  * Loads one worker as if a request had come, unless there is one. Does not wait for it: 0 when it
- * is on its way, also behind others that are unloaded first; whether it gets there, requests find out.
- * Errors: INSUFFICIENT_MEMORY (needed, free, holders), MODEL_BACKOFF, SHUTTING_DOWN, and what is
- * wrong with the engine.
+ * is on its way, also behind others that are unloaded first; whether it gets there, requests find
+ * out. Errors: INSUFFICIENT_MEMORY (needed, free, holders), MODEL_BACKOFF, SHUTTING_DOWN, and what
+ * is wrong with the engine.
  */
 PC_API int pc_pool_load(struct pc_model *model, struct pc_error *err);
 /*
@@ -360,10 +366,10 @@ PC_API void pc_pool_unload(struct pc_model *model);
 PC_API uint64_t pc_pool_budget_mb(const struct pc_pool *pool);
 PC_API uint64_t pc_pool_total_memory_mb(const struct pc_pool *pool);
 /*
- * Reserves memory on the device "cpu" for something else in the program, in one step with the check,
- * and gives it back; nothing is unloaded for it. What was not given back ends with the pool. add:
- * INSUFFICIENT_MEMORY (details needed_bytes, free_bytes, budget_bytes). remove: INVALID_ARGUMENT when
- * more is given back than was added.
+ * Reserves memory on the device "cpu" for something else in the program, in one step with the
+ * check, and gives it back; nothing is unloaded for it. What was not given back ends with the pool.
+ * add: INSUFFICIENT_MEMORY (details needed_bytes, free_bytes, budget_bytes). remove:
+ * INVALID_ARGUMENT when more is given back than was added.
  */
 PC_API int pc_pool_add_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc_error *err);
 PC_API int pc_pool_remove_memory_mb(struct pc_pool *pool, uint64_t megabytes, struct pc_error *err);
@@ -386,13 +392,14 @@ struct pc_explanation {
 	char text[PC_ERROR_MESSAGE_MAX]; /* all of it in a sentence, with the names of who goes */
 };
 
-/* What would happen to an interactive request that came now. Loads nothing and queues nothing; opens
- * the model's engine if that was not done. Without a model: REFUSED. */
+/* What would happen to an interactive request that came now. Loads nothing and queues nothing;
+ * opens the model's engine if that was not done. Without a model: REFUSED. */
 PC_API void pc_pool_explain(struct pc_model *model, struct pc_explanation *ret_explanation);
 
 #define PC_HISTOGRAM_BUCKETS 40
 
-/* Counts by powers of two of microseconds: bucket 0 is under 1 us, bucket n from 2^(n-1) to under 2^n us. */
+/* Counts by powers of two of microseconds: bucket 0 is under 1 us, bucket n from 2^(n-1) to under
+ * 2^n us. */
 struct pc_histogram {
 	uint64_t count;
 	uint64_t sum_us;
@@ -439,10 +446,11 @@ PC_API void pc_pool_get_metrics(struct pc_pool *pool, struct pc_pool_metrics *re
 
 /*
  * "Timeout" for PC_E_TIMEOUT. Codes that are details of one of the eight have its name:
- * CONTEXT_EXCEEDED is a ModelError, MODEL_BACKOFF a SpawnFailed, and WORKER_FAILED (the worker broke, or
- * its thread ended, so that no answer will come) a RecvError. A SendError is left to other bodies:
- * here nothing is sent that could be lost on its way. QUEUE_FULL, CANCELLED and INVALID_ARGUMENT are
- * "QueueFull", "Cancelled" and "InvalidArgument"; all others keep the name of poolcore/error.h.
+ * CONTEXT_EXCEEDED is a ModelError, MODEL_BACKOFF a SpawnFailed, and WORKER_FAILED (the worker
+ * broke, or its thread ended, so that no answer will come) a RecvError. A SendError is left to
+ * other bodies: here nothing is sent that could be lost on its way. QUEUE_FULL, CANCELLED and
+ * INVALID_ARGUMENT are "QueueFull", "Cancelled" and "InvalidArgument"; all others keep the name of
+ * poolcore/error.h.
  */
 PC_API const char *pc_pool_error_kind(int code);
 

@@ -299,9 +299,10 @@ PC_API uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t
 PC_API int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 			 uint64_t *ret_worker_id, struct pc_error *err);
 /*
- * Takes in a worker that the body has already, ready, on a device that the model may live on. The memory
- * is reserved here. Self-service: worker_ready follows, when the body hands its slots out. Errors: INSUFFICIENT_MEMORY, NO_WORKERS (max_workers is reached),
- * SHUTTING_DOWN, INVALID_ARGUMENT, OUT_OF_MEMORY; nothing has changed after one.
+ * Takes in a worker that the body has already, ready, on a device that the model may live on. The
+ * memory is reserved here. Self-service: worker_ready follows, when the body hands its slots out.
+ * Errors: INSUFFICIENT_MEMORY, NO_WORKERS (max_workers is reached), SHUTTING_DOWN,
+ * INVALID_ARGUMENT, OUT_OF_MEMORY; nothing has changed after one.
  */
 PC_API int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 			  unsigned device, uint64_t memory_bytes, uint64_t *ret_worker_id,

@@ -4,13 +4,13 @@
  *
  *   1. On the caller's thread. A free seat is taken with one compare-and-swap and the call is made
  *      right here. No lock, no system call, no allocation, no other thread.
- *   2. On the caller's thread, later. All seats are taken, and what runs is short (SHORT_RUN_NS): the
- *      caller sleeps, is woken to compete for a seat, and runs. Handing short work to another
+ *   2. On the caller's thread, later. All seats are taken, and what runs is short (SHORT_RUN_NS):
+ *      the caller sleeps, is woken to compete for a seat, and runs. Handing short work to another
  *      thread would cost more than the work.
- *   3. On a worker's thread. What runs is longer, or nobody waits (pc_pool_submit), or the engine is
- *      bound to its thread: the job goes into the brain's queue, and the worker's thread takes it when
- *      it has ended the one before. Long-lived threads spread over the cores; handing a seat to
- *      a sleeping caller puts both on one.
+ *   3. On a worker's thread. What runs is longer, or nobody waits (pc_pool_submit), or the engine
+ *      is bound to its thread: the job goes into the brain's queue, and the worker's thread takes
+ *      it when it has ended the one before. Long-lived threads spread over the cores; handing a
+ *      seat to a sleeping caller puts both on one.
  *
  * Any thread.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * completions.c - ended calls for programs with a loop of their own: a queue, and an eventfd that is
- * readable while it holds any. Posted from any thread, taken by one at a time.
+ * completions.c - ended calls for programs with a loop of their own: a queue, and an eventfd that
+ * is readable while it holds any. Posted from any thread, taken by one at a time.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -9,8 +9,8 @@
 
 #include "pool/inner.h"
 
-/* How often it looks around while there is anything to look after: the grain of last_used, and how fast pressure is
- * noticed. A guess; change freely. */
+/* How often it looks around while there is anything to look after: the grain of last_used, and how
+ * fast pressure is noticed. A guess; change freely. */
 #define BEAT_NS PC_NS_PER_SEC
 
 void governor_call(struct pc_pool *pool)
@@ -29,7 +29,9 @@ static void bury(struct worker *ended)
 	}
 }
 
-/* [lock] There is something to look after. What was told to be tight is looked at until it is not. */
+/*
+ * [lock] There is something to look after. What was told to be tight is looked at until it is not.
+ */
 static bool is_watchful_locked(const struct pc_pool *pool)
 {
 	return pool->workers.first || pool->watch.state != PC_MEMORY_CALM;

@@ -15,8 +15,8 @@
  *   view.c, metrics.c, reserve.c, completions.c, error_kind.c stand beside this way
  *
  * One lock guards the brain and all that is marked [lock]. It is held for the length of one event;
- * nothing sleeps, logs, calls an engine or calls the user back under it, except engines' `cancel`, whose
- * contract allows it. What a free seat takes is outside of it: the slot word (word.h).
+ * nothing sleeps, logs, calls an engine or calls the user back under it, except engines' `cancel`,
+ * whose contract allows it. What a free seat takes is outside of it: the slot word (word.h).
  */
 #ifndef POOL_INNER_H
 #define POOL_INNER_H
@@ -136,9 +136,9 @@ struct cancel_link {
 };
 
 /*
- * A request that found no free seat, or is not its caller's thread's to run. `claim` is decided under the
- * lock, once and for all when it is not WAITING or NUDGED; the memory is the sleeper's, who leaves
- * with it as soon as he sees that.
+ * A request that found no free seat, or is not its caller's thread's to run. `claim` is decided
+ * under the lock, once and for all when it is not WAITING or NUDGED; the memory is the sleeper's,
+ * who leaves with it as soon as he sees that.
  */
 struct job {
 	struct pc_ticket ticket; /* [lock] first: the brain gives it back */
@@ -192,8 +192,8 @@ struct station {
 
 /*
  * The bits of the worker in a place. Slot s of the worker in place p has bit s * places + p: the
- * first slots of all workers come before the second ones, so that the lowest free bit is on a worker
- * with the fewest leases (rule 7).
+ * first slots of all workers come before the second ones, so that the lowest free bit is on a
+ * worker with the fewest leases (rule 7).
  */
 static inline uint64_t seats_of_place(const struct station *station, unsigned place)
 {
@@ -378,11 +378,12 @@ void note_refused(struct pc_pool *pool);
 void job_init(struct job *job, struct station *station, const struct call *call,
 	      enum job_kind kind);
 /*
- * Gets a free seat, or a place in the brain's queue; a job for a worker's thread that gets a seat is handed to
- * it. A JOB_ASYNC may be over, and gone, when this returns.
+ * Gets a free seat, or a place in the brain's queue; a job for a worker's thread that gets a seat
+ * is handed to it. A JOB_ASYNC may be over, and gone, when this returns.
  */
 void job_enter(struct job *job);
-/* Sleeps until the claim is decided: GRANTED or REJECTED for a caller, DONE or REJECTED for others. */
+/* Sleeps until the claim is decided: GRANTED or REJECTED for a caller, DONE or REJECTED for the
+ * others. */
 enum claim job_wait(struct job *job);
 /* Takes back a job that waits, with CANCELLED; does nothing to one that does not. */
 void job_cancel_waiting(struct job *job);
@@ -510,7 +511,8 @@ uint64_t watch_budget(const struct pc_pool_config *config, uint64_t total_bytes)
 
 /* ---- measure.c: what models really take ---- */
 
-/* What earlier workers of the model took, MiB or more; 0: nothing is known. May wait for the disk. */
+/* The most bytes that an earlier worker of the model took; 0: nothing is known. May wait for the
+ * disk. */
 uint64_t measured_recall(const struct pc_model *model, const struct pc_engine *engine);
 void measured_remember(const struct station *station, uint64_t bytes);
 /* Around a load: what the process holds, if nobody else loads meanwhile; see measure.c. */

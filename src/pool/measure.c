@@ -103,7 +103,8 @@ uint64_t measured_now(const struct station *station, const struct pc_engine_inst
 	return description.memory_bytes;
 }
 
-/* [lock] The first worker after `id` that may be asked on this thread, examined; NULL: there is none. */
+/* [lock] The first worker after `id` that may be asked on this thread, examined; NULL: there is
+ * none. */
 static struct worker *examine_after_locked(const struct pc_pool *pool, uint64_t id)
 {
 	struct pc_link *link = pc__set_at_least(&pool->workers, id + 1, 0);
@@ -146,8 +147,8 @@ void measured_by_thread(struct worker *worker)
 }
 
 /*
- * No seat is taken for it: engines are described beside calls (poolcore/engine.h), and a seat that is
- * missing for a moment would look like a request, to the next one and to the brain.
+ * No seat is taken for it: engines are described beside calls (poolcore/engine.h), and a seat that
+ * is missing for a moment would look like a request, to the next one and to the brain.
  */
 void measured_look(struct pc_pool *pool, uint64_t now_ns)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reserve.c - what the device "cpu" may hold, what of it is reserved, and memory that is reserved for
- * something else in the program. The ledger decides; here are the pool's books of its own share.
- * Any thread.
+ * reserve.c - what the device "cpu" may hold, what of it is reserved, and memory that is reserved
+ * for something else in the program. The ledger decides; here are the pool's books of its own
+ * share. Any thread.
  */
 #include "pool/inner.h"
 

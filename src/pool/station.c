@@ -26,8 +26,8 @@
  * prototypes of 2026-11). Jobs that a worker's thread shall run are never woken: the seat is handed
  * to its thread with the job, and a thread that has ended a job takes the next one itself.
  *
- * Invariants. tests/formal/slot.pml verifies them, under these numbers, and says which of its steps is
- * which function here. When no turn runs:
+ * Invariants. tests/formal/slot.pml verifies them, under these numbers, and says which of its steps
+ * is which function here. When no turn runs:
  *  S1 ATTENTION is set exactly while anybody waits or DRAINING is set.
  *  S2 DRAINING is set exactly while a worker drains or is wanted, or the model's may not idle.
  *  S3 WOKEN is set exactly while one job is NUDGED; never two.
@@ -438,8 +438,9 @@ void seat_return_locked(struct turn *turn, struct station *station, unsigned num
 }
 
 /*
- * Whether it may be time to hand over. A look at the clock costs as much as a very short run (20 to 50 ns), so that
- * short runs are not followed by one each: at every 16th return of a seat it is still in time.
+ * Whether it may be time to hand over. A look at the clock costs as much as a very short run (20 to
+ * 50 ns), so that short runs are not followed by one each: at every 16th return of a seat it is
+ * still in time.
  */
 static bool may_be_due(const struct station *station, unsigned number)
 {

@@ -51,7 +51,7 @@ static bool is_same(const char *a, const char *b, size_t length)
 }
 
 /* Folded multiplication: both halves of a 128-bit product, so that every bit of the input reaches
- * every bit of the result. The constants are the golden ratio's and the square root of two's digits. */
+ * every bit of the result. The constants are digits of the golden ratio and the square root of two. */
 static uint64_t fold(uint64_t a, uint64_t b)
 {
 	__extension__ unsigned __int128 product = (unsigned __int128)a * b;

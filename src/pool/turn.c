@@ -38,7 +38,7 @@ void turn_begin(struct pc_pool *pool, struct turn *turn)
 
 void turn_wake(struct turn *turn, _Atomic uint32_t *word)
 {
-	/* So many at once only when a whole queue is rejected; then they are woken under the lock. */
+	/* So many only when a whole queue is rejected; then they are woken under the lock. */
 	if (turn->wake_count == TURN_WAKES)
 		futex_wake(turn->wakes[--turn->wake_count]);
 	turn->wakes[turn->wake_count++] = word;

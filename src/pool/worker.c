@@ -11,8 +11,8 @@
  * The lost-thread note. An engine, or a run, may end the thread that it was called on
  * (pthread_exit). That counts as a broken worker, and nothing else is lost: cleanup handlers do
  * what the thread would have done, in its place and before it is gone (unloading too, which may
- * itself be where the thread ends). The requests that it ran or
- * would have run get WORKER_FAILED, the instance is unloaded if there is one, the memory comes back.
+ * itself be where the thread ends). The requests that it ran or would have run get WORKER_FAILED,
+ * the instance is unloaded if there is one, the memory comes back.
  */
 #include <stdio.h>
 #include <string.h>
