@@ -240,20 +240,37 @@ static void all_of_them_at_once_take_turns(void **state)
 	assert_true(pc_pool_total_memory_mb(world.pool) <= BUDGET_MB);
 }
 
-static void a_stream_of_a_real_model_ends_where_it_is_cancelled(void **state)
+/* Reads a piece and cancels; what the next read says. */
+static int cancel_a_stream(void)
 {
-	const struct pc_text_request request = { .prompt = "The sea", .max_tokens = 200 };
+	const struct pc_text_request request = { .prompt = "The sea", .temperature = 1, .seed = 1 };
 	struct pc_error err = PC_ERROR_INIT;
 	struct pc_text_stream *stream;
 	const char *chunk;
 	size_t length;
 
-	(void)state;
 	assert_ok(pc_text_stream_open(world.writer, &request, NULL, &stream, &err), &err);
 	assert_int_equal(pc_text_stream_next(stream, &chunk, &length, &err), PC_STREAM_CHUNK);
 	pc_text_stream_cancel(stream);
-	assert_int_equal(pc_text_stream_next(stream, &chunk, &length, &err), PC_E_CANCELLED);
+
+	int rc = pc_text_stream_next(stream, &chunk, &length, &err);
+
 	pc_text_stream_close(stream);
+	return rc;
+}
+
+static void a_stream_of_a_real_model_ends_where_it_is_cancelled(void **state)
+{
+	int rc;
+
+	(void)state;
+	/* On a busy machine an answer may be complete before it is cancelled. */
+	for (int tries = 0; tries < 100; tries++) {
+		rc = cancel_a_stream();
+		if (rc != PC_STREAM_END)
+			break;
+	}
+	assert_int_equal(rc, PC_E_CANCELLED);
 	write_text(); /* the slot is free again, and as it was */
 }
 
