@@ -148,6 +148,7 @@ struct job {
 	_Atomic uint32_t claim; /* [lock for writing; release, acquire by the sleeper] */
 	uint32_t seat;		/* [published by claim] */
 	uint64_t submitted_ns;
+	int cpu;	  /* where it fell asleep; see is_due */
 	struct job *next; /* in a turn's list */
 	pc_done_fn done;  /* JOB_ASYNC */
 	struct cancel_link link;
@@ -165,17 +166,19 @@ struct station {
 	struct pc_sched_model *brain;
 	bool thread_bound; /* every call runs on its worker's one thread */
 	uint32_t slots;
-	uint32_t worker_places; /* workers that it may have at once */
+	uint32_t worker_places;	       /* workers that it may have at once */
+	void *block;		       /* what was allocated */
+	struct seat *seats[SEATS_MAX]; /* [by who holds the seat; set before its bit is] */
 
 	/*
 	 * How long a run usually takes; 0: not known yet. It follows the samples in steps of an
 	 * eighth, as a median does and not as a mean: a run that was preempted for milliseconds
 	 * says nothing about the others. Relaxed.
 	 */
-	_Atomic uint64_t usual_run_ns;
+	_Alignas(POOL_LINE) _Atomic uint64_t usual_run_ns;
 	_Atomic uint64_t next_handoff_ns; /* relaxed: a hint */
 
-	_Atomic uint64_t affinity[64]; /* relaxed: hints; affinity.c */
+	_Alignas(POOL_LINE) _Atomic uint64_t affinity[64]; /* relaxed: hints; affinity.c */
 
 	struct station *next;	      /* [lock] pool->stations */
 	struct station *next_touched; /* [lock] in a turn's list */
@@ -185,9 +188,6 @@ struct station {
 	uint64_t places;	      /* [lock] that are taken, a bit each */
 	struct worker *unplaced;      /* [lock] loaded, and waiting for a place; through next */
 	uint64_t gone_served, gone_errors; /* [lock] by workers that are no more */
-
-	void *block;		       /* what was allocated */
-	struct seat *seats[SEATS_MAX]; /* [by who holds the seat; set before its bit is] */
 };
 
 /*
