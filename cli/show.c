@@ -271,7 +271,7 @@ static json_t *gpus_of_inventory(const struct pc_gpu_inventory *inventory)
 static int read_inventory(json_t **ret_answer, struct pc_error *err)
 {
 	struct pc_gpu_inventory *inventory;
-	int rc = pc_gpu_inventory_open(NULL, &inventory, err);
+	int rc = pc_gpu_inventory_open(NULL, NULL, &inventory, err);
 
 	if (rc)
 		return rc;

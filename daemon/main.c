@@ -223,7 +223,7 @@ static int open_devices(struct daemon *daemon, struct pc_error *err)
 	int rc = pc_memory_facts_read("", &facts, err);
 
 	if (!rc)
-		rc = pc_gpu_inventory_open(NULL, &daemon->gpus, err);
+		rc = pc_gpu_inventory_open(NULL, NULL, &daemon->gpus, err);
 	if (!rc)
 		rc = pc_ledger_create(&daemon->ledger, err);
 	if (!rc)
@@ -233,8 +233,12 @@ static int open_devices(struct daemon *daemon, struct pc_error *err)
 
 	size_t count = pc_gpu_inventory_list(daemon->gpus, &gpus);
 
-	for (size_t i = 0; i < count && !rc; i++)
-		rc = add_device(daemon, gpus[i].device, gpus[i].vram_total_bytes, err);
+	/* One that cannot be read is no place to put a model; the note says what is wrong with it. */
+	_Static_assert(PC_GPU_MAX < PC_DEVICE_MAX, "with the CPU, all GPUs fit the ledger");
+	for (size_t i = 0; i < count && !rc; i++) {
+		if (!gpus[i].error[0] && gpus[i].vram_total_bytes > 0)
+			rc = add_device(daemon, gpus[i].device, gpus[i].vram_total_bytes, err);
+	}
 	for (size_t i = 0; i < daemon->config->memory_budget_count; i++) {
 		const char *device = daemon->config->memory_budgets[i].device;
 

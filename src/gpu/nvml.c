@@ -19,19 +19,30 @@ struct symbol {
 
 /* The versioned names: without their suffix NVML exports the behaviour of 2012. */
 /* clang-format off */
+#define SYMBOL(name, member, required) { name, offsetof(struct pc__nvml, member), required }
 static const struct symbol symbols[] = {
-	{ "nvmlInit_v2",                   offsetof(struct pc__nvml, init),               true },
-	{ "nvmlShutdown",                  offsetof(struct pc__nvml, shutdown),           true },
-	{ "nvmlDeviceGetCount_v2",         offsetof(struct pc__nvml, device_count),       true },
-	{ "nvmlDeviceGetHandleByIndex_v2", offsetof(struct pc__nvml, device_handle),      true },
-	{ "nvmlDeviceGetMemoryInfo",       offsetof(struct pc__nvml, device_memory),      true },
-	{ "nvmlDeviceGetName",             offsetof(struct pc__nvml, device_name),        false },
-	{ "nvmlDeviceGetUUID",             offsetof(struct pc__nvml, device_uuid),        false },
-	{ "nvmlDeviceGetTemperature",      offsetof(struct pc__nvml, device_temperature), false },
-	{ "nvmlDeviceGetUtilizationRates", offsetof(struct pc__nvml, device_utilisation), false },
-	{ "nvmlSystemGetDriverVersion",    offsetof(struct pc__nvml, driver_version),     false },
-	{ "nvmlErrorString",               offsetof(struct pc__nvml, error_string),       false },
+	SYMBOL("nvmlInit_v2",                             init,                true),
+	SYMBOL("nvmlShutdown",                            shutdown,            true),
+	SYMBOL("nvmlDeviceGetCount_v2",                   device_count,        true),
+	SYMBOL("nvmlDeviceGetHandleByIndex_v2",           device_handle,       true),
+	SYMBOL("nvmlDeviceGetMemoryInfo",                 device_memory,       true),
+	SYMBOL("nvmlDeviceGetMemoryInfo_v2",              device_memory_v2,    false),
+	SYMBOL("nvmlDeviceGetName",                       device_name,         false),
+	SYMBOL("nvmlDeviceGetUUID",                       device_uuid,         false),
+	SYMBOL("nvmlDeviceGetPciInfo_v3",                 device_pci,          false),
+	SYMBOL("nvmlDeviceGetTemperature",                device_temperature,  false),
+	SYMBOL("nvmlDeviceGetUtilizationRates",           device_utilisation,  false),
+	SYMBOL("nvmlDeviceGetPowerUsage",                 device_power,        false),
+	SYMBOL("nvmlDeviceGetComputeRunningProcesses_v3", device_processes[0], false),
+	SYMBOL("nvmlDeviceGetComputeRunningProcesses_v2", device_processes[1], false),
+	SYMBOL("nvmlDeviceGetComputeRunningProcesses",    device_processes[2], false),
+	SYMBOL("nvmlDeviceGetMigMode",                    mig_mode,            false),
+	SYMBOL("nvmlDeviceGetMaxMigDeviceCount",          mig_max,             false),
+	SYMBOL("nvmlDeviceGetMigDeviceHandleByIndex",     mig_handle,          false),
+	SYMBOL("nvmlSystemGetDriverVersion",              driver_version,      false),
+	SYMBOL("nvmlErrorString",                         error_string,        false),
 };
+#undef SYMBOL
 
 struct code_fact {
 	int code;
@@ -45,6 +56,7 @@ static const struct code_fact code_facts[] = {
 	CODE(NVML_ERROR_INVALID_ARGUMENT, ""),
 	CODE(NVML_ERROR_NOT_SUPPORTED, "this GPU does not report it"),
 	CODE(NVML_ERROR_NO_PERMISSION, "this user may not open the GPU; see the rights of /dev/nvidia*"),
+	CODE(NVML_ERROR_NOT_FOUND, ""),
 	CODE(NVML_ERROR_INSUFFICIENT_SIZE, ""),
 	CODE(NVML_ERROR_DRIVER_NOT_LOADED, "the NVIDIA kernel driver is not loaded"),
 	CODE(NVML_ERROR_TIMEOUT, ""),
@@ -55,6 +67,10 @@ static const struct code_fact code_facts[] = {
 	CODE(NVML_ERROR_OPERATING_SYSTEM, "the system or a device cgroup blocks the GPU"),
 	CODE(NVML_ERROR_LIB_RM_VERSION_MISMATCH,
 	     "library and kernel driver are of different versions; an update needs a reboot"),
+	CODE(NVML_ERROR_IN_USE, "another program is reconfiguring it"),
+	CODE(NVML_ERROR_MEMORY, "the driver is out of memory"),
+	CODE(NVML_ERROR_ARGUMENT_VERSION_MISMATCH, ""),
+	CODE(NVML_ERROR_NOT_READY, "it is being reset or started"),
 	CODE(NVML_ERROR_UNKNOWN, ""),
 };
 #undef CODE

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unit tests of src/gpu: what the inventory makes of a driver's answers and failures. The driver is
- * the stand-in of tests/standins, told by a script what to answer.
+ * Unit tests of src/gpu/inventory.c: which GPUs are listed and under which index, while they come,
+ * go and fail. What is read of one: test_gpu_nvidia.c and test_gpu_sysfs.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,58 +10,13 @@
 
 #include <cmocka.h>
 
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <poolcore/gpu.h>
 
-#include "gpu/nvml.h"
 #include "tests/unit/fail_alloc.h"
-
-static char standin[PATH_MAX], standin_bare[PATH_MAX];
-static char script[64];
-
-/* ---- the machine ---- */
-
-static void put_script(const char *text)
-{
-	FILE *file = fopen(script, "we");
-
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	assert_int_equal(fclose(file), 0);
-}
-
-static struct pc_gpu_inventory *open_machine(const char *text)
-{
-	struct pc_gpu_inventory *inventory = NULL;
-	struct pc_error err = PC_ERROR_INIT;
-
-	put_script(text);
-	if (pc_gpu_inventory_open(standin, &inventory, &err))
-		fail_msg("%s", err.message);
-	return inventory;
-}
-
-static void expect_note(const char *text, size_t count, const char *note)
-{
-	struct pc_gpu_inventory *inventory = open_machine(text);
-	const struct pc_gpu *gpus;
-
-	assert_string_equal(pc_gpu_inventory_note(inventory), note);
-	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), count);
-	pc_gpu_inventory_close(inventory);
-}
-
-#define TWO_GPUS \
-	"driver 550.54.14\n" \
-	"gpu NVIDIA Test A|GPU-1111|25757220864|1073741824|45|12\n" \
-	"gpu NVIDIA Test B|GPU-2222|8589934592|0|30|0\n"
-
-/* ---- tests ---- */
+#include "tests/unit/gpu_fixture.h"
 
 static void gpus_are_listed(void **state)
 {
@@ -96,149 +51,35 @@ static void a_driver_without_gpus_is_a_fact(void **state)
 		    "2 GPUs, driver of unknown version");
 }
 
-static void a_missing_library_is_a_fact(void **state)
+static void one_gpu_is_got_by_its_index(void **state)
 {
-	struct pc_gpu_inventory *inventory;
-	const struct pc_gpu *gpus;
+	struct pc_gpu_inventory *inventory = open_machine(TWO_GPUS);
+	struct pc_error err = PC_ERROR_INIT;
+	const struct pc_gpu *gpu = NULL;
 
 	(void)state;
-	assert_int_equal(pc_gpu_inventory_open("/nonexistent/libnvidia-ml.so.1", &inventory, NULL),
-			 0);
-	assert_string_equal(pc_gpu_inventory_note(inventory),
-			    "no NVML library (/nonexistent/libnvidia-ml.so.1: cannot open shared "
-			    "object file: No such file or directory)");
-	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 0);
+	assert_int_equal(pc_gpu_inventory_get(inventory, 1, &gpu, &err), 0);
+	assert_string_equal(gpu->name, "NVIDIA Test B");
+	assert_int_equal(pc_gpu_inventory_get(inventory, 7, &gpu, &err), PC_E_NOT_FOUND);
+	assert_string_equal(gpu->name, "NVIDIA Test B");
+	assert_string_equal(err.message, "there is no gpu7; there is gpu0, gpu1");
+	assert_string_equal(pc_error_detail_get(&err, "gpu_id"), "7");
 	pc_gpu_inventory_close(inventory);
-	/* Notes end up in JSON: what is not UTF-8 ends them. */
-	assert_int_equal(pc_gpu_inventory_open("/nonexistent/\xff.so", &inventory, NULL), 0);
-	assert_string_equal(pc_gpu_inventory_note(inventory), "no NVML library (/nonexistent/");
-	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
-	pc_gpu_inventory_close(inventory);
-}
 
-static void another_library_is_not_taken_for_it(void **state)
-{
-	struct pc_gpu_inventory *inventory;
-
-	(void)state;
-	assert_int_equal(pc_gpu_inventory_open("libm.so.6", &inventory, NULL), 0);
-	assert_string_equal(pc_gpu_inventory_note(inventory),
-			    "no NVML library (libm.so.6 has no function nvmlInit_v2)");
+	inventory = open_machine("driver 1\n");
+	pc_error_clear(&err);
+	assert_int_equal(pc_gpu_inventory_get(inventory, 0, &gpu, &err), PC_E_NOT_FOUND);
+	assert_string_equal(err.message, "there is no gpu0; there is none");
 	pc_gpu_inventory_close(inventory);
 }
 
-static void the_default_library_may_be_absent(void **state)
-{
-	struct pc_gpu_inventory *inventory;
-
-	(void)state;
-	assert_int_equal(pc_gpu_inventory_open(NULL, &inventory, NULL), 0);
-	assert_true(pc_gpu_inventory_note(inventory)[0] != '\0');
-	pc_gpu_inventory_close(inventory);
-}
-
-static void each_failure_to_start_is_named(void **state)
+static void vendors_have_names(void **state)
 {
 	(void)state;
-	expect_note("fail nvmlInit_v2 9\n", 0,
-		    "nvmlInit_v2: NVML_ERROR_DRIVER_NOT_LOADED (Driver Not Loaded); the NVIDIA "
-		    "kernel driver is not loaded");
-	expect_note("fail nvmlInit_v2 4\n", 0,
-		    "nvmlInit_v2: NVML_ERROR_NO_PERMISSION (Insufficient Permissions); this user "
-		    "may not open the GPU; see the rights of /dev/nvidia*");
-	expect_note("fail nvmlInit_v2 18\n", 0,
-		    "nvmlInit_v2: NVML_ERROR_LIB_RM_VERSION_MISMATCH (Driver/library version "
-		    "mismatch); library and kernel driver are of different versions; an update "
-		    "needs a reboot");
-	expect_note("fail nvmlInit_v2 999\n", 0, "nvmlInit_v2: NVML_ERROR_UNKNOWN (Unknown Error)");
-	expect_note("fail nvmlInit_v2 4711\n", 0, "nvmlInit_v2: NVML error 4711 (Unknown Error)");
-	expect_note(TWO_GPUS "fail nvmlDeviceGetCount_v2 999\n", 0,
-		    "nvmlDeviceGetCount_v2: NVML_ERROR_UNKNOWN (Unknown Error)");
-}
-
-static void one_failing_gpu_is_skipped(void **state)
-{
-	struct pc_gpu_inventory *inventory = open_machine(TWO_GPUS
-							  "fail nvmlDeviceGetMemoryInfo 15 0\n");
-	const struct pc_gpu *gpus;
-
-	(void)state;
-	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 1);
-	assert_string_equal(gpus[0].device, "gpu1");
-	assert_int_equal(gpus[0].index, 1);
-	assert_string_equal(gpus[0].uuid, "GPU-2222");
-	assert_string_equal(pc_gpu_inventory_note(inventory),
-			    "1 of 2 GPUs, driver 550.54.14; gpu0: nvmlDeviceGetMemoryInfo: "
-			    "NVML_ERROR_GPU_IS_LOST (GPU is lost); it fell off the bus; a reboot "
-			    "usually brings it back");
-	pc_gpu_inventory_close(inventory);
-	expect_note(TWO_GPUS "fail nvmlDeviceGetHandleByIndex_v2 999\n", 0,
-		    "0 of 2 GPUs, driver 550.54.14; gpu0: nvmlDeviceGetHandleByIndex_v2: "
-		    "NVML_ERROR_UNKNOWN (Unknown Error); gpu1: nvmlDeviceGetHandleByIndex_v2: "
-		    "NVML_ERROR_UNKNOWN (Unknown Error)");
-}
-
-static void what_is_nice_to_know_may_be_missing(void **state)
-{
-	struct pc_gpu_inventory *inventory = open_machine(
-		"gpu A|U|100|10|-|-\ngpu B|V|100|10|5000|101\ngpu C|W|9|0|0|100\n"
-		"fail nvmlDeviceGetName 999 0\nfail nvmlDeviceGetUUID 3 0\n");
-	const struct pc_gpu *gpus;
-
-	(void)state;
-	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 3);
-	assert_string_equal(gpus[0].name, "NVIDIA GPU");
-	assert_string_equal(gpus[0].uuid, "");
-	assert_int_equal(gpus[0].temperature_c, -1);
-	assert_int_equal(gpus[0].utilisation_percent, -1);
-	assert_int_equal(gpus[1].temperature_c, -1); /* not believable */
-	assert_int_equal(gpus[1].utilisation_percent, -1);
-	assert_int_equal(gpus[2].temperature_c, 0);
-	assert_int_equal(gpus[2].utilisation_percent, 100);
-	pc_gpu_inventory_close(inventory);
-}
-
-static void a_library_with_the_necessary_alone_is_enough(void **state)
-{
-	struct pc_gpu_inventory *inventory;
-	const struct pc_gpu *gpus;
-
-	(void)state;
-	put_script(TWO_GPUS "fail nvmlDeviceGetMemoryInfo 18 1\n");
-	assert_int_equal(pc_gpu_inventory_open(standin_bare, &inventory, NULL), 0);
-	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 1);
-	assert_string_equal(gpus[0].name, "NVIDIA GPU");
-	assert_string_equal(gpus[0].uuid, "");
-	assert_true(gpus[0].vram_total_bytes == UINT64_C(25757220864));
-	assert_int_equal(gpus[0].temperature_c, -1);
-	assert_int_equal(gpus[0].utilisation_percent, -1);
-	assert_string_equal(
-		pc_gpu_inventory_note(inventory),
-		"1 of 2 GPUs, driver of unknown version; gpu1: "
-		"nvmlDeviceGetMemoryInfo: NVML_ERROR_LIB_RM_VERSION_MISMATCH; library "
-		"and kernel driver are of different versions; an update needs a reboot");
-	pc_gpu_inventory_close(inventory);
-}
-
-static void odd_names_are_made_presentable(void **state)
-{
-	char long_name[200], text[400];
-	struct pc_gpu_inventory *inventory;
-	const struct pc_gpu *gpus;
-
-	(void)state;
-	memset(long_name, 'n', sizeof(long_name));
-	long_name[95] = '\0'; /* the longest that NVML promises */
-	snprintf(text, sizeof(text),
-		 "gpu %s|U|1|0|1|1\ngpu A\xff"
-		 "B|\x80|1|0|1|1\n",
-		 long_name);
-	inventory = open_machine(text);
-	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 2);
-	assert_string_equal(gpus[0].name, long_name);
-	assert_string_equal(gpus[1].name, "A");
-	assert_string_equal(gpus[1].uuid, "");
-	pc_gpu_inventory_close(inventory);
+	assert_string_equal(pc_gpu_vendor_name(PC_GPU_NVIDIA), "nvidia");
+	assert_string_equal(pc_gpu_vendor_name(PC_GPU_AMD), "amd");
+	assert_null(pc_gpu_vendor_name((enum pc_gpu_vendor)0));
+	assert_null(pc_gpu_vendor_name((enum pc_gpu_vendor)3));
 }
 
 static void more_gpus_than_there_is_room_for(void **state)
@@ -246,15 +87,144 @@ static void more_gpus_than_there_is_room_for(void **state)
 	char text[8192] = "driver 1\n";
 
 	(void)state;
-	for (int i = 0; i < 65; i++)
-		strcat(text, "gpu A|U|1|0|1|1\n");
-	expect_note(text, 64, "64 of 65 GPUs, driver 1; those after gpu63 are not used");
+	for (int i = 0; i < PC_GPU_MAX + 1; i++)
+		sprintf(strchr(text, '\0'), "gpu A|U%d|1|0|1|1\n", i);
+	expect_note(text, PC_GPU_MAX,
+		    "31 of 32 GPUs, driver 1; 1 more than the 31 that can be are not used");
 	/* And more complaints than the note holds: it is cut, not overrun. */
 	strcat(text, "fail nvmlDeviceGetMemoryInfo 15\n");
 
 	struct pc_gpu_inventory *inventory = open_machine(text);
 
-	assert_int_equal(strlen(pc_gpu_inventory_note(inventory)), 511);
+	assert_int_equal(strlen(pc_gpu_inventory_note(inventory)), 1023);
+	pc_gpu_inventory_close(inventory);
+}
+
+#define CARD_A "gpu Card A|GPU-1111|1000|10|45|12|0000:01:00|1\n"
+#define CARD_B "gpu Card B|GPU-2222|2000|20|45|12|0000:02:00|1\n"
+#define CARD_C "gpu Card C|GPU-3333|3000|30|45|12|0000:03:00|1\n"
+
+/* "gpu0=Card A gpu1=Card B", in the order of the list. */
+static void expect_list(struct pc_gpu_inventory *inventory, const char *text, const char *expected)
+{
+	char list[4096] = "";
+	const struct pc_gpu *gpus;
+	size_t count;
+
+	put_script(text);
+	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
+	count = pc_gpu_inventory_list(inventory, &gpus);
+	for (size_t i = 0; i < count; i++) {
+		char device[16];
+
+		snprintf(device, sizeof(device), "gpu%u", gpus[i].index);
+		assert_string_equal(gpus[i].device, device);
+		sprintf(strchr(list, '\0'), "%s%s=%s", i ? " " : "", device, gpus[i].name);
+	}
+	assert_string_equal(list, expected);
+}
+
+static void a_gpu_keeps_its_index(void **state)
+{
+	struct pc_gpu_inventory *inventory = open_machine(CARD_A CARD_B);
+	const struct pc_gpu *gpus;
+
+	(void)state;
+	expect_list(inventory, CARD_B, "gpu1=Card B"); /* A is pulled out */
+	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 1);
+	assert_int_equal(gpus[0].driver_index, 0);
+	expect_list(inventory, CARD_C CARD_B, "gpu1=Card B gpu2=Card C");
+	expect_list(inventory, CARD_C CARD_B CARD_A, "gpu0=Card A gpu1=Card B gpu2=Card C");
+	expect_list(inventory, "driver 1\n", "");
+	expect_list(inventory, CARD_A, "gpu0=Card A");
+	/* Another card in the same slot is another card. */
+	expect_list(inventory, "gpu New|GPU-4444|1|0|1|1|0000:01:00|1\n", "gpu3=New");
+	pc_gpu_inventory_close(inventory);
+}
+
+static void a_gpu_without_a_uuid_is_known_by_its_address(void **state)
+{
+	struct pc_gpu_inventory *inventory = open_machine(CARD_A CARD_B);
+	const struct pc_gpu *gpus;
+
+	(void)state;
+	expect_list(inventory, CARD_B "fail nvmlDeviceGetUUID 999\n", "gpu1=Card B");
+	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 1);
+	assert_string_equal(gpus[0].uuid, "GPU-2222");
+	pc_gpu_inventory_close(inventory);
+}
+
+/* One that falls off the bus is still counted, but its handle cannot be had any more. */
+static void a_lost_gpu_is_still_the_same(void **state)
+{
+	struct pc_gpu_inventory *inventory = open_machine(CARD_A CARD_B);
+	const struct pc_gpu *gpus;
+
+	(void)state;
+	expect_list(inventory, CARD_A CARD_B "fail nvmlDeviceGetHandleByIndex_v2 15 0\n",
+		    "gpu0=Card A gpu1=Card B");
+	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 2);
+	assert_string_equal(gpus[0].uuid, "GPU-1111");
+	assert_string_equal(gpus[0].pci_bus_id, "0000:01:00.0");
+	assert_non_null(strstr(gpus[0].error, "NVML_ERROR_GPU_IS_LOST"));
+	assert_int_equal(gpus[0].vram_total_bytes, 1000); /* as it was */
+	assert_int_equal(gpus[0].vram_used_bytes, 10);
+	assert_int_equal(gpus[0].temperature_c, -1);
+	expect_list(inventory, CARD_A CARD_B, "gpu0=Card A gpu1=Card B");
+	assert_string_equal(gpus[0].error, "");
+	pc_gpu_inventory_close(inventory);
+
+	/* It may have been so from the start. */
+	inventory = open_machine(CARD_A CARD_B "fail nvmlDeviceGetHandleByIndex_v2 15 0\n");
+	expect_list(inventory, CARD_A CARD_B "fail nvmlDeviceGetHandleByIndex_v2 15 0\n",
+		    "gpu0=NVIDIA GPU gpu1=Card B");
+	expect_list(inventory, CARD_A CARD_B, "gpu0=Card A gpu1=Card B");
+	pc_gpu_inventory_close(inventory);
+}
+
+/* Who is known for certain is not kept from an index by who only stands in the place. */
+static void a_place_is_the_weakest_mark(void **state)
+{
+	struct pc_gpu_inventory *inventory = open_machine(CARD_A CARD_B);
+
+	(void)state;
+	expect_list(inventory, CARD_C CARD_A "fail nvmlDeviceGetHandleByIndex_v2 15 0\n",
+		    "gpu0=Card A gpu2=NVIDIA GPU");
+	pc_gpu_inventory_close(inventory);
+}
+
+static void no_gpu_is_listed_twice(void **state)
+{
+	struct pc_gpu_inventory *inventory = open_machine(CARD_A CARD_A CARD_B);
+	const struct pc_gpu *gpus;
+
+	(void)state;
+	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 2);
+	expect_list(inventory, CARD_A CARD_B CARD_A, "gpu0=Card A gpu1=Card B");
+	expect_list(inventory, CARD_A CARD_B CARD_C CARD_C, "gpu0=Card A gpu1=Card B gpu2=Card C");
+	pc_gpu_inventory_close(inventory);
+}
+
+/* Indexes are never given anew, so they can run out. */
+static void indexes_end(void **state)
+{
+	struct pc_gpu_inventory *inventory = open_machine("driver 1\n");
+	const struct pc_gpu *gpus;
+	char text[64];
+
+	(void)state;
+	for (int i = 0; i < PC_GPU_MAX; i++) {
+		snprintf(text, sizeof(text), "gpu A|U%d|1|0|1|1\n", i);
+		put_script(text);
+		assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
+		assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 1);
+		assert_int_equal(gpus[0].index, i);
+	}
+	put_script("driver 1\n" CARD_A);
+	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
+	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 0);
+	assert_string_equal(pc_gpu_inventory_note(inventory),
+			    "0 of 1 GPU, driver 1; 1 more than the 31 that can be are not used");
 	pc_gpu_inventory_close(inventory);
 }
 
@@ -290,7 +260,12 @@ static void a_failed_refresh_keeps_the_last_list(void **state)
 			    "usually brings it back");
 	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 2);
 	assert_string_equal(gpus[1].uuid, "GPU-2222");
-	assert_string_equal(pc_gpu_inventory_note(inventory), "2 GPUs, driver 550.54.14");
+	assert_int_equal(gpus[0].vram_used_bytes, 1073741824);
+	assert_string_equal(gpus[0].error,
+			    "nvmlDeviceGetCount_v2: NVML_ERROR_GPU_IS_LOST (GPU is lost); it fell "
+			    "off the bus; a reboot usually brings it back");
+	assert_string_equal(gpus[1].error, gpus[0].error);
+	assert_string_equal(pc_gpu_inventory_note(inventory), gpus[0].error);
 
 	/* NVML was shut down by that; it is started anew, fails at that, and then comes back. */
 	put_script("fail nvmlInit_v2 18\n");
@@ -302,6 +277,8 @@ static void a_failed_refresh_keeps_the_last_list(void **state)
 	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
 	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 1);
 	assert_string_equal(gpus[0].uuid, "GPU-3333");
+	assert_string_equal(gpus[0].device, "gpu2");
+	assert_string_equal(gpus[0].error, "");
 	pc_gpu_inventory_close(inventory);
 }
 
@@ -319,38 +296,6 @@ static void a_driver_may_be_loaded_later(void **state)
 	pc_gpu_inventory_close(inventory);
 }
 
-/* An initialisation of ours that is not shut down again would keep the driver loaded. */
-static void every_initialisation_is_returned(void **state)
-{
-	struct pc_gpu_inventory *inventory;
-	struct pc__nvml nvml;
-	char why[128];
-
-	(void)state;
-	assert_int_equal(pc__nvml_load(&nvml, standin, why, sizeof(why)), 0);
-	inventory = open_machine(TWO_GPUS);
-	put_script("fail nvmlDeviceGetCount_v2 999\n");
-	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), PC_E_IO);
-	put_script(TWO_GPUS);
-	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
-	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
-	pc_gpu_inventory_close(inventory);
-	assert_int_equal(nvml.shutdown(), NVML_ERROR_UNINITIALIZED);
-	pc__nvml_unload(&nvml);
-}
-
-static void a_short_buffer_cuts_the_description(void **state)
-{
-	const struct pc__nvml nvml = { .library = NULL };
-	char out[20];
-
-	(void)state;
-	pc__nvml_describe(&nvml, "nvmlInit_v2", NVML_ERROR_NO_PERMISSION, out, sizeof(out));
-	assert_string_equal(out, "nvmlInit_v2: NVML_E");
-}
-
-/* ---- allocation failures ---- */
-
 static void every_failed_allocation_is_reported(void **state)
 {
 	unsigned n = 0;
@@ -363,7 +308,7 @@ static void every_failed_allocation_is_reported(void **state)
 		struct pc_error err = PC_ERROR_INIT;
 
 		fail_alloc_begin(++n);
-		ret = pc_gpu_inventory_open(standin, &inventory, &err);
+		ret = pc_gpu_inventory_open(standin, NO_SYSFS, &inventory, &err);
 		if (ret) {
 			assert_int_equal(ret, PC_E_OUT_OF_MEMORY);
 			assert_int_equal(err.code, PC_E_OUT_OF_MEMORY);
@@ -377,52 +322,23 @@ static void every_failed_allocation_is_reported(void **state)
 	assert_true(n > 1);
 }
 
-static int find_standins(void **state)
-{
-	char self[PATH_MAX - 64];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	int fd;
-
-	(void)state;
-	if (length < 0)
-		return -1;
-	self[length] = '\0';
-	*strrchr(self, '/') = '\0';
-	snprintf(standin, sizeof(standin), "%s/../standins/libnvidia-ml.so.1", self);
-	snprintf(standin_bare, sizeof(standin_bare), "%s/../standins/libnvidia-ml-bare.so.1", self);
-	strcpy(script, "/tmp/pc-test-gpu-XXXXXX");
-	fd = mkstemp(script);
-	if (fd < 0)
-		return -1;
-	close(fd);
-	return setenv("POOLCORE_NVML_SCRIPT", script, 1);
-}
-
-static int remove_script(void **state)
-{
-	(void)state;
-	return unlink(script);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gpus_are_listed),
 		cmocka_unit_test(a_driver_without_gpus_is_a_fact),
-		cmocka_unit_test(a_missing_library_is_a_fact),
-		cmocka_unit_test(another_library_is_not_taken_for_it),
-		cmocka_unit_test(the_default_library_may_be_absent),
-		cmocka_unit_test(each_failure_to_start_is_named),
-		cmocka_unit_test(one_failing_gpu_is_skipped),
-		cmocka_unit_test(what_is_nice_to_know_may_be_missing),
-		cmocka_unit_test(a_library_with_the_necessary_alone_is_enough),
-		cmocka_unit_test(odd_names_are_made_presentable),
+		cmocka_unit_test(one_gpu_is_got_by_its_index),
+		cmocka_unit_test(vendors_have_names),
 		cmocka_unit_test(more_gpus_than_there_is_room_for),
+		cmocka_unit_test(a_gpu_keeps_its_index),
+		cmocka_unit_test(a_gpu_without_a_uuid_is_known_by_its_address),
+		cmocka_unit_test(a_lost_gpu_is_still_the_same),
+		cmocka_unit_test(a_place_is_the_weakest_mark),
+		cmocka_unit_test(no_gpu_is_listed_twice),
+		cmocka_unit_test(indexes_end),
 		cmocka_unit_test(a_refresh_sees_what_changed),
 		cmocka_unit_test(a_failed_refresh_keeps_the_last_list),
 		cmocka_unit_test(a_driver_may_be_loaded_later),
-		cmocka_unit_test(every_initialisation_is_returned),
-		cmocka_unit_test(a_short_buffer_cuts_the_description),
 		cmocka_unit_test(every_failed_allocation_is_reported),
 	};
 
