@@ -214,8 +214,18 @@ static void add_known(struct table *table, const json_t *value, const char *unit
 		table_cell(table, "-");
 }
 
+/* "71.5 W" of milliwatts. */
+static void add_power(struct table *table, const json_t *value)
+{
+	if (json_is_integer(value))
+		table_cell(table, "%.1f W", (double)json_integer_value(value) / 1000);
+	else
+		table_cell(table, "-");
+}
+
 static void add_gpu_row(struct table *table, const json_t *gpu)
 {
+	const json_t *processes = json_object_get(gpu, "processes");
 	char used[32], total[32];
 
 	table_cell(table, "%s", text_of(gpu, "device"));
@@ -224,59 +234,83 @@ static void add_gpu_row(struct table *table, const json_t *gpu)
 	table_cell(table, "%s", human_bytes(number_of(gpu, "vram_total_bytes"), total));
 	add_known(table, json_object_get(gpu, "utilisation_percent"), " %");
 	add_known(table, json_object_get(gpu, "temperature_c"), " °C");
+	add_power(table, json_object_get(gpu, "power_mw"));
+	if (json_is_array(processes))
+		table_cell(table, "%zu", json_array_size(processes));
+	else
+		table_cell(table, "-");
+	table_cell(table, "%s", text_of(gpu, "pci_bus_id"));
+	table_cell(table, "%s", json_is_string(json_object_get(gpu, "error")) ? "no" : "yes");
+}
+
+static void add_process_row(struct table *table, const json_t *gpu, const json_t *process)
+{
+	const json_t *vram = json_object_get(process, "vram_bytes");
+	char bytes[32];
+
+	table_cell(table, "%s", text_of(gpu, "device"));
+	table_cell(table, "%lld", (long long)number_of(process, "pid"));
+	table_cell(table, "%s",
+		   json_is_integer(vram) ? human_bytes(json_integer_value(vram), bytes) : "-");
+}
+
+static enum exit_code print_gpu_processes(const struct cli *cli, const json_t *gpus)
+{
+	static const char *const headings[] = { "DEVICE", "PID", "USED" };
+	const json_t *gpu, *process;
+	struct table table;
+	size_t i, k;
+
+	table_init(&table, headings, PC_ARRAY_LEN(headings));
+	json_array_foreach(gpus, i, gpu)
+	{
+		json_array_foreach(json_object_get(gpu, "processes"), k, process)
+			add_process_row(&table, gpu, process);
+	}
+	if (table.count > 0)
+		say(stdout, "\n");
+	return table.count > 0 || table.failed ? table_print(&table, cli, "") : EXIT_OK;
 }
 
 static enum exit_code print_gpus(const struct cli *cli, const json_t *answer)
 {
-	static const char *const headings[] = { "DEVICE", "NAME", "USED", "TOTAL", "LOAD", "HEAT" };
+	static const char *const headings[] = {
+		"DEVICE", "NAME",  "USED",	"TOTAL",   "LOAD",
+		"HEAT",	  "POWER", "PROCESSES", "ADDRESS", "USABLE"
+	};
+	const json_t *gpus = json_object_get(answer, "gpus");
 	struct table table;
+	enum exit_code status;
 	const json_t *gpu;
-	char empty[512];
 	size_t i;
 
-	snprintf(empty, sizeof(empty), "no GPU: %s", text_of(answer, "note"));
-	table_init(&table, headings, PC_ARRAY_LEN(headings));
-	json_array_foreach(json_object_get(answer, "gpus"), i, gpu) add_gpu_row(&table, gpu);
-	return table_print(&table, cli, empty);
-}
-
-static json_t *known(int value)
-{
-	return value < 0 ? json_null() : json_integer(value);
-}
-
-/* The form of GET /v2/gpus. */
-static json_t *gpus_of_inventory(const struct pc_gpu_inventory *inventory)
-{
-	json_t *list = json_array();
-	const struct pc_gpu *gpus;
-	size_t count = pc_gpu_inventory_list(inventory, &gpus);
-
-	for (size_t i = 0; i < count; i++) {
-		const struct pc_gpu *gpu = &gpus[i];
-
-		json_array_append_new(
-			list, json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "gpu_id",
-					(int)gpu->index, "name", gpu->name, "uuid", gpu->uuid,
-					"device", gpu->device, "vram_total_bytes",
-					(json_int_t)gpu->vram_total_bytes, "vram_free_bytes",
-					(json_int_t)gpu->vram_free_bytes, "vram_used_bytes",
-					(json_int_t)gpu->vram_used_bytes, "temperature_c",
-					known(gpu->temperature_c), "utilisation_percent",
-					known(gpu->utilisation_percent)));
+	if (json_array_size(gpus) == 0) {
+		say(stdout, "no GPU: %s\n", text_of(answer, "note"));
+		return EXIT_OK;
 	}
-	return json_pack("{s:o, s:s}", "gpus", list, "note", pc_gpu_inventory_note(inventory));
+	table_init(&table, headings, PC_ARRAY_LEN(headings));
+	json_array_foreach(gpus, i, gpu) add_gpu_row(&table, gpu);
+	status = table_print(&table, cli, "");
+	if (!status)
+		status = print_gpu_processes(cli, gpus);
+	if (!status)
+		say(stdout, "\n%s\n", text_of(answer, "note"));
+	return status;
 }
 
 static int read_inventory(json_t **ret_answer, struct pc_error *err)
 {
 	struct pc_gpu_inventory *inventory;
+	pc_auto(pc_free) char *text = NULL;
 	int rc = pc_gpu_inventory_open(NULL, NULL, &inventory, err);
 
 	if (rc)
 		return rc;
-	*ret_answer = gpus_of_inventory(inventory);
+	rc = pc_gpu_inventory_json(inventory, &text, err);
 	pc_gpu_inventory_close(inventory);
+	if (rc)
+		return rc;
+	*ret_answer = json_loads(text, 0, NULL);
 	return *ret_answer ? 0 : pc_error_oom(err);
 }
 

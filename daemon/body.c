@@ -626,6 +626,42 @@ void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t me
 	unlock(body);
 }
 
+struct holder {
+	int gpu_id;
+	pid_t pid;
+	struct worker *worker;
+};
+
+static void match_holder(void *ctx, struct worker *worker)
+{
+	struct holder *holder = ctx;
+
+	if (worker->info.pid == holder->pid && worker->info.gpu_id == holder->gpu_id)
+		holder->worker = worker;
+}
+
+void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t pid, uint64_t bytes)
+{
+	struct holder holder = { .gpu_id = gpu_id, .pid = pid };
+	struct pc_device_account account;
+	struct body *body = daemon->body;
+
+	body_lock(body);
+	roster_each(&body->roster, match_holder, &holder);
+	if (!holder.worker) {
+		body_unlock_quietly(body);
+		return;
+	}
+	pc_ledger_account(daemon->ledger, holder.worker->device, &account);
+	if (bytes > account.total_bytes)
+		bytes = account.total_bytes;
+	if (bytes > holder.worker->info.measured_bytes)
+		holder.worker->info.measured_bytes = bytes;
+	body->next_tick_ns = pc_sched_worker_changed(body->sched, pc_clock_now_ns(),
+						     holder.worker->id, bytes);
+	unlock(body);
+}
+
 void body_worker_gone(struct daemon *daemon, struct worker *worker,
 		      const struct pc_worker_exit *exit, const struct pc_error *cause)
 {

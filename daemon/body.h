@@ -129,6 +129,11 @@ void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t pi
 void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status,
 			struct pc_worker_info *ret_info);
 void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes);
+/*
+ * A driver says that the worker whose process this is holds so much of a GPU; nothing happens when
+ * there is none. Its reservation grows to it. Any thread.
+ */
+void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t pid, uint64_t bytes);
 /* `exit` may be NULL (there was no process), and so may the cause (it was stopped). */
 void body_worker_gone(struct daemon *daemon, struct worker *worker,
 		      const struct pc_worker_exit *exit, const struct pc_error *cause);

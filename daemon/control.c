@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/gpus.h"
 #include "daemon/logbook.h"
 #include "daemon/loop.h"
 #include "daemon/render.h"
@@ -96,8 +97,19 @@ void control_state(struct request *request, const char *argument)
 
 void control_gpus(struct request *request, const char *argument)
 {
+	struct gpus *gpus = request->daemon->gpus;
+	pc_auto(pc_free) char *text = gpus_text(gpus);
+	struct pc_error err = PC_ERROR_INIT;
+
 	(void)argument;
-	respond_json(request, 200, render_gpus(request->daemon));
+	/* Who asks once will ask again. */
+	gpus_look(gpus);
+	if (text) {
+		http_respond(request->exchange, 200, json_fields, text, strlen(text));
+	} else {
+		pc_error_oom(&err);
+		respond_error(request, &err);
+	}
 }
 
 void control_models(struct request *request, const char *argument)

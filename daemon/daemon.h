@@ -10,6 +10,7 @@
  *	supervisor.c  worker processes, on loop 0
  *	orphans.c     what an earlier daemon left behind
  *	clerk.c       the thread that waits for the disk: registry, model files
+ *	gpus.c        the thread that waits for the drivers of GPUs
  *	logbook.c     the last lines of each worker
  *	shutdown.c    how it ends
  *	routes.c      the table of routes and what every request passes first
@@ -28,8 +29,8 @@
 #include <poolcore/error.h>
 
 struct body;
+struct gpus;
 struct loop;
-struct pc_gpu_inventory;
 struct pc_ledger;
 struct pc_registry;
 struct shutdown;
@@ -41,7 +42,7 @@ struct daemon {
 	const struct pc_catalog *catalog;
 	struct pc_ledger *ledger;
 	struct pc_registry *registry;
-	struct pc_gpu_inventory *gpus; /* read at start; refreshed by nobody else yet */
+	struct gpus *gpus;
 	struct body *body;
 	struct supervisor *supervisor;
 	struct shutdown *shutdown;

@@ -32,6 +32,7 @@
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/gpus.h"
 #include "daemon/loop.h"
 #include "daemon/orphans.h"
 #include "daemon/shutdown.h"
@@ -223,7 +224,7 @@ static int open_devices(struct daemon *daemon, struct pc_error *err)
 	int rc = pc_memory_facts_read("", &facts, err);
 
 	if (!rc)
-		rc = pc_gpu_inventory_open(NULL, NULL, &daemon->gpus, err);
+		rc = gpus_open(daemon, &daemon->gpus, err);
 	if (!rc)
 		rc = pc_ledger_create(&daemon->ledger, err);
 	if (!rc)
@@ -231,7 +232,7 @@ static int open_devices(struct daemon *daemon, struct pc_error *err)
 	if (rc)
 		return rc;
 
-	size_t count = pc_gpu_inventory_list(daemon->gpus, &gpus);
+	size_t count = pc_gpu_inventory_list(gpus_first(daemon->gpus), &gpus);
 
 	/* One that cannot be read is no place to put a model; the note says what is wrong with it. */
 	_Static_assert(PC_GPU_MAX < PC_DEVICE_MAX, "with the CPU, all GPUs fit the ledger");
@@ -245,7 +246,7 @@ static int open_devices(struct daemon *daemon, struct pc_error *err)
 		if (pc_ledger_find(daemon->ledger, device) < 0)
 			pc_log(PC_LOG_WARN, "memory", PC_FIELDS({ "device", device }),
 			       "a budget is set for a device that is not there (%s)",
-			       pc_gpu_inventory_note(daemon->gpus));
+			       pc_gpu_inventory_note(gpus_first(daemon->gpus)));
 	}
 	return rc;
 }
@@ -264,7 +265,8 @@ static void log_devices(const struct daemon *daemon)
 				 { "total_mb", total }),
 		       "device");
 	}
-	pc_log(PC_LOG_INFO, "gpu", PC_NO_FIELDS, "%s", pc_gpu_inventory_note(daemon->gpus));
+	pc_log(PC_LOG_INFO, "gpu", PC_NO_FIELDS, "%s",
+	       pc_gpu_inventory_note(gpus_first(daemon->gpus)));
 }
 
 /* ---- the state directory ---- */
@@ -534,6 +536,8 @@ static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *
 		rc = supervisor_create(daemon, &daemon->supervisor, err);
 	if (!rc)
 		rc = shutdown_create(daemon, &daemon->shutdown, err);
+	if (!rc)
+		rc = gpus_start(daemon->gpus, err);
 	/* The loops have duplicates. Were these left open, the kernel would go on accepting during
 	 * a drain. */
 	close_listeners(&listeners);
@@ -542,12 +546,13 @@ static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *
 
 static void free_daemon(struct daemon *daemon)
 {
+	gpus_stop(daemon->gpus);
 	shutdown_free(daemon->shutdown);
 	supervisor_free(daemon->supervisor);
 	body_destroy(daemon->body);
 	pc_registry_close(daemon->registry);
 	pc_ledger_destroy(daemon->ledger);
-	pc_gpu_inventory_close(daemon->gpus);
+	gpus_free(daemon->gpus);
 	pc_free(daemon->loops);
 	pc_free(daemon->runtime_dir);
 	pc_free(daemon->token);

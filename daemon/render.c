@@ -7,7 +7,6 @@
 
 #include <poolcore/catalog.h>
 #include <poolcore/clock.h>
-#include <poolcore/gpu.h>
 #include <poolcore/memory.h>
 #include <poolcore/version.h>
 
@@ -226,34 +225,6 @@ static json_t *device_list(struct daemon *daemon)
 		json_array_append_new(list, object);
 	}
 	return list;
-}
-
-static json_t *gpu_value(const struct pc_gpu *gpu)
-{
-	json_t *object = json_object();
-
-	put_number(object, "gpu_id", gpu->index);
-	put_text(object, "name", gpu->name);
-	put_text_or_null(object, "uuid", gpu->uuid);
-	put_text(object, "device", gpu->device);
-	put_number(object, "vram_total_bytes", gpu->vram_total_bytes);
-	put_number(object, "vram_free_bytes", gpu->vram_free_bytes);
-	put_number(object, "vram_used_bytes", gpu->vram_used_bytes);
-	put_number_or_null(object, "temperature_c", gpu->temperature_c >= 0, gpu->temperature_c);
-	put_number_or_null(object, "utilisation_percent", gpu->utilisation_percent >= 0,
-			   gpu->utilisation_percent);
-	return object;
-}
-
-json_t *render_gpus(struct daemon *daemon)
-{
-	const struct pc_gpu *gpus;
-	size_t count = pc_gpu_inventory_list(daemon->gpus, &gpus);
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, gpu_value(&gpus[i]));
-	return json_pack("{s:o, s:s}", "gpus", list, "note", pc_gpu_inventory_note(daemon->gpus));
 }
 
 /* ---- the whole ---- */

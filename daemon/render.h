@@ -14,7 +14,6 @@ struct worker_snapshot;
 
 json_t *render_health(struct daemon *daemon);
 json_t *render_state(struct daemon *daemon);
-json_t *render_gpus(struct daemon *daemon);
 json_t *render_models(struct daemon *daemon);
 json_t *render_workers(struct daemon *daemon);
 json_t *render_worker(const struct worker_snapshot *worker);

@@ -27,6 +27,7 @@
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/gpus.h"
 #include "daemon/loop.h"
 #include "daemon/supervisor.h"
 
@@ -52,6 +53,7 @@ static void close_all(struct shutdown *shutdown)
 	struct daemon *daemon = shutdown->daemon;
 
 	shutdown->phase = CLOSING;
+	gpus_stop(daemon->gpus);
 	supervisor_close(daemon->supervisor);
 	body_wish_loops(daemon, LOOP_CLOSE);
 	for (size_t i = 0; i < PC_ARRAY_LEN(signal_numbers); i++) {

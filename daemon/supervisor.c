@@ -37,6 +37,7 @@
 #include "daemon/body.h"
 #include "daemon/clerk.h"
 #include "daemon/daemon.h"
+#include "daemon/gpus.h"
 #include "daemon/logbook.h"
 #include "daemon/loop.h"
 
@@ -329,6 +330,8 @@ static void become_ready(struct process *process, uint64_t reported_bytes)
 	       "ready");
 	record_status(process, PC_WORKER_READY);
 	body_worker_ready(daemon, process->worker, measured);
+	if (on_gpu)
+		gpus_look(daemon->gpus); /* what it holds there, its driver knows */
 }
 
 static void schedule_probe(struct process *process);

@@ -93,6 +93,17 @@ PC_API int pc_gpu_inventory_get(const struct pc_gpu_inventory *inventory, unsign
  * (libnvidia-ml.so.1: ...); 1 AMD GPU". */
 PC_API const char *pc_gpu_inventory_note(const struct pc_gpu_inventory *inventory);
 
+/* When that was: the wall clock at the end of the last refresh, in ms since 1970. */
+PC_API int64_t pc_gpu_inventory_read_wall_ms(const struct pc_gpu_inventory *inventory);
+
+/*
+ * All of it as one line of JSON, the answer of GET /v2/gpus: {"gpus": [...], "note": "...",
+ * "read_wall_ms": N}, the members of struct pc_gpu under their own names and null for what is
+ * unknown. The text is the caller's (pc_free). Errors: OUT_OF_MEMORY.
+ */
+PC_API int pc_gpu_inventory_json(const struct pc_gpu_inventory *inventory, char **ret_text,
+				 struct pc_error *err);
+
 /* "nvidia", "amd"; NULL for what is no vendor. */
 PC_API const char *pc_gpu_vendor_name(enum pc_gpu_vendor vendor);
 

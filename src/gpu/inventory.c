@@ -11,6 +11,7 @@
  * (its handle cannot be had, a library without these functions) by its vendor and its place. Only
  * what is not found gets a new index, the next that nobody ever had.
  */
+#include <poolcore/clock.h>
 #include <poolcore/gpu.h>
 
 #include <stdarg.h>
@@ -60,6 +61,7 @@ struct pc_gpu_inventory {
 	struct listing next;
 	size_t count;
 	struct pc_gpu gpus[PC_GPU_MAX];
+	int64_t read_wall_ms;
 	char note[1024];
 };
 
@@ -405,6 +407,7 @@ int pc_gpu_inventory_refresh(struct pc_gpu_inventory *inventory, struct pc_error
 		keep_figures(inventory, &next->gpus[i]);
 	inventory->count = next->count;
 	memcpy(inventory->gpus, next->gpus, next->count * sizeof(next->gpus[0]));
+	inventory->read_wall_ms = pc_clock_wall_ms();
 	write_note(inventory, homeless);
 	if (answered && !next->nvidia_answers)
 		return pc_error_set(err, PC_E_IO, "the GPUs cannot be asked: %s", next->why);
@@ -468,4 +471,9 @@ int pc_gpu_inventory_get(const struct pc_gpu_inventory *inventory, unsigned inde
 const char *pc_gpu_inventory_note(const struct pc_gpu_inventory *inventory)
 {
 	return inventory->note;
+}
+
+int64_t pc_gpu_inventory_read_wall_ms(const struct pc_gpu_inventory *inventory)
+{
+	return inventory->read_wall_ms;
 }

@@ -642,7 +642,7 @@ static void everything_can_be_json(void **state)
 	ASSERT_JSON(&rig, "pool_id version uptime_secs devices models workers counters", "--json",
 		    "status");
 	ASSERT_JSON(&rig, "models", "models", "--json", "list");
-	ASSERT_JSON(&rig, "gpus note", "gpu", "list", "--json");
+	ASSERT_JSON(&rig, "gpus note read_wall_ms", "gpu", "list", "--json");
 	ASSERT_JSON(&rig, "worker_id status model_id", "worker", "start", "demo", "--json");
 	proc_wait_line(rig.daemon, "worker ready");
 	rig_workers(&rig, NULL, id);

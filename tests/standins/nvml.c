@@ -14,6 +14,7 @@
  *     process 1 4711 1073741824                         on gpu 1; "-" for bytes: not available
  *     stride 32                      records of ...Processes_v3, as drivers 535.43 to 535.86 had them
  *     mig 0 2                                           gpu 0 is divided, into two
+ *     hang nvmlDeviceGetCount_v2 /tmp/gate              that function waits for a byte of that FIFO
  *     fail nvmlInit_v2 9                                that function returns that code
  *     fail nvmlDeviceGetMemoryInfo 15 1                 only for the GPU of index 1
  *
@@ -92,6 +93,7 @@ static struct {
 } processes[PROCESS_MAX];
 static unsigned int process_count;
 static unsigned int stride;
+static char hanging[64], gate[512];
 static int references;
 
 static int read_gpu(const char *line)
@@ -130,7 +132,8 @@ static void read_line(const char *line)
 	int index = -1, number;
 
 	if (read_gpu(line) || sscanf(line, "driver %199[^\n]", driver) == 1 ||
-	    sscanf(line, "stride %u", &stride) == 1)
+	    sscanf(line, "stride %u", &stride) == 1 ||
+	    sscanf(line, "hang %63s %511s", hanging, gate) == 2)
 		return;
 	if (sscanf(line, "reserved %u %llu", &gpu, &bytes) == 2 && gpu < gpu_count)
 		gpus[gpu].reserved = bytes;
@@ -154,6 +157,7 @@ static int read_script(void)
 	fail_count = 0;
 	process_count = 0;
 	stride = 24;
+	hanging[0] = '\0';
 	driver[0] = '\0';
 	if (!file)
 		return DRIVER_NOT_LOADED;
@@ -161,6 +165,16 @@ static int read_script(void)
 		read_line(line);
 	fclose(file);
 	return SUCCESS;
+}
+
+static void hang(void)
+{
+	FILE *file = fopen(gate, "re");
+
+	if (file) {
+		fgetc(file);
+		fclose(file);
+	}
 }
 
 /* The code that the script has for a function, and for the GPU where the call concerns one. */
@@ -172,6 +186,8 @@ static int scripted(const char *function, nvmlDevice_t device)
 		return UNINITIALIZED;
 	if (read_script() != SUCCESS)
 		return DRIVER_NOT_LOADED;
+	if (strcmp(hanging, function) == 0)
+		hang();
 	for (int i = 0; i < fail_count; i++) {
 		if (strcmp(fails[i].function, function) == 0 &&
 		    (fails[i].index == -1 || fails[i].index == index))

@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <poolcore/gpu.h>
@@ -322,6 +324,62 @@ static void every_failed_allocation_is_reported(void **state)
 	assert_true(n > 1);
 }
 
+static void every_failed_allocation_of_its_json_is_reported(void **state)
+{
+	struct pc_gpu_inventory *inventory = open_machine(TWO_GPUS "process 0 7 8\nmig 1 1\n");
+	unsigned n = 0;
+
+	(void)state;
+	/* What jansson takes can be refused too. */
+	json_set_alloc_funcs(pc_malloc, pc_free);
+	for (bool all = false; !all;) {
+		struct pc_error err = PC_ERROR_INIT;
+		char *text = NULL;
+
+		fail_alloc_begin(++n);
+
+		int rc = pc_gpu_inventory_json(inventory, &text, &err);
+
+		all = fail_alloc_end();
+		assert_int_equal(rc, all ? 0 : PC_E_OUT_OF_MEMORY);
+		assert_int_equal(err.code, rc);
+		assert_true(all == (text != NULL));
+		assert_int_equal(fail_alloc_live(), text ? 1 : 0);
+		pc_free(text);
+	}
+	assert_true(n > 20);
+	json_set_alloc_funcs(malloc, free);
+	pc_gpu_inventory_close(inventory);
+}
+
+static void its_json_has_null_for_what_is_unknown(void **state)
+{
+	struct pc_gpu_inventory *inventory = open_machine(
+		"gpu A|U|9|4|-|-\nfail nvmlDeviceGetUUID 3\nmig 0 2\n"
+		"fail nvmlDeviceGetComputeRunningProcesses_v3 4\n"
+		"fail nvmlDeviceGetComputeRunningProcesses_v2 4\n"
+		"fail nvmlDeviceGetComputeRunningProcesses 4\n");
+	char expected[1024];
+	char *text;
+
+	(void)state;
+	snprintf(expected, sizeof(expected),
+		 "{\"gpus\":[{\"gpu_id\":0,\"device\":\"gpu0\",\"vendor\":\"nvidia\","
+		 "\"driver_index\":0,\"name\":\"A\",\"uuid\":null,\"pci_bus_id\":null,"
+		 "\"error\":\"MIG is enabled with 2 instances, which are not used; disable it to "
+		 "use the GPU as a whole (nvidia-smi -mig 0)\",\"mig_instances\":2,"
+		 "\"vram_total_bytes\":9,\"vram_free_bytes\":5,\"vram_used_bytes\":4,"
+		 "\"vram_reserved_bytes\":0,\"temperature_c\":null,"
+		 "\"utilisation_percent\":null,\"power_mw\":null,\"processes\":null}],"
+		 "\"note\":\"%s\",\"read_wall_ms\":%lld}",
+		 pc_gpu_inventory_note(inventory),
+		 (long long)pc_gpu_inventory_read_wall_ms(inventory));
+	assert_int_equal(pc_gpu_inventory_json(inventory, &text, NULL), 0);
+	assert_string_equal(text, expected);
+	pc_free(text);
+	pc_gpu_inventory_close(inventory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -340,6 +398,8 @@ int main(void)
 		cmocka_unit_test(a_failed_refresh_keeps_the_last_list),
 		cmocka_unit_test(a_driver_may_be_loaded_later),
 		cmocka_unit_test(every_failed_allocation_is_reported),
+		cmocka_unit_test(every_failed_allocation_of_its_json_is_reported),
+		cmocka_unit_test(its_json_has_null_for_what_is_unknown),
 	};
 
 	return cmocka_run_group_tests(tests, find_standins, remove_script);

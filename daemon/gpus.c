@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* gpus.c - the thread that waits for the drivers of GPUs. See gpus.h. */
+#include "daemon/gpus.h"
+
+#include <poolcore/clock.h>
+#include <poolcore/gpu.h>
+#include <poolcore/log.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/body.h"
+#include "daemon/daemon.h"
+
+/* How old a reading gets when nobody asks, and how close two of them may follow when somebody does.
+ * Guesses; change freely. A reading takes a driver some ms per GPU. */
+#define PERIOD_MS 10000
+#define GAP_MS 250
+/* How long the end of the daemon waits for a driver. A guess. */
+#define PATIENCE_MS 2000
+
+struct gpus {
+	struct daemon *daemon;
+	struct pc_gpu_inventory *inventory; /* the thread's, once there is one */
+	pthread_t thread;
+	bool running; /* there is one to wait for; the main thread's */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* one of the next three was set */
+	bool asked;		/* [lock] */
+	bool closing;		/* [lock] */
+	bool done;		/* [lock] the thread touches nothing any more */
+	char *text;		/* [lock] */
+};
+
+/* ---- what is told ---- */
+
+/* Publishes the reading. Without memory the last one stays. */
+static int publish(struct gpus *gpus, struct pc_error *err)
+{
+	char *text, *old;
+	int rc = pc_gpu_inventory_json(gpus->inventory, &text, err);
+
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&gpus->lock);
+	old = gpus->text;
+	gpus->text = text;
+	pthread_mutex_unlock(&gpus->lock);
+	pc_free(old);
+	return 0;
+}
+
+/* What a worker holds is held by it and by the processes that it has started: a worker leads a
+ * session, and they are in it. */
+static void tell_body(struct gpus *gpus, const struct pc_gpu *gpu)
+{
+	int64_t sessions[PC_GPU_PROCESS_MAX];
+	uint64_t sums[PC_GPU_PROCESS_MAX];
+	size_t count = 0;
+
+	for (unsigned i = 0; i < gpu->process_count; i++) {
+		const struct pc_gpu_process *process = &gpu->processes[i];
+		int64_t session = getsid((pid_t)process->pid);
+		size_t k = 0;
+
+		if (session < 0 || process->vram_bytes < 0)
+			continue; /* gone by now, or in another namespace */
+		while (k < count && sessions[k] != session)
+			k++;
+		if (k == count) {
+			sessions[count] = session;
+			sums[count++] = 0;
+		}
+		sums[k] += (uint64_t)process->vram_bytes;
+	}
+	for (size_t k = 0; k < count; k++)
+		body_worker_holds(gpus->daemon, (int)gpu->index, (pid_t)sessions[k], sums[k]);
+}
+
+/* ---- the thread ---- */
+
+static void deadline_in(struct timespec *at, uint64_t ms)
+{
+	uint64_t ns = pc_clock_now_ns() + ms * PC_NS_PER_MS;
+
+	at->tv_sec = (time_t)(ns / PC_NS_PER_SEC);
+	at->tv_nsec = (long)(ns % PC_NS_PER_SEC);
+}
+
+/* Whether there is something to read; false: it ends. */
+static bool wait_for_turn(struct gpus *gpus)
+{
+	struct timespec gap, period;
+	bool closing;
+
+	deadline_in(&gap, GAP_MS);
+	deadline_in(&period, PERIOD_MS);
+	pthread_mutex_lock(&gpus->lock);
+	while (!gpus->closing && pthread_cond_timedwait(&gpus->changed, &gpus->lock, &gap) == 0)
+		;
+	while (!gpus->closing && !gpus->asked &&
+	       pthread_cond_timedwait(&gpus->changed, &gpus->lock, &period) == 0)
+		;
+	gpus->asked = false;
+	closing = gpus->closing;
+	pthread_mutex_unlock(&gpus->lock);
+	return !closing;
+}
+
+static bool is_closing(struct gpus *gpus)
+{
+	pthread_mutex_lock(&gpus->lock);
+
+	bool closing = gpus->closing;
+
+	pthread_mutex_unlock(&gpus->lock);
+	return closing;
+}
+
+/* One reading, and what follows from it. */
+static void read_once(struct gpus *gpus)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	const struct pc_gpu *list;
+	char before[1024];
+	size_t count;
+
+	snprintf(before, sizeof(before), "%s", pc_gpu_inventory_note(gpus->inventory));
+	pc_gpu_inventory_refresh(gpus->inventory, NULL); /* the note says what the error would */
+	if (is_closing(gpus))
+		return;
+	if (strcmp(before, pc_gpu_inventory_note(gpus->inventory)) != 0)
+		pc_log(PC_LOG_INFO, "gpu", PC_NO_FIELDS, "%s",
+		       pc_gpu_inventory_note(gpus->inventory));
+	if (publish(gpus, &err))
+		pc_log_error(PC_LOG_WARN, "gpu", &err);
+	count = pc_gpu_inventory_list(gpus->inventory, &list);
+	for (size_t i = 0; i < count; i++)
+		tell_body(gpus, &list[i]);
+}
+
+static void *gpus_main(void *ctx)
+{
+	struct gpus *gpus = ctx;
+
+	while (wait_for_turn(gpus))
+		read_once(gpus);
+	pthread_mutex_lock(&gpus->lock);
+	gpus->done = true;
+	pthread_cond_broadcast(&gpus->changed);
+	pthread_mutex_unlock(&gpus->lock);
+	return NULL;
+}
+
+/* ---- the interface ---- */
+
+int gpus_open(struct daemon *daemon, struct gpus **ret_gpus, struct pc_error *err)
+{
+	struct gpus *gpus = pc_calloc(1, sizeof(*gpus));
+	pthread_condattr_t monotonic;
+
+	if (!gpus)
+		return pc_error_oom(err);
+	gpus->daemon = daemon;
+	pthread_mutex_init(&gpus->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&gpus->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+
+	int rc = pc_gpu_inventory_open(NULL, NULL, &gpus->inventory, err);
+
+	if (!rc)
+		rc = publish(gpus, err);
+	if (rc) {
+		gpus_free(gpus);
+		return rc;
+	}
+	*ret_gpus = gpus;
+	return 0;
+}
+
+const struct pc_gpu_inventory *gpus_first(const struct gpus *gpus)
+{
+	return gpus->inventory;
+}
+
+int gpus_start(struct gpus *gpus, struct pc_error *err)
+{
+	int rc = pthread_create(&gpus->thread, NULL, gpus_main, gpus);
+
+	if (rc)
+		return pc_error_sys(err, PC_E_OUT_OF_MEMORY, rc, "cannot start the GPUs' thread");
+	gpus->running = true;
+	return 0;
+}
+
+void gpus_stop(struct gpus *gpus)
+{
+	struct timespec patience;
+
+	if (!gpus || !gpus->running)
+		return;
+	deadline_in(&patience, PATIENCE_MS);
+	pthread_mutex_lock(&gpus->lock);
+	gpus->closing = true;
+	pthread_cond_broadcast(&gpus->changed);
+	while (!gpus->done && pthread_cond_timedwait(&gpus->changed, &gpus->lock, &patience) == 0)
+		;
+	gpus->running = !gpus->done;
+	pthread_mutex_unlock(&gpus->lock);
+	if (!gpus->running)
+		pthread_join(gpus->thread, NULL);
+	else
+		pc_log(PC_LOG_WARN, "gpu", PC_NO_FIELDS,
+		       "a driver does not answer; the daemon ends without waiting for it");
+}
+
+void gpus_free(struct gpus *gpus)
+{
+	if (!gpus || gpus->running)
+		return; /* the thread still has it */
+	pc_gpu_inventory_close(gpus->inventory);
+	pthread_cond_destroy(&gpus->changed);
+	pthread_mutex_destroy(&gpus->lock);
+	pc_free(gpus->text);
+	pc_free(gpus);
+}
+
+void gpus_look(struct gpus *gpus)
+{
+	pthread_mutex_lock(&gpus->lock);
+	gpus->asked = true;
+	pthread_cond_broadcast(&gpus->changed);
+	pthread_mutex_unlock(&gpus->lock);
+}
+
+char *gpus_text(struct gpus *gpus)
+{
+	pthread_mutex_lock(&gpus->lock);
+
+	char *text = pc_strdup(gpus->text);
+
+	pthread_mutex_unlock(&gpus->lock);
+	return text;
+}
