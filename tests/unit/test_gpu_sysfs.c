@@ -208,6 +208,13 @@ static void a_device_with_two_nodes_is_one(void **state)
 	/* A node for computing alone will do. */
 	put_amd("renderD129", "0000:04:00.0", "5\n");
 	expect_tree(2, "; 2 AMD GPUs");
+
+	struct pc_gpu_inventory *inventory = open_tree(NO_LIBRARY);
+	const struct pc_gpu *gpus;
+
+	assert_int_equal(pc_gpu_inventory_list(inventory, &gpus), 2);
+	assert_int_equal(gpus[1].driver_index, 1);
+	pc_gpu_inventory_close(inventory);
 }
 
 static void what_is_no_gpu_of_its_own_is_left_out(void **state)
