@@ -28,11 +28,12 @@ struct gpus {
 	pthread_t thread;
 	bool running; /* there is one to wait for; the main thread's */
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* one of the next three was set */
-	bool asked;		/* [lock] */
-	bool closing;		/* [lock] */
-	bool done;		/* [lock] the thread touches nothing any more */
-	char *text;		/* [lock] */
+	pthread_cond_t changed;	    /* one of the next three was set */
+	bool asked;		    /* [lock] */
+	bool closing;		    /* [lock] */
+	bool done;		    /* [lock] the thread touches nothing any more */
+	char *text;		    /* [lock] */
+	char uuids[PC_GPU_MAX][96]; /* [lock] by index; an index keeps its GPU */
 };
 
 /* ---- what is told ---- */
@@ -40,6 +41,8 @@ struct gpus {
 /* Publishes the reading. Without memory the last one stays. */
 static int publish(struct gpus *gpus, struct pc_error *err)
 {
+	const struct pc_gpu *list;
+	size_t count = pc_gpu_inventory_list(gpus->inventory, &list);
 	char *text, *old;
 	int rc = pc_gpu_inventory_json(gpus->inventory, &text, err);
 
@@ -48,6 +51,8 @@ static int publish(struct gpus *gpus, struct pc_error *err)
 	pthread_mutex_lock(&gpus->lock);
 	old = gpus->text;
 	gpus->text = text;
+	for (size_t i = 0; i < count; i++)
+		memcpy(gpus->uuids[list[i].index], list[i].uuid, sizeof(gpus->uuids[0]));
 	pthread_mutex_unlock(&gpus->lock);
 	pc_free(old);
 	return 0;
@@ -246,4 +251,14 @@ char *gpus_text(struct gpus *gpus)
 
 	pthread_mutex_unlock(&gpus->lock);
 	return text;
+}
+
+bool gpus_uuid(struct gpus *gpus, int gpu_id, char out[96])
+{
+	if (gpu_id < 0 || gpu_id >= PC_GPU_MAX)
+		return false;
+	pthread_mutex_lock(&gpus->lock);
+	memcpy(out, gpus->uuids[gpu_id], sizeof(gpus->uuids[0]));
+	pthread_mutex_unlock(&gpus->lock);
+	return out[0] != '\0';
 }

@@ -27,6 +27,8 @@ void gpus_free(struct gpus *gpus);
 
 /* Asks for a reading that begins after now. Any thread. */
 void gpus_look(struct gpus *gpus);
+/* The UUID of a GPU, into out[96]; false when its driver has never told it. Any thread. */
+bool gpus_uuid(struct gpus *gpus, int gpu_id, char out[96]);
 /* The last reading as pc_gpu_inventory_json has it (pc_free); NULL when memory is out. Any thread.
  */
 char *gpus_text(struct gpus *gpus);

@@ -534,13 +534,17 @@ static int plan_launch(struct process *process, struct launch_plan *plan, struct
 	if (rc)
 		return rc;
 
+	int gpu_id = process->worker->info.gpu_id;
+	char uuid[96] = "";
+	bool has_uuid = gpu_id < 0 || gpus_uuid(process->supervisor->daemon->gpus, gpu_id, uuid);
 	const struct pc_launch_values values = {
 		.model_path = model->entry->path,
 		.model_id = model->entry->id,
 		.worker_id = name_of(process),
 		.port = plan->target.port,
 		.socket = plan->target.socket[0] ? plan->target.socket : NULL,
-		.gpu_id = process->worker->info.gpu_id,
+		.gpu_id = gpu_id,
+		.gpu_uuid = has_uuid ? uuid : NULL,
 		.slots = model->entry->slots,
 		.context_tokens = model->entry->context_tokens,
 		.capability = pc_capability_name(model->entry->capability),

@@ -25,6 +25,7 @@ struct pc_launch_values {
 	uint16_t port;		 /* {port}; 0: not used */
 	const char *socket;	 /* {socket} */
 	int gpu_id;		 /* {gpu_id}; -1: none, expands to nothing */
+	const char *gpu_uuid;	 /* {gpu_uuid}; "": on no GPU, expands to nothing */
 	uint32_t slots;		 /* {slots} */
 	uint32_t context_tokens; /* {context_tokens} */
 	const char *capability;	 /* {capability} */

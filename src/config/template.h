@@ -21,6 +21,7 @@
 	X(port,           PORT,   false) between \
 	X(socket,         STRING, false) between \
 	X(gpu_id,         GPU,    false) between \
+	X(gpu_uuid,       STRING, false) between \
 	X(slots,          COUNT,  false) between \
 	X(context_tokens, COUNT,  false) between \
 	X(capability,     STRING, false) between \

@@ -340,6 +340,32 @@ static void a_reservation_grows_to_what_the_driver_says(void **state)
 	rig_fini(&rig);
 }
 
+/* Among many GPUs, CUDA's numbers need not be NVML's, and ROCm counts its own only: the UUID is what
+ * all mean the same by. */
+static void a_worker_is_told_the_uuid_of_its_gpu(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	rig_backend(&rig, "gpu", "{port}",
+		    "readiness = \"http:/health\"\n"
+		    "env = { CUDA_VISIBLE_DEVICES = \"{gpu_uuid}\" }");
+	rig_model(&rig, "m", "show=CUDA_VISIBLE_DEVICES", "backend = \"gpu\"\ndevice = \"gpu1\"");
+	rig_model(&rig, "nameless", "", "backend = \"gpu\"\ndevice = \"gpu0\"");
+	rig_model(&rig, "on-cpu", "show=CUDA_VISIBLE_DEVICES",
+		  "backend = \"gpu\"\ndevice = \"cpu\"");
+	put_machine(&rig, DRIVER CARD_A CARD_B "fail nvmlDeviceGetUUID 999 0\n");
+	rig_start(&rig);
+	assert_int_equal(chat(&rig, "m"), 200);
+	proc_wait_line(rig.daemon, "CUDA_VISIBLE_DEVICES=GPU-2222");
+	assert_int_equal(chat(&rig, "on-cpu"), 200);
+	assert_int_equal(chat(&rig, "nameless"), 503);
+	proc_wait_line(rig.daemon, "{gpu_uuid} has no value for this worker");
+	assert_int_equal(rig_stop(&rig), 0);
+	rig_fini(&rig);
+}
+
 /* A worker that cannot have the GPU is not started there. */
 static void a_gpu_that_cannot_be_used_is_no_device(void **state)
 {
@@ -372,6 +398,7 @@ int main(void)
 		SCENARIO(gpus_change_under_a_running_daemon),
 		SCENARIO(a_driver_that_hangs_holds_up_nothing),
 		SCENARIO(a_reservation_grows_to_what_the_driver_says),
+		SCENARIO(a_worker_is_told_the_uuid_of_its_gpu),
 		SCENARIO(a_gpu_that_cannot_be_used_is_no_device),
 	};
 

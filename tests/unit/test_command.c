@@ -35,6 +35,7 @@ static const struct pc_launch_values full = {
 	.port = 8801,
 	.socket = "/run/w-1-1.sock",
 	.gpu_id = 1,
+	.gpu_uuid = "GPU-1111",
 	.slots = 4,
 	.context_tokens = 2048,
 	.capability = "text_to_text",
@@ -110,6 +111,7 @@ static void every_placeholder(void **state)
 	expect("{port}", &full, "8801");
 	expect("{socket}", &full, "/run/w-1-1.sock");
 	expect("{gpu_id}", &full, "1");
+	expect("{gpu_uuid}", &full, "GPU-1111");
 	expect("{slots}", &full, "4");
 	expect("{context_tokens}", &full, "2048");
 	expect("{capability}", &full, "text_to_text");
@@ -142,8 +144,8 @@ static void braces(void **state)
 }
 
 #define KNOWN \
-	"{model_path} {model_id} {worker_id} {port} {socket} {gpu_id} {slots} {context_tokens} " \
-	"{capability} {spawn_token} {ready_url}"
+	"{model_path} {model_id} {worker_id} {port} {socket} {gpu_id} {gpu_uuid} {slots} " \
+	"{context_tokens} {capability} {spawn_token} {ready_url}"
 
 static void unknown_placeholders(void **state)
 {
@@ -173,8 +175,12 @@ static void unknown_placeholders(void **state)
 static void absent_values(void **state)
 {
 	static const struct pc_launch_values none = { .gpu_id = -1 };
+	static const struct pc_launch_values on_cpu = { .gpu_id = -1, .gpu_uuid = "" };
 
 	(void)state;
+	expect("uuid={gpu_uuid}", &on_cpu, "uuid=");
+	expect_error("{gpu_uuid}", &none, PC_E_INVALID_CONFIG,
+		     "backends.b.command[1]: {gpu_uuid} has no value for this worker");
 	expect("{gpu_id}", &none, "");
 	expect("gpu={gpu_id}", &none, "gpu=");
 	expect("{slots}", &none, "0");

@@ -311,8 +311,8 @@ static void assert_refused(const struct refusal *refusal)
 }
 
 #define KNOWN_PLACEHOLDERS \
-	"known: model_path, model_id, worker_id, port, socket, gpu_id, slots, context_tokens, " \
-	"capability, spawn_token, ready_url"
+	"known: model_path, model_id, worker_id, port, socket, gpu_id, gpu_uuid, slots, " \
+	"context_tokens, capability, spawn_token, ready_url"
 
 /* clang-format off */
 static const struct refusal refusals[] = {
