@@ -105,6 +105,26 @@ const char *pc_gpu_vendor_name(enum pc_gpu_vendor vendor)
 	return NULL;
 }
 
+/* ---- processes ---- */
+
+/* Who holds most comes first; unknown is least. */
+static int compare_processes(const void *a, const void *b)
+{
+	const struct pc_gpu_process *left = a, *right = b;
+
+	if (left->vram_bytes != right->vram_bytes)
+		return left->vram_bytes < right->vram_bytes ? 1 : -1;
+	return (left->pid > right->pid) - (left->pid < right->pid);
+}
+
+void pc__processes_take(struct pc_gpu *gpu, struct pc_gpu_process *processes, size_t count)
+{
+	qsort(processes, count, sizeof(processes[0]), compare_processes);
+	gpu->processes_known = true;
+	gpu->process_count = count < PC_GPU_PROCESS_MAX ? (unsigned)count : PC_GPU_PROCESS_MAX;
+	memcpy(gpu->processes, processes, gpu->process_count * sizeof(processes[0]));
+}
+
 /* ---- which is which ---- */
 
 static bool is_identified(const char *uuid, const char *pci_bus_id)

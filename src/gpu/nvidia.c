@@ -15,7 +15,6 @@
  * length is read off from how far the driver wrote.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "gpu/sources.h"
@@ -67,15 +66,6 @@ static size_t record_stride(const struct pc__nvidia *nvidia, unsigned count)
 	return 0;
 }
 
-static int compare_processes(const void *a, const void *b)
-{
-	const struct pc_gpu_process *left = a, *right = b;
-
-	if (left->vram_bytes != right->vram_bytes)
-		return left->vram_bytes < right->vram_bytes ? 1 : -1;
-	return (left->pid > right->pid) - (left->pid < right->pid);
-}
-
 /* Asks the newest function first: an older one may leave out what it has no words for, and an old
  * driver has the newest under a newer library not at all. Returns how many, or -1. */
 static int ask_processes(struct pc__nvidia *nvidia, struct nvml_device *device)
@@ -113,10 +103,7 @@ static void read_processes(struct pc__nvidia *nvidia, struct nvml_device *device
 						  ? -1
 						  : (int64_t)record.used;
 	}
-	qsort(processes, (size_t)count, sizeof(processes[0]), compare_processes);
-	gpu->processes_known = true;
-	gpu->process_count = count < PC_GPU_PROCESS_MAX ? (unsigned)count : PC_GPU_PROCESS_MAX;
-	memcpy(gpu->processes, processes, gpu->process_count * sizeof(processes[0]));
+	pc__processes_take(gpu, processes, (size_t)count);
 }
 
 /* ---- one GPU ---- */

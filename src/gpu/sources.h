@@ -17,10 +17,26 @@ void pc__append(char *out, size_t size, const char *fmt, ...) PC_PRINTF(3, 4);
 /* A string of a driver or the loader: ended in any case, and cut where it is not UTF-8. */
 void pc__tidy(char *text, size_t size);
 
+/* ---- processes ---- */
+
+/* As many processes of one GPU as are asked for. A guess. */
+#define PC__PROCESS_ROOM 1024
+
+/* These are the GPU's processes: sorts them, and keeps those that hold most. */
+void pc__processes_take(struct pc_gpu *gpu, struct pc_gpu_process *processes, size_t count);
+
+/* ---- small files: sysfs.c ---- */
+
+/* Opens the directory root/path/name (`name` may be NULL); negative when it cannot. */
+int pc__directory_open(const char *root, const char *path, const char *name);
+/* Reads the file at `path` below `directory`, without its last newline and cut where it is not
+ * UTF-8. Returns 0 or a negative errno. */
+int pc__text_read(int directory, const char *path, char *out, size_t size);
+/* Reads one number that must be all of the file; `base` as for strtoull. -EINVAL: it is not. */
+int pc__number_in(int directory, const char *path, int base, uint64_t *ret_number);
+
 /* ---- NVIDIA: nvidia.c ---- */
 
-/* As many processes of one GPU as are asked for; beyond it they count as unknown. A guess. */
-#define PC__PROCESS_ROOM 1024
 /* The longest record of a process that any driver is known to write; see nvidia.c. */
 #define PC__PROCESS_STRIDE_MAX 32
 
@@ -62,5 +78,8 @@ size_t pc__cards_find(const char *root, struct pc__card cards[PC__CARD_MAX]);
  * why it cannot be read). False leaves *ret_gpu as it is.
  */
 bool pc__amd_read(const char *root, const struct pc__card *card, struct pc_gpu *ret_gpu);
+
+/* The processes that compute on the AMD GPU at gpu->pci_bus_id, where its driver tells: kfd.c. */
+void pc__kfd_processes(const char *root, struct pc_gpu *gpu);
 
 #endif

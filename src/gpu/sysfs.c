@@ -23,9 +23,7 @@
 
 /* ---- small files ---- */
 
-/* Reads the file at `path` below `directory`, without its last newline and cut where it is not
- * UTF-8. Returns 0 or a negative errno. */
-static int read_text(int directory, const char *path, char *out, size_t size)
+int pc__text_read(int directory, const char *path, char *out, size_t size)
 {
 	int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);
 	ssize_t length;
@@ -48,11 +46,10 @@ static int read_text(int directory, const char *path, char *out, size_t size)
 	return 0;
 }
 
-/* Reads one number that must be all of the file; `base` as for strtoull. -EINVAL: it is not. */
-static int read_number(int directory, const char *path, int base, uint64_t *ret_number)
+int pc__number_in(int directory, const char *path, int base, uint64_t *ret_number)
 {
 	char text[64], *end;
-	int rc = read_text(directory, path, text, sizeof(text));
+	int rc = pc__text_read(directory, path, text, sizeof(text));
 
 	if (rc)
 		return rc;
@@ -66,7 +63,7 @@ static int read_number(int directory, const char *path, int base, uint64_t *ret_
 	return 0;
 }
 
-static int open_directory(const char *root, const char *path, const char *name)
+int pc__directory_open(const char *root, const char *path, const char *name)
 {
 	char full[PATH_MAX];
 	int length = snprintf(full, sizeof(full), "%s%s%s%s", root, path, name ? "/" : "",
@@ -97,7 +94,7 @@ static bool read_address(int directory, char *out, size_t size)
 	const char *at;
 	int length = 0;
 
-	if (read_text(directory, "device/uevent", text, sizeof(text)))
+	if (pc__text_read(directory, "device/uevent", text, sizeof(text)))
 		return false;
 	at = strstr(text, "PCI_SLOT_NAME=");
 	if (!at || sscanf(at, "PCI_SLOT_NAME=%23[0-9a-f:.]%n", address, &length) != 1 ||
@@ -116,14 +113,14 @@ static bool read_card(int drm, const char *name, struct pc__card *card)
 		return false;
 
 	bool found = read_address(directory, card->pci_bus_id, sizeof(card->pci_bus_id)) &&
-		     read_number(directory, "device/vendor", 16, &vendor) == 0;
+		     pc__number_in(directory, "device/vendor", 16, &vendor) == 0;
 
 	if (found) {
-		if (read_number(directory, "device/device", 16, &device))
+		if (pc__number_in(directory, "device/device", 16, &device))
 			device = 0;
 		card->vendor_id = (unsigned)vendor;
 		card->device_id = (unsigned)device;
-		snprintf(card->directory, sizeof(card->directory), "%s", name);
+		memcpy(card->directory, name, strlen(name) + 1); /* the caller has measured it */
 	}
 	close(directory);
 	return found;
@@ -140,7 +137,7 @@ static int compare_cards(const void *a, const void *b)
 
 size_t pc__cards_find(const char *root, struct pc__card cards[PC__CARD_MAX])
 {
-	int drm = open_directory(root, DRM, NULL);
+	int drm = pc__directory_open(root, DRM, NULL);
 	DIR *listing = drm < 0 ? NULL : fdopendir(drm);
 	size_t found = 0, count = 0;
 
@@ -172,9 +169,9 @@ static void read_identity(int directory, const struct pc__card *card, struct pc_
 {
 	uint64_t id = 0;
 
-	if (read_text(directory, "product_name", gpu->name, sizeof(gpu->name)) || !gpu->name[0])
+	if (pc__text_read(directory, "product_name", gpu->name, sizeof(gpu->name)) || !gpu->name[0])
 		snprintf(gpu->name, sizeof(gpu->name), "AMD GPU %04x", card->device_id);
-	if (read_number(directory, "unique_id", 16, &id) == 0 && id != 0)
+	if (pc__number_in(directory, "unique_id", 16, &id) == 0 && id != 0)
 		snprintf(gpu->uuid, sizeof(gpu->uuid), "GPU-%016llx", (unsigned long long)id);
 	snprintf(gpu->pci_bus_id, sizeof(gpu->pci_bus_id), "%s", card->pci_bus_id);
 }
@@ -196,14 +193,16 @@ static void read_sensors(int directory, struct pc_gpu *gpu)
 		if (strncmp(entry->d_name, "hwmon", 5) != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/temp1_input", entry->d_name);
-		if (read_number(hwmon, path, 10, &millidegree) == 0 && millidegree < 1000000)
+		if (pc__number_in(hwmon, path, 10, &millidegree) == 0 && millidegree < 1000000)
 			gpu->temperature_c = (int)(millidegree / 1000);
 		/* Newer cards have no average, but the figure of the moment. */
 		snprintf(path, sizeof(path), "%s/power1_input", entry->d_name);
-		if (read_number(hwmon, path, 10, &microwatt) == 0 && microwatt / 1000 <= INT32_MAX)
+		if (pc__number_in(hwmon, path, 10, &microwatt) == 0 &&
+		    microwatt / 1000 <= INT32_MAX)
 			gpu->power_mw = (int)(microwatt / 1000);
 		snprintf(path, sizeof(path), "%s/power1_average", entry->d_name);
-		if (read_number(hwmon, path, 10, &microwatt) == 0 && microwatt / 1000 <= INT32_MAX)
+		if (pc__number_in(hwmon, path, 10, &microwatt) == 0 &&
+		    microwatt / 1000 <= INT32_MAX)
 			gpu->power_mw = (int)(microwatt / 1000);
 		break;
 	}
@@ -223,11 +222,11 @@ static int memory_failed(struct pc_gpu *gpu, const char *file, int failure)
 static int read_memory(int directory, struct pc_gpu *gpu)
 {
 	uint64_t total = 0, used = 0;
-	int rc = read_number(directory, "mem_info_vram_total", 10, &total);
+	int rc = pc__number_in(directory, "mem_info_vram_total", 10, &total);
 
 	if (rc)
 		return memory_failed(gpu, "mem_info_vram_total", rc);
-	rc = read_number(directory, "mem_info_vram_used", 10, &used);
+	rc = pc__number_in(directory, "mem_info_vram_used", 10, &used);
 	if (rc)
 		return memory_failed(gpu, "mem_info_vram_used", rc);
 	/* They are read one after the other, from counters of different kinds. */
@@ -247,7 +246,7 @@ bool pc__amd_read(const char *root, const struct pc__card *card, struct pc_gpu *
 
 	snprintf(path, sizeof(path), "%s/device", card->directory);
 
-	int directory = open_directory(root, DRM, path);
+	int directory = pc__directory_open(root, DRM, path);
 
 	if (directory < 0)
 		return false;
@@ -258,7 +257,8 @@ bool pc__amd_read(const char *root, const struct pc__card *card, struct pc_gpu *
 	}
 	read_identity(directory, card, &gpu);
 	if (read_memory(directory, &gpu) == 0) {
-		if (read_number(directory, "gpu_busy_percent", 10, &busy) == 0 && busy <= 100)
+		pc__kfd_processes(root, &gpu);
+		if (pc__number_in(directory, "gpu_busy_percent", 10, &busy) == 0 && busy <= 100)
 			gpu.utilisation_percent = (int)busy;
 		read_sensors(directory, &gpu);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unit tests of src/gpu/sysfs.c: what is read out of small trees that look like /sys/class/drm of
+ * Unit tests of src/gpu/sysfs.c and kfd.c: what is read out of small trees that look like /sys/class/drm of
  * machines with AMD's GPUs, with others, with none, and with damage. Where a test wants NVIDIA's
  * too, they are the stand-in's.
  */
@@ -187,6 +187,84 @@ static void names_are_made_presentable(void **state)
 	put_node("card1", "product_name", name);
 	name[95] = '\0';
 	assert_string_equal(only_gpu().name, name);
+}
+
+/* ---- processes ---- */
+
+/* A node of the compute driver: a CPU has the number 0. */
+static void put_kfd_node(int node, const char *number, const char *properties)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/class/kfd/kfd/topology/nodes/%d/gpu_id", node);
+	put(path, number);
+	snprintf(path, sizeof(path), "/sys/class/kfd/kfd/topology/nodes/%d/properties", node);
+	put(path, properties);
+}
+
+static void put_kfd_process(const char *pid, const char *file, const char *bytes)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/class/kfd/kfd/proc/%s/%s", pid, file);
+	put(path, bytes);
+}
+
+/* 0000:03:00.0 is 3 << 8, and 0001:0a:00.1 is 10 << 8 | 1 in domain 1. */
+static void put_kfd(void)
+{
+	put_kfd_node(0, "0\n", "cpu_cores_count 16\nlocation_id 768\ndomain 0\n");
+	put_kfd_node(1, "9881\n", "cpu_cores_count 0\nlocation_id 2561\ndomain 1\n");
+	put_kfd_node(2, "54321\n", "simd_count 240\nlocation_id 768\ndomain 0\n");
+	put_kfd_process("4711", "vram_54321", "5000\n");
+	put_kfd_process("4711", "vram_9881", "77\n");
+	put_kfd_process("4711", "sdma_54321", "99\n");
+	put_kfd_process("200", "vram_54321", "0\n"); /* it has only opened the driver */
+	put_kfd_process("300", "vram_54321", "9000\n");
+	put_kfd_process("400", "vram_54321", "odd\n");
+	put_kfd_process("odd", "vram_54321", "1\n");
+}
+
+static void processes_are_those_of_the_compute_driver(void **state)
+{
+	struct pc_gpu gpu;
+
+	(void)state;
+	put_full_amd();
+	put_kfd();
+	gpu = only_gpu();
+	assert_true(gpu.processes_known);
+	assert_int_equal(gpu.process_count, 2);
+	assert_int_equal(gpu.processes[0].pid, 300);
+	assert_int_equal(gpu.processes[0].vram_bytes, 9000);
+	assert_int_equal(gpu.processes[1].pid, 4711);
+	assert_int_equal(gpu.processes[1].vram_bytes, 5000);
+
+	/* The same of a GPU in another domain. */
+	assert_int_equal(remove_tree(NULL), 0);
+	assert_int_equal(mkdir(tree, 0700), 0);
+	put_amd("card0", "0001:0a:00.1", "5\n");
+	put_kfd();
+	gpu = only_gpu();
+	assert_int_equal(gpu.process_count, 1);
+	assert_int_equal(gpu.processes[0].vram_bytes, 77);
+}
+
+static void processes_may_be_unknown(void **state)
+{
+	(void)state;
+	put_full_amd();
+	put_kfd();
+	/* Of two nodes neither is this GPU; then none can be read. */
+	put_kfd_node(2, "54321\n", "simd_count 240\nlocation_id 769\ndomain 0\n");
+	assert_false(only_gpu().processes_known);
+	put_kfd_node(2, "54321\n", "simd_count 240\nxlocation_id 768\n");
+	assert_false(only_gpu().processes_known);
+	/* Older kernels name no domain. */
+	put_kfd_node(2, "54321\n", "location_id 768\n");
+	assert_true(only_gpu().processes_known);
+	put_kfd_node(2, "odd\n", "location_id 768\n");
+	assert_false(only_gpu().processes_known);
 }
 
 /* ---- which of the nodes are GPUs ---- */
@@ -387,6 +465,8 @@ int main(void)
 		IN_TREE(the_necessary_alone_is_enough),
 		IN_TREE(newer_cards_tell_their_power_otherwise),
 		IN_TREE(names_are_made_presentable),
+		IN_TREE(processes_are_those_of_the_compute_driver),
+		IN_TREE(processes_may_be_unknown),
 		IN_TREE(a_machine_without_graphics),
 		IN_TREE(a_device_with_two_nodes_is_one),
 		IN_TREE(what_is_no_gpu_of_its_own_is_left_out),
