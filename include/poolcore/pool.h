@@ -61,7 +61,8 @@ struct pc_pool_config {
 	 */
 	struct pc_ledger *ledger;
 	/* Remembers what models really took, so that the next estimate is a measurement. It
-	 * outlives the pool. NULL: remembered only as long as the pool lives. */
+	 * outlives the pool. NULL: what was registered is the estimate, or more as soon as a worker
+	 * has taken more. */
 	struct pc_registry *registry;
 	uint64_t reserve_bytes; /* memory of the machine that is kept free; 0: a twentieth */
 	/* Called when memory gets tight and when it is enough again, on a thread of the pool's,
