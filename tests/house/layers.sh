@@ -43,6 +43,7 @@ config     src/config
 capability src/capability
 engine     src/engine
 error      src/base
+gguf       src/catalog
 gpu        src/gpu
 lifecycle  src/lifecycle
 log        src/base
