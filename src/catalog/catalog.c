@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * catalog.c - loads the catalog's files and finds models by id, alias or reference. What a model's
- * settings are is model.c's. It opens no model but to see that it is there. Loading runs once;
+ * settings are is model.c's. It opens no model. Loading runs once;
  * after it the catalog never changes, so that any thread may read it.
  */
 #include <poolcore/catalog.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "catalog/index.h"
 #include "catalog/model.h"
@@ -280,64 +274,4 @@ int pc_catalog_write_reference(FILE *out, struct pc_error *err)
 	for (size_t i = 0; i < pc__model_setting_count; i++)
 		pc__setting_print_manual(&pc__model_settings[i], NULL, &text);
 	return pc__print_to(&text, out, err);
-}
-
-/* ---- the model's file ---- */
-
-/* `reason` is what follows "the file PATH ". */
-static int missing(const struct pc_model_entry *entry, int sys_errno, const char *reason,
-		   struct pc_error *err)
-{
-	char cure[256];
-
-	if (entry->repo[0])
-		snprintf(cure, sizeof(cure), "download it from the repository %s to that path",
-			 entry->repo);
-	else
-		snprintf(cure, sizeof(cure), "put it there, or correct \"file\" at %.180s:%u",
-			 entry->source_file, entry->source_line);
-	pc_error_set(err, PC_E_MODEL_FILE_MISSING, "model \"%s\": the file %s %s; %s", entry->id,
-		     entry->path, reason, cure);
-	if (err && err->code == PC_E_MODEL_FILE_MISSING)
-		err->sys_errno = sys_errno;
-	pc_error_detail(err, "model", "%s", entry->id);
-	pc_error_detail(err, "path", "%s", entry->path);
-	pc_error_detail(err, "reason", "%s", reason);
-	return PC_E_MODEL_FILE_MISSING;
-}
-
-int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_error *err)
-{
-	/* O_NONBLOCK: opening a FIFO would wait for its writer. */
-	int fd = open(entry->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), saved;
-	char reason[160];
-	struct stat facts;
-
-	if (fd < 0) {
-		saved = errno;
-		if (saved == ENOENT)
-			return missing(entry, saved, "does not exist", err);
-		/* Says nothing about the file. */
-		if (saved == EMFILE || saved == ENFILE || saved == ENOMEM)
-			return pc_error_sys(err, PC_E_IO, saved,
-					    "model \"%s\": cannot look at the file %s", entry->id,
-					    entry->path);
-		snprintf(reason, sizeof(reason), "cannot be read (%s)", strerror(saved));
-		return missing(entry, saved, reason, err);
-	}
-	saved = fstat(fd, &facts) ? errno : 0;
-	close(fd);
-	if (saved) {
-		snprintf(reason, sizeof(reason), "cannot be examined (%s)", strerror(saved));
-		return missing(entry, saved, reason, err);
-	}
-	if (!S_ISREG(facts.st_mode))
-		return missing(entry, 0, "is not a regular file", err);
-	if (entry->size_bytes && (uint64_t)facts.st_size != entry->size_bytes) {
-		snprintf(reason, sizeof(reason),
-			 "has %" PRIu64 " bytes and the catalog says %" PRIu64,
-			 (uint64_t)facts.st_size, entry->size_bytes);
-		return missing(entry, 0, reason, err);
-	}
-	return 0;
 }

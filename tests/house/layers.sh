@@ -53,6 +53,7 @@ registry   src/registry
 sched      src/sched
 text       src/base
 types      src/base
+verify     src/catalog
 version    src/base
 '
 
@@ -64,6 +65,7 @@ llhttp.h        http
 curl/curl.h     src/registry daemon cli
 jansson.h       src http daemon worker cli tools
 sqlite3.h       src/registry
+openssl/evp.h   src/catalog
 ncurses.h       cli
 llama.h         engines
 ggml.h          engines

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * verify.c - hashes a model's file, or finds that it was and has not changed, and compares it with
+ * the catalog. The file is opened once. Runs on the caller's thread for as long as that takes.
+ *
+ * Why an unchanged identity means unchanged bytes: whoever writes to a file changes its ctime, which
+ * nobody can set. But the kernel's clock for it ticks every few milliseconds, and a file that was
+ * changed in the present tick can be changed again without a trace. So a record is only kept of a
+ * file whose ctime lay before the tick in which it was opened to be hashed; and the identity must be
+ * the same after the hashing as before. What stays possible is a writer with the file mapped into
+ * its memory, whose changes get their time late; see docs/decisions/0015.
+ */
+#include <poolcore/verify.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "catalog/model_file.h"
+#include "catalog/record.h"
+
+/* Between two calls of progress. A guess; change freely. */
+#define BLOCK_BYTES ((size_t)1 << 20)
+
+struct job {
+	const struct pc_model_entry *entry;
+	const struct pc_verify_options *options;
+	struct pc_verified done;
+	bool settled; /* a change from now on would show in the identity */
+	struct pc_error *err;
+};
+
+/* ---- hashing ---- */
+
+static int changed(const struct pc_model_entry *entry, struct pc_error *err)
+{
+	pc_error_set(err, PC_E_MODEL_FILE_INVALID,
+		     "model \"%s\": the file %s changed while it was read; verify it again when "
+		     "nobody writes to it",
+		     entry->id, entry->path);
+	pc_error_detail(err, "model", "%s", entry->id);
+	pc_error_detail(err, "path", "%s", entry->path);
+	return PC_E_MODEL_FILE_INVALID;
+}
+
+/* The file's next block; 0 bytes before its end mean that it has become shorter. */
+static int read_block(const struct job *job, uint64_t at, void *block, size_t *ret_bytes)
+{
+	uint64_t left = job->done.identity.size_bytes - at;
+	size_t wanted = left < BLOCK_BYTES ? (size_t)left : BLOCK_BYTES;
+	ssize_t got;
+
+	do {
+		got = pread(job->done.fd, block, wanted, (off_t)at);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return pc_error_sys(job->err, PC_E_IO, errno,
+				    "model \"%s\": cannot read the file %s at byte %" PRIu64,
+				    job->entry->id, job->entry->path, at);
+	if (got == 0)
+		return changed(job->entry, job->err);
+	*ret_bytes = (size_t)got;
+	return 0;
+}
+
+static int hash_blocks(const struct job *job, struct pc__sha256 *sum, void *block)
+{
+	const struct pc_verify_options *options = job->options;
+	uint64_t total = job->done.identity.size_bytes;
+	size_t bytes = 0;
+	int rc = 0;
+
+	for (uint64_t at = 0; rc == 0 && at < total; at += bytes) {
+		rc = read_block(job, at, block, &bytes);
+		if (rc == 0)
+			rc = pc__sha256_add(sum, block, bytes, job->err);
+		if (rc)
+			return rc;
+		if (options->progress && !options->progress(options->ctx, at + bytes, total))
+			return pc_error_set(job->err, PC_E_CANCELLED,
+					    "model \"%s\": verifying was cancelled after %" PRIu64
+					    " of %" PRIu64 " bytes",
+					    job->entry->id, at + bytes, total);
+	}
+	return rc;
+}
+
+static int check_unchanged(const struct job *job)
+{
+	struct pc_file_identity now;
+	struct stat facts;
+
+	if (fstat(job->done.fd, &facts))
+		return pc_error_sys(job->err, PC_E_IO, errno, "cannot examine the file %s",
+				    job->entry->path);
+	now = pc__file_identity(&facts);
+	return pc__file_identity_equal(&now, &job->done.identity) ? 0
+								  : changed(job->entry, job->err);
+}
+
+static int hash(struct job *job)
+{
+	pc_auto(pc_free) void *block = pc_malloc(BLOCK_BYTES);
+	struct pc__sha256 *sum;
+	int rc;
+
+	if (!block)
+		return pc_error_oom(job->err);
+	rc = pc__sha256_create(&sum, job->err);
+	if (rc)
+		return rc;
+	(void)posix_fadvise(job->done.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	rc = hash_blocks(job, sum, block);
+	if (rc == 0)
+		rc = pc__sha256_finish(sum, job->done.sha256, job->err);
+	pc__sha256_destroy(sum);
+	return rc ? rc : check_unchanged(job);
+}
+
+/* ---- records ---- */
+
+static void note(struct job *job, const struct pc_error *why)
+{
+	size_t length = strlen(job->done.note);
+
+	snprintf(job->done.note + length, sizeof(job->done.note) - length, "%s%.200s",
+		 length ? "; " : "", why->message);
+	length = strlen(job->done.note);
+	job->done.note[pc__utf8_valid_prefix(job->done.note, length)] = '\0';
+}
+
+static bool find_record(struct job *job)
+{
+	struct pc_error why = PC_ERROR_INIT;
+
+	if (!job->options->record_dir || job->options->rehash)
+		return false;
+	if (pc__record_find(job->options->record_dir, &job->done.identity, job->done.sha256, &why))
+		return true;
+	if (why.code)
+		note(job, &why);
+	return false;
+}
+
+static void keep_record(struct job *job)
+{
+	struct pc_error why = PC_ERROR_INIT;
+
+	if (!job->options->record_dir || !job->settled)
+		return;
+	if (pc__record_keep(job->options->record_dir, &job->done.identity, job->done.sha256, &why))
+		note(job, &why);
+}
+
+/* ---- the whole ---- */
+
+static int compare(struct job *job)
+{
+	const struct pc_model_entry *entry = job->entry;
+
+	if (!entry->sha256[0])
+		return 0;
+	if (strcmp(entry->sha256, job->done.sha256) == 0) {
+		job->done.compared = true;
+		return 0;
+	}
+	pc_error_set(job->err, PC_E_MODEL_FILE_INVALID,
+		     "model \"%s\": the file %s has the SHA-256 %s and the catalog says %s; "
+		     "download it again, or correct \"sha256\" at %.180s:%u",
+		     entry->id, entry->path, job->done.sha256, entry->sha256, entry->source_file,
+		     entry->source_line);
+	pc_error_detail(job->err, "model", "%s", entry->id);
+	pc_error_detail(job->err, "path", "%s", entry->path);
+	pc_error_detail(job->err, "sha256", "%s", job->done.sha256);
+	pc_error_detail(job->err, "expected_sha256", "%s", entry->sha256);
+	return PC_E_MODEL_FILE_INVALID;
+}
+
+static int verify_open(struct job *job)
+{
+	int rc = 0;
+
+	job->done.from_record = find_record(job);
+	if (!job->done.from_record) {
+		rc = hash(job);
+		/* Also of a file that is another one than it should be: it need not be hashed again
+		 * to be refused again. */
+		if (rc == 0)
+			keep_record(job);
+	}
+	return rc ? rc : compare(job);
+}
+
+int pc_model_verify(const struct pc_model_entry *entry, const struct pc_verify_options *options,
+		    struct pc_verified *ret_verified, struct pc_error *err)
+{
+	struct job job = { .entry = entry, .options = options, .done = { .fd = -1 }, .err = err };
+	struct timespec tick = { 0, 0 };
+	struct stat facts;
+	int rc;
+
+	if (!entry || !options || !ret_verified)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a model, options and a place for the result are needed");
+	clock_gettime(CLOCK_REALTIME_COARSE, &tick);
+	rc = pc__model_file_open(entry, true, &job.done.fd, &facts, err);
+	if (rc)
+		return rc;
+	job.done.identity = pc__file_identity(&facts);
+	job.settled = job.done.identity.ctime_ns < (int64_t)tick.tv_sec * 1000000000 + tick.tv_nsec;
+	rc = verify_open(&job);
+	if (rc) {
+		close(job.done.fd);
+		return rc;
+	}
+	*ret_verified = job.done;
+	return 0;
+}
+
+int pc_verified_check(const struct pc_verified *verified, struct pc_error *err)
+{
+	struct pc_file_identity now;
+	struct stat facts;
+
+	if (!verified)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "a verified file is needed");
+	if (fstat(verified->fd, &facts))
+		return pc_error_sys(err, PC_E_IO, errno, "cannot examine the verified file");
+	now = pc__file_identity(&facts);
+	if (pc__file_identity_equal(&now, &verified->identity))
+		return 0;
+	return pc_error_set(err, PC_E_MODEL_FILE_INVALID,
+			    "the file changed after it was verified; verify it again");
+}
