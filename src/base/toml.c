@@ -274,11 +274,17 @@ static int parse_inline_table(struct toml_scan *scan, struct pc__toml_value *tab
 	}
 }
 
+static size_t offset_of(const struct toml_scan *scan, const char *at)
+{
+	return (size_t)(at - scan->text);
+}
+
 /* Nesting is bounded by new_value, and so is this recursion. */
 static int parse_value(struct toml_scan *scan, unsigned depth, struct pc__toml_value **ret_value)
 {
 	struct pc__toml_pos pos = pc__toml_scan_pos(scan, scan->p);
 	char first = scan->p < scan->end ? *scan->p : '\0';
+	size_t begin = offset_of(scan, scan->p);
 	struct pc__toml_value *value = NULL;
 	int rc = new_value(scan, PC__TOML_STRING, pos, depth, &value);
 
@@ -303,6 +309,7 @@ static int parse_value(struct toml_scan *scan, unsigned depth, struct pc__toml_v
 	}
 	if (rc)
 		return rc;
+	value->span = (struct pc__toml_span){ begin, offset_of(scan, scan->p) };
 	*ret_value = value;
 	return 0;
 }
@@ -359,6 +366,7 @@ static int append_table(struct toml_scan *scan, struct pc__toml_value *parent,
 static int parse_header(struct toml_scan *scan, struct pc__toml_value **ret_table)
 {
 	struct pc__toml_value *table = scan->doc->root;
+	size_t begin = offset_of(scan, scan->p);
 	struct toml_key key;
 	char found[32];
 	int rc;
@@ -382,8 +390,11 @@ static int parse_header(struct toml_scan *scan, struct pc__toml_value **ret_tabl
 	if (!take(scan, ']') || (of_array && !take(scan, ']')))
 		return pc__toml_fail(scan, scan->p, "expected '.' or '%s' in the header, found %s",
 				     of_array ? "]]" : "]", pc__toml_found(scan, found));
-	return of_array ? append_table(scan, table, &key, ret_table)
-			: open_table(scan, table, &key, ret_table);
+	rc = of_array ? append_table(scan, table, &key, ret_table)
+		      : open_table(scan, table, &key, ret_table);
+	if (rc == 0)
+		(*ret_table)->span = (struct pc__toml_span){ begin, offset_of(scan, scan->p) };
+	return rc;
 }
 
 static int parse_document(struct toml_scan *scan)
@@ -453,17 +464,24 @@ static int read_all(int fd, const char *path, struct pc__buf *buf, struct pc_err
 	return 0;
 }
 
-int pc__toml_read_file(const char *path, struct pc__toml_doc **ret_doc, struct pc_error *err)
+int pc__toml_read_text(const char *path, struct pc__buf *text, struct pc_error *err)
 {
-	struct pc__buf buf = PC__BUF_INIT;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return pc_error_sys(err, PC_E_IO, errno, "cannot open '%s'", path);
 
-	int rc = read_all(fd, path, &buf, err);
+	int rc = read_all(fd, path, text, err);
 
 	close(fd);
+	return rc;
+}
+
+int pc__toml_read_file(const char *path, struct pc__toml_doc **ret_doc, struct pc_error *err)
+{
+	struct pc__buf buf = PC__BUF_INIT;
+	int rc = pc__toml_read_text(path, &buf, err);
+
 	if (!rc)
 		rc = pc__toml_parse(path, buf.data ? buf.data : "", buf.length, ret_doc, err);
 	pc__buf_fini(&buf);

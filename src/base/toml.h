@@ -28,6 +28,7 @@
  * reader nor a caller that walks the tree runs out of stack. A guess; change freely. */
 #define PC__TOML_MAX_DEPTH 128
 
+struct pc__buf;
 struct pc__toml_doc;
 struct pc__toml_value;
 
@@ -48,6 +49,12 @@ enum pc__toml_kind {
 struct pc__toml_pos {
 	unsigned line;
 	unsigned column;
+};
+
+/* Bytes of the text that was read: the first, and the one behind the last. */
+struct pc__toml_span {
+	size_t begin;
+	size_t end;
 };
 
 /* A key and its value, in the order of the document. */
@@ -78,6 +85,10 @@ int pc__toml_parse(const char *name, const char *text, size_t length, struct pc_
 /* The same from a file; IO with the errno when it cannot be read. Blocks. */
 int pc__toml_read_file(const char *path, struct pc__toml_doc **ret_doc, struct pc_error *err);
 
+/* The text alone, appended to `text`: for who needs both. IO, OUT_OF_MEMORY; of a document that is
+ * too long, no more than its reader needs to refuse it. */
+int pc__toml_read_text(const char *path, struct pc__buf *text, struct pc_error *err);
+
 void pc__toml_destroy(struct pc__toml_doc *doc);
 PC_DEFINE_AUTO(struct pc__toml_doc, pc__toml_destroy)
 
@@ -96,6 +107,12 @@ enum pc__toml_kind pc__toml_kind(const struct pc__toml_value *value); /* not NUL
 /* "string", "integer", "offset date-time", "table" ... for sentences. */
 const char *pc__toml_kind_name(enum pc__toml_kind kind);
 struct pc__toml_pos pc__toml_pos(const struct pc__toml_value *value); /* {0, 0} for NULL */
+/*
+ * What a value was written as, without the white space and comments around it; of a table with a
+ * header, the header. {0, 0} for what stands nowhere in one piece: the root, tables that are only
+ * named on the way, and the array that [[...]] makes.
+ */
+struct pc__toml_span pc__toml_span(const struct pc__toml_value *value);
 
 /* Tables. Entries are numbered in the order of the document. */
 size_t pc__toml_table_size(const struct pc__toml_value *table);

@@ -180,6 +180,7 @@ int pc__toml_scan_init(struct toml_scan *scan, struct pc__toml_doc *doc, const c
 	const char *start = has_bom ? text + 3 : text;
 
 	*scan = (struct toml_scan){
+		.text = text,
 		.p = start,
 		.end = text + length,
 		.line = 1,

@@ -14,6 +14,7 @@
  * well-formed UTF-8 in which the only control characters are tab, LF, and CR before LF.
  */
 struct toml_scan {
+	const char *text; /* its first byte, which a byte order mark may be part of */
 	const char *p;
 	const char *end;
 	unsigned line;

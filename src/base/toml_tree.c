@@ -271,6 +271,11 @@ struct pc__toml_pos pc__toml_pos(const struct pc__toml_value *value)
 	return value ? value->pos : (struct pc__toml_pos){ 0, 0 };
 }
 
+struct pc__toml_span pc__toml_span(const struct pc__toml_value *value)
+{
+	return value ? value->span : (struct pc__toml_span){ 0, 0 };
+}
+
 size_t pc__toml_array_length(const struct pc__toml_value *array)
 {
 	return array && array->kind == PC__TOML_ARRAY ? array->array.length : 0;

@@ -44,6 +44,7 @@ struct pc__toml_value {
 	enum pc__toml_kind kind;
 	unsigned depth; /* 0 for the root */
 	struct pc__toml_pos pos;
+	struct pc__toml_span span;
 	union {
 		struct toml_string string;
 		int64_t integer;

@@ -569,6 +569,55 @@ static void destroying_nothing(void **state)
 	pc__toml_destroy(NULL);
 }
 
+static void assert_span(const char *text, const struct pc__toml_value *value, const char *part)
+{
+	struct pc__toml_span span = pc__toml_span(value);
+
+	assert_true(span.begin < span.end && span.end <= strlen(text));
+	assert_int_equal(span.end - span.begin, strlen(part));
+	assert_memory_equal(text + span.begin, part, strlen(part));
+}
+
+static void values_remember_how_they_were_written(void **state)
+{
+	static const char text[] = "\xef\xbb\xbf# h\xc3\xa4\r\n"
+				   "a = \"x\\u00e4\"  # one\r\n"
+				   "b = [ 1, # two\n  { c = 0x1F } ] # three\n"
+				   "d.e = '''\n'''\n"
+				   "  [ f . g ]  # four\n"
+				   "h = 1979-05-27 07:32:00\n"
+				   "[[m]] # five\n"
+				   "[[ m ]]\n"
+				   "n = -1.5";
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc__toml_doc *doc = NULL;
+	const struct pc__toml_value *root, *b, *f, *m;
+
+	(void)state;
+	if (pc__toml_parse("t", text, sizeof(text) - 1, &doc, &err))
+		fail_msg("%s", err.message);
+	root = pc__toml_root(doc);
+	b = pc__toml_get(root, "b");
+	f = pc__toml_get(root, "f");
+	m = pc__toml_get(root, "m");
+	assert_span(text, pc__toml_get(root, "a"), "\"x\\u00e4\"");
+	assert_span(text, b, "[ 1, # two\n  { c = 0x1F } ]");
+	assert_span(text, pc__toml_array_item(b, 1), "{ c = 0x1F }");
+	assert_span(text, pc__toml_get(pc__toml_array_item(b, 1), "c"), "0x1F");
+	assert_span(text, pc__toml_get(pc__toml_get(root, "d"), "e"), "'''\n'''");
+	assert_span(text, pc__toml_get(f, "g"), "[ f . g ]");
+	assert_span(text, pc__toml_get(pc__toml_get(f, "g"), "h"), "1979-05-27 07:32:00");
+	assert_span(text, pc__toml_array_item(m, 0), "[[m]]");
+	assert_span(text, pc__toml_array_item(m, 1), "[[ m ]]");
+	assert_span(text, pc__toml_get(pc__toml_array_item(m, 1), "n"), "-1.5");
+	assert_int_equal(pc__toml_span(root).end, 0);
+	assert_int_equal(pc__toml_span(f).end, 0);
+	assert_int_equal(pc__toml_span(m).end, 0);
+	assert_int_equal(pc__toml_span(pc__toml_get(root, "d")).end, 0);
+	assert_int_equal(pc__toml_span(NULL).end, 0);
+	pc__toml_destroy(doc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -593,6 +642,7 @@ int main(void)
 		cmocka_unit_test(files_that_cannot_be_read),
 		cmocka_unit_test(every_allocation_may_fail),
 		cmocka_unit_test(destroying_nothing),
+		cmocka_unit_test(values_remember_how_they_were_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
