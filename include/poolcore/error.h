@@ -57,7 +57,8 @@ PC_BEGIN_DECLS
 	X(RECV_FAILED,          32, 502, true,  "the worker's answer could not be received") \
 	X(CONTEXT_EXCEEDED,     33, 400, false, "the prompt is longer than the model's context") \
 	X(FORBIDDEN,            34, 403, false, "this is not allowed") \
-	X(MODEL_FILE_INVALID,   35, 503, false, "the model's file is not what it should be")
+	X(MODEL_FILE_INVALID,   35, 503, false, "the model's file is not what it should be") \
+	X(CONFLICT,             36, 409, true,  "somebody else changed it meanwhile")
 /* clang-format on */
 
 enum pc_error_code {

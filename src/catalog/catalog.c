@@ -6,6 +6,7 @@
  */
 #include <poolcore/catalog.h>
 
+#include "catalog/check.h"
 #include "catalog/index.h"
 #include "catalog/model.h"
 #include "config/path.h"
@@ -24,7 +25,7 @@ struct catalog_file {
 	struct pc_catalog *catalog;
 	const struct pc_config *config;
 	const char *path;
-	struct pc__toml_doc *doc;
+	const struct pc__toml_doc *doc;
 	char *folder;
 };
 
@@ -140,27 +141,66 @@ static int read_top(struct catalog_file *file, const struct pc__toml_entry *entr
 	return rc;
 }
 
-static int read_file(struct pc_catalog *catalog, const struct pc_config *config, const char *path,
-		     struct pc_error *err)
+/* `file` has the document. */
+static int read_doc(struct catalog_file *file, struct pc_error *err)
 {
-	struct catalog_file file = { .catalog = catalog, .config = config };
+	const struct pc__toml_value *root = pc__toml_root(file->doc);
+	int rc = pc__path_folder_of(file->path, &file->folder, err);
+
+	for (size_t i = 0; rc == 0 && i < pc__toml_table_size(root); i++)
+		rc = read_top(file, pc__toml_table_entry(root, i), err);
+	pc_free(file->folder);
+	return rc;
+}
+
+/* `doc` NULL: the file's own. */
+static int read_file(struct pc_catalog *catalog, const struct pc_config *config, const char *path,
+		     const struct pc__toml_doc *doc, struct pc_error *err)
+{
+	struct catalog_file file = { .catalog = catalog, .config = config, .doc = doc };
+	struct pc__toml_doc *own = NULL;
 	int rc = pc__list_push(&catalog->files, pc_strdup(path), err);
 
 	if (rc)
 		return rc;
 	file.path = catalog->files.items[catalog->files.count - 1];
-	rc = pc__toml_read_file(path, &file.doc, err);
+	if (!doc) {
+		rc = pc__toml_read_file(path, &own, err);
+		file.doc = own;
+	}
 	if (rc == PC_E_IO) {
 		pc_error_prefix(err, "catalog.files");
 		pc_error_detail(err, "key", "catalog.files");
 	}
 	if (rc == 0)
-		rc = pc__path_folder_of(path, &file.folder, err);
-	for (size_t i = 0; rc == 0 && i < pc__toml_table_size(pc__toml_root(file.doc)); i++)
-		rc = read_top(&file, pc__toml_table_entry(pc__toml_root(file.doc), i), err);
-	pc_free(file.folder);
-	pc__toml_destroy(file.doc);
+		rc = read_doc(&file, err);
+	pc__toml_destroy(own);
 	return rc;
+}
+
+/* `doc`, unless it is NULL, is what the file `path` holds. */
+static int load(const struct pc_config *config, const char *path, const struct pc__toml_doc *doc,
+		struct pc_catalog **ret_catalog, struct pc_error *err)
+{
+	struct pc_catalog *catalog = pc_calloc(1, sizeof(*catalog));
+	int rc = catalog ? 0 : pc_error_oom(err);
+
+	for (size_t i = 0; rc == 0 && i < config->catalog_files.count; i++) {
+		const char *file = config->catalog_files.items[i];
+		bool is_given = doc && strcmp(file, path) == 0;
+
+		rc = read_file(catalog, config, file, is_given ? doc : NULL, err);
+		if (is_given)
+			doc = NULL;
+	}
+	if (rc == 0 && doc)
+		rc = read_file(catalog, config, path, doc, err);
+	if (rc) {
+		pc_catalog_free(catalog);
+		return rc;
+	}
+	*ret_catalog = catalog;
+	return 0;
 }
 
 int pc_catalog_load(const struct pc_config *config, struct pc_catalog **ret_catalog,
@@ -169,18 +209,17 @@ int pc_catalog_load(const struct pc_config *config, struct pc_catalog **ret_cata
 	if (!config || !ret_catalog)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a configuration and a place for the catalog are needed");
+	return load(config, NULL, NULL, ret_catalog, err);
+}
 
-	struct pc_catalog *catalog = pc_calloc(1, sizeof(*catalog));
-	int rc = catalog ? 0 : pc_error_oom(err);
+int pc__catalog_check(const struct pc_config *config, const char *path,
+		      const struct pc__toml_doc *doc, struct pc_error *err)
+{
+	struct pc_catalog *catalog = NULL;
+	int rc = load(config, path, doc, &catalog, err);
 
-	for (size_t i = 0; rc == 0 && i < config->catalog_files.count; i++)
-		rc = read_file(catalog, config, config->catalog_files.items[i], err);
-	if (rc) {
-		pc_catalog_free(catalog);
-		return rc;
-	}
-	*ret_catalog = catalog;
-	return 0;
+	pc_catalog_free(catalog);
+	return rc;
 }
 
 void pc_catalog_free(struct pc_catalog *catalog)

@@ -56,6 +56,21 @@ int pc__new_file_write(struct pc__new_file *file, int folder, mode_t mode, const
 	return rc;
 }
 
+int pc__new_file_own(struct pc__new_file *file, uid_t owner, gid_t group, struct pc_error *err)
+{
+	struct stat facts;
+
+	if (fstat(file->fd, &facts))
+		return pc_error_sys(err, PC_E_IO, errno, "cannot examine the new file");
+	if (facts.st_uid == owner && facts.st_gid == group)
+		return 0;
+	if (fchown(file->fd, owner, group))
+		return pc_error_sys(err, PC_E_IO, errno,
+				    "cannot give the new file to the old one's owner, %u:%u", owner,
+				    group);
+	return 0;
+}
+
 int pc__new_file_commit(struct pc__new_file *file, const char *name, struct pc_error *err)
 {
 	if (renameat(file->folder, file->name, file->folder, name))

@@ -29,6 +29,8 @@ struct pc__new_file {
  */
 int pc__new_file_write(struct pc__new_file *file, int folder, mode_t mode, const void *data,
 		       size_t length, struct pc_error *err);
+/* Gives it to this owner and group, unless it is theirs. Errors: IO. */
+int pc__new_file_own(struct pc__new_file *file, uid_t owner, gid_t group, struct pc_error *err);
 /* Puts it in the place of `name` in the same folder, and waits for the disk. Errors: IO. */
 int pc__new_file_commit(struct pc__new_file *file, const char *name, struct pc_error *err);
 /* Removes it, unless it was committed. */

@@ -38,6 +38,7 @@ headers='
 alloc      src/base
 base       src/base
 catalog    src/catalog
+catalog_edit src/catalog
 clock      src/base
 config     src/config
 capability src/capability
