@@ -36,6 +36,10 @@ enum option_id {
 	OPTION_SEED,
 	OPTION_SYSTEM,
 	OPTION_FORCE,
+	OPTION_CONTEXT,
+	OPTION_SLOTS,
+	OPTION_RECORD,
+	OPTION_REHASH,
 	OPTION_COUNT,
 };
 
@@ -138,6 +142,8 @@ const char *human_ms(json_int_t ms, char out[32]);
 enum exit_code command_status(struct cli *cli, int argc, char **argv);
 enum exit_code command_ps(struct cli *cli, int argc, char **argv);
 enum exit_code command_models_list(struct cli *cli, int argc, char **argv);
+enum exit_code command_models_info(struct cli *cli, int argc, char **argv);
+enum exit_code command_models_verify(struct cli *cli, int argc, char **argv);
 enum exit_code command_gpu_list(struct cli *cli, int argc, char **argv);
 enum exit_code command_worker_start(struct cli *cli, int argc, char **argv);
 enum exit_code command_worker_stop(struct cli *cli, int argc, char **argv);

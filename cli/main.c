@@ -34,6 +34,8 @@ static const struct command commands[] = {
 	{ "ps",           "",              0, 0, false, command_ps,           "the workers that are there" },
 	{ "run",          "MODEL [PROMPT]", 1, ANY_NUMBER, false, command_run, "ask a model, stream its answer; PROMPT '-' or none reads standard input" },
 	{ "models list",  "",              0, 0, false, command_models_list,  "the models of the catalog" },
+	{ "models info",  "MODEL",         1, 1, true,  command_models_info,  "what a model's GGUF file says, and the memory that a worker would take" },
+	{ "models verify", "MODEL",        1, 1, true,  command_models_verify, "whether a model's file has the size and the SHA-256 of the catalog" },
 	{ "gpu list",     "",              0, 0, false, command_gpu_list,     "the GPUs of the daemon's machine, or of this one without a daemon" },
 	{ "worker list",  "",              0, 0, false, command_ps,           "the same as ps" },
 	{ "worker start", "MODEL",         1, 1, false, command_worker_start, "load a model before a request asks for it" },
@@ -61,6 +63,10 @@ static const struct option_row {
 	[OPTION_SEED]        = { "seed",        "N",    "run", "0 to 4294967295: the same seed gives the same answer" },
 	[OPTION_SYSTEM]      = { "system",      "TEXT", "run", "instructions that stand before the prompt" },
 	[OPTION_FORCE]       = { "force",       NULL,   "worker stop", "stop it at once" },
+	[OPTION_CONTEXT]     = { "context",     "N",    "models info", "estimate for a context of N tokens, not the catalog's" },
+	[OPTION_SLOTS]       = { "slots",       "N",    "models info", "estimate for N slots, 1 to 64, not the catalog's" },
+	[OPTION_RECORD]      = { "record",      NULL,   "models verify", "write size and SHA-256 into the catalog where it has none" },
+	[OPTION_REHASH]      = { "rehash",      NULL,   "models verify", "read the file even if it has not changed since it was read last" },
 };
 /* clang-format on */
 

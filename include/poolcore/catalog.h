@@ -77,6 +77,12 @@ PC_API int pc_catalog_write_reference(FILE *file, struct pc_error *err);
  * be looked at (no descriptor left). May block on a slow disk.
  */
 PC_API int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_error *err);
+/*
+ * The same, and hands the file over, open for reading; the caller closes it. A file of a repository
+ * must lie beneath the cache's folder, wherever symbolic links lead.
+ */
+PC_API int pc_model_entry_open(const struct pc_model_entry *entry, int *ret_fd,
+			       struct pc_error *err);
 
 PC_END_DECLS
 

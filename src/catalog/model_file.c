@@ -131,3 +131,10 @@ int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_erro
 		close(fd);
 	return rc;
 }
+
+int pc_model_entry_open(const struct pc_model_entry *entry, int *ret_fd, struct pc_error *err)
+{
+	struct stat facts;
+
+	return pc__model_file_open(entry, true, ret_fd, &facts, err);
+}
