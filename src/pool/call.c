@@ -28,8 +28,9 @@ enum { SAMPLED_RUNS = 64 };
 
 /* ---- a run ---- */
 
-void run_init(struct pc_run *run, const struct station *station, unsigned number,
-	      const struct call *call)
+/* What a run on this seat is told about itself. */
+static void run_init(struct pc_run *run, const struct station *station, unsigned number,
+		     const struct call *call)
 {
 	const struct seat *seat = station->seats[number];
 
@@ -82,16 +83,14 @@ void note_end(struct station *station, unsigned number, int rc, const struct pc_
 {
 	struct seat *seat = station->seats[number];
 	struct pc_pool *pool = station->pool;
-	_Atomic uint64_t *counter = rc ? &seat->errors : &seat->served;
-	uint64_t count = atomic_load_explicit(counter, memory_order_relaxed) + 1;
 
-	/* Only who holds the seat writes: no read-modify-write is needed. */
-	atomic_store_explicit(counter, count, memory_order_relaxed);
 	if (rc == 0) {
-		if (count >= atomic_load_explicit(&seat->report_at, memory_order_relaxed))
-			seat_report(station, number);
+		seat_note_answer(station, number);
 		return;
 	}
+	atomic_store_explicit(&seat->errors,
+			      atomic_load_explicit(&seat->errors, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
 	pthread_mutex_lock(&pool->lock);
 	pool->figures.timeouts += rc == PC_E_TIMEOUT;
 	pool->figures.cancelled += rc == PC_E_CANCELLED;

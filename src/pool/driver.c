@@ -133,7 +133,8 @@ static void hurry(const struct worker *worker)
 	}
 }
 
-void worker_close(struct turn *turn, struct worker *worker, bool force)
+/* Its seats go out of the word; when none is leased any more its threads are told to end. */
+static void worker_close(struct turn *turn, struct worker *worker, bool force)
 {
 	struct station *station = worker->station;
 

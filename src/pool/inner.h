@@ -389,8 +389,6 @@ enum claim job_wait(struct job *job);
 void job_cancel_waiting(struct job *job);
 /* [lock] The brain rejects it. */
 void job_reject_locked(struct turn *turn, struct job *job, const struct pc_error *err);
-/* Hands a job to the thread of a seat that the caller holds. */
-void job_post(struct station *station, unsigned seat, struct job *job);
 /* Says that it is over; job->err is set. The memory may be gone when this returns. */
 void job_finish(struct job *job);
 /* Each of a list. */
@@ -415,14 +413,24 @@ void seat_broke(struct station *station, unsigned seat, const struct pc_error *c
 /* Tells the brain what seat->report_at was set for. */
 void seat_report(struct station *station, unsigned seat);
 
+/* A request that had this seat ended with an answer. Only who holds the seat writes its figures: no
+ * read-modify-write is needed. */
+static inline void seat_note_answer(struct station *station, unsigned number)
+{
+	struct seat *seat = station->seats[number];
+	uint64_t served = atomic_load_explicit(&seat->served, memory_order_relaxed) + 1;
+
+	atomic_store_explicit(&seat->served, served, memory_order_relaxed);
+	if (served >= atomic_load_explicit(&seat->report_at, memory_order_relaxed))
+		seat_report(station, number);
+}
+
 /* ---- driver.c: the brain's orders ---- */
 
 extern const struct pc_sched_driver pool_driver;
 struct worker *worker_find(const struct pc_pool *pool, uint64_t id);
 /* [lock] Its seats come into the word. */
 void worker_open(struct turn *turn, struct worker *worker);
-/* [lock] Its seats go out of the word; when none is leased any more its threads are told to end. */
-void worker_close(struct turn *turn, struct worker *worker, bool force);
 /* [lock] A closed worker's seat comes back. */
 void worker_collect(struct turn *turn, struct worker *worker, unsigned seat);
 /* [lock] The open worker stays loaded until it is let go, closed or not. Its seats stay free. */
@@ -452,9 +460,6 @@ int refuse_cancelled(struct station *station, struct pc_error *err);
 /* INVALID_ARGUMENT for a priority that does not exist. NULL is allowed. */
 int call_check_options(const struct pc_request_options *options, struct pc_error *err);
 void call_read_options(const struct pc_request_options *options, struct call *call);
-/* What a run on this seat is told about itself. */
-void run_init(struct pc_run *run, const struct station *station, unsigned seat,
-	      const struct call *call);
 /* Keeps the books of a request that has had this seat; a WORKER_FAILED is told to the brain. */
 void note_end(struct station *station, unsigned seat, int rc, const struct pc_error *err);
 /* Runs a call on a seat that this thread holds, and keeps the books; the seat stays held. */

@@ -100,13 +100,8 @@ void pc_lease_release(struct pc_lease *lease)
 
 	struct station *station = atomic_load_explicit(&lease->model->station,
 						       memory_order_acquire);
-	struct seat *seat = station->seats[lease->seat];
-	uint64_t served = atomic_load_explicit(&seat->served, memory_order_relaxed) + 1;
 
-	/* Only who holds the seat writes: no read-modify-write is needed. */
-	atomic_store_explicit(&seat->served, served, memory_order_relaxed);
-	if (served >= atomic_load_explicit(&seat->report_at, memory_order_relaxed))
-		seat_report(station, lease->seat);
+	seat_note_answer(station, lease->seat);
 	seat_give_back(station, lease->seat);
 }
 

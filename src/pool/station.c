@@ -91,7 +91,8 @@ static void sleep_on(struct job *job, uint32_t claim, uint64_t deadline_ns)
 
 /* ---- handing over ---- */
 
-void job_post(struct station *station, unsigned number, struct job *job)
+/* Hands a job to the thread of a seat that the caller holds. */
+static void job_post(struct station *station, unsigned number, struct job *job)
 {
 	struct seat *seat = station->seats[number];
 
