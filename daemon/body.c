@@ -137,6 +137,8 @@ static struct worker *make_worker(struct body *body, const struct pc_spawn_order
 	}
 	worker->id = order->worker_id;
 	worker->model = model;
+	worker->entry = model->entry;
+	worker->backend = model->backend;
 	worker->slots = order->slots;
 	worker->device = order->device;
 
@@ -144,9 +146,9 @@ static struct worker *make_worker(struct body *body, const struct pc_spawn_order
 
 	pc_ledger_account(body->daemon->ledger, order->device, &account);
 	body_worker_name(body->daemon, order->worker_id, info->worker_id);
-	snprintf(info->backend, sizeof(info->backend), "%s", model->backend->name);
-	snprintf(info->model_ref, sizeof(info->model_ref), "%s", model->entry->model_ref);
-	snprintf(info->model_id, sizeof(info->model_id), "%s", model->entry->id);
+	snprintf(info->backend, sizeof(info->backend), "%s", worker->backend->name);
+	snprintf(info->model_ref, sizeof(info->model_ref), "%s", worker->entry->model_ref);
+	snprintf(info->model_id, sizeof(info->model_id), "%s", worker->entry->id);
 	snprintf(info->device, sizeof(info->device), "%s", account.name);
 	if (sscanf(account.name, "gpu%d", &info->gpu_id) != 1)
 		info->gpu_id = -1;

@@ -90,12 +90,14 @@ struct worker_orders {
  * are kept so that their logs can be read).
  */
 struct worker {
-	uint64_t id;	     /* the brain's */
-	struct model *model; /* [const] */
-	uint32_t slots;	     /* [const] */
-	unsigned device;     /* [const] */
-	uint16_t port;	     /* [const] the one that was asked for; 0: any */
-	struct logbook *log; /* [const] has a lock of its own */
+	uint64_t id;				 /* the brain's */
+	struct model *model;			 /* [const] */
+	const struct pc_model_entry *entry;	 /* [const] the model's, when it was spawned */
+	const struct pc_backend_config *backend; /* [const] likewise */
+	uint32_t slots;				 /* [const] */
+	unsigned device;			 /* [const] */
+	uint16_t port;				 /* [const] the one that was asked for; 0: any */
+	struct logbook *log;			 /* [const] has a lock of its own */
 
 	struct worker *next;	     /* [lock] its bucket, or the departed ones */
 	struct pc_worker_info info;  /* [lock] what the control API shows; its names never change */

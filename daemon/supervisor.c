@@ -299,7 +299,7 @@ static void stop(struct process *process, enum pc_stop_reason why, bool force)
 		/* A stopped process cannot act on SIGTERM. */
 		pc_process_signal(&process->os, SIGCONT, NULL);
 		uv_timer_start(&process->timer, on_grace_over,
-			       process->worker->model->backend->stop_grace_secs * 1000, 0);
+			       process->worker->backend->stop_grace_secs * 1000, 0);
 	}
 	if (force)
 		kill_now(process, pc_stop_reason_text(process->stop_reason));
@@ -387,7 +387,7 @@ static const struct http_call_handlers probe_handlers = {
 static void on_probe_due(uv_timer_t *timer)
 {
 	struct process *process = timer->data;
-	const char *path = process->worker->model->backend->readiness_path;
+	const char *path = process->worker->backend->readiness_path;
 	const struct http_call_request request = {
 		.target = &process->worker->target,
 		.method = "GET",
@@ -502,7 +502,7 @@ static int pick_port(struct process *process, uint16_t *ret_port, struct pc_erro
 
 static int plan_address(struct process *process, struct launch_plan *plan, struct pc_error *err)
 {
-	const struct pc_backend_config *backend = process->worker->model->backend;
+	const struct pc_backend_config *backend = process->worker->backend;
 
 	if (pc_command_uses(backend, "socket")) {
 		int length = snprintf(plan->target.socket, sizeof(plan->target.socket),
@@ -526,7 +526,7 @@ static int plan_address(struct process *process, struct launch_plan *plan, struc
 
 static int plan_launch(struct process *process, struct launch_plan *plan, struct pc_error *err)
 {
-	const struct model *model = process->worker->model;
+	const struct pc_model_entry *entry = process->worker->entry;
 	int rc = plan_address(process, plan, err);
 
 	if (!rc)
@@ -538,21 +538,21 @@ static int plan_launch(struct process *process, struct launch_plan *plan, struct
 	char uuid[96] = "";
 	bool has_uuid = gpu_id < 0 || gpus_uuid(process->supervisor->daemon->gpus, gpu_id, uuid);
 	const struct pc_launch_values values = {
-		.model_path = model->entry->path,
-		.model_id = model->entry->id,
+		.model_path = entry->path,
+		.model_id = entry->id,
 		.worker_id = name_of(process),
 		.port = plan->target.port,
 		.socket = plan->target.socket[0] ? plan->target.socket : NULL,
 		.gpu_id = gpu_id,
 		.gpu_uuid = has_uuid ? uuid : NULL,
-		.slots = model->entry->slots,
-		.context_tokens = model->entry->context_tokens,
-		.capability = pc_capability_name(model->entry->capability),
+		.slots = entry->slots,
+		.context_tokens = entry->context_tokens,
+		.capability = pc_capability_name(entry->capability),
 		.spawn_token = plan->token,
 		.ready_url = process->supervisor->daemon->ready_url,
 	};
 
-	rc = pc_command_build(model->backend, &values, &plan->argv, &plan->env, err);
+	rc = pc_command_build(process->worker->backend, &values, &plan->argv, &plan->env, err);
 	if (!rc)
 		rc = pc_program_find(plan->argv.items[0], &plan->program, err);
 	return rc;
@@ -679,7 +679,7 @@ static void prepared(struct clerk_job *job)
 		return;
 	}
 	record_status(process, PC_WORKER_SPAWNING);
-	if (process->worker->model->backend->readiness == PC_READINESS_HTTP) {
+	if (process->worker->backend->readiness == PC_READINESS_HTTP) {
 		process->probe_delay_ms = PROBE_FIRST_MS;
 		schedule_probe(process);
 	}
@@ -707,7 +707,7 @@ static void begin(struct supervisor *supervisor, struct worker *worker)
 
 	job->task = CLERK_PREPARE;
 	body_worker_copy(supervisor->daemon, worker, &job->worker);
-	job->entry = worker->model->entry;
+	job->entry = worker->entry;
 	job->done = prepared;
 	job->ctx = process;
 	clerk_give(supervisor->clerk, job);

@@ -299,14 +299,16 @@ PC_API uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t
 PC_API int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 			 uint64_t *ret_worker_id, struct pc_error *err);
 /*
- * Takes in a worker that the body has already, ready, on a device that the model may live on. The
- * memory is reserved here. Self-service: worker_ready follows, when the body hands its slots out.
+ * Takes in a worker that the body has already, on a device that the model may live on. The memory
+ * is reserved here. `loaded`: it may be granted at once; else worker_ready or worker_failed follows
+ * as after a spawn, within the model's start timeout. A self-service one is never `loaded`:
+ * worker_ready says when the body hands its slots out.
  * Errors: INSUFFICIENT_MEMORY, NO_WORKERS (max_workers is reached), SHUTTING_DOWN,
  * INVALID_ARGUMENT, OUT_OF_MEMORY; nothing has changed after one.
  */
 PC_API int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
-			  unsigned device, uint64_t memory_bytes, uint64_t *ret_worker_id,
-			  struct pc_error *err);
+			  unsigned device, uint64_t memory_bytes, bool loaded,
+			  uint64_t *ret_worker_id, struct pc_error *err);
 /*
  * Stops a worker: no new grants; it goes when its leases are over, or at once with `force`. Errors:
  * WORKER_NOT_FOUND.

@@ -103,7 +103,7 @@ int pc_pool_register_worker(struct pc_model *model, struct pc_engine_instance *i
 	worker->instance = instance;
 	turn_begin(model->pool, &turn);
 	rc = pc_sched_adopt(turn.pool->sched, turn.now_ns, station->brain, model->device,
-			    model->memory_mb * MIB, &id, err);
+			    model->memory_mb * MIB, false, &id, err);
 	if (rc == 0)
 		worker_enter(&turn, worker, id, model->memory_mb * MIB);
 	turn_note(&turn, pc_sched_next_deadline(turn.pool->sched));

@@ -200,7 +200,8 @@ uint32_t pc__count_ahead(const struct pc_sched_model *model, const struct pc_tic
 /* Spawns a worker on a device if it can be reserved and recorded. */
 bool pc__spawn(struct pc_sched_model *model, unsigned device);
 /* Takes in a worker that is loaded already; NULL when there is no memory, of either kind. */
-struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes);
+struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes,
+				  bool loaded);
 struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t id);
 /* Puts the worker into exactly the sets that its state and its leases call for. */
 void pc__file_worker(struct pc_sched_worker *worker);

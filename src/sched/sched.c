@@ -29,7 +29,7 @@
  *                            ▼
  *                           GONE   the record stays until its leases are returned
  *
- * A worker that is adopted is SPAWNING and READY within one event. One of a self-service model has
+ * A worker that is adopted loaded is SPAWNING and READY within one event. One of a self-service model has
  * no leases here, so it is never DRAINING: when it goes because it idles (cooldown, eviction,
  * pressure) the body is asked to take it back first, and where recall says no, it stays READY; for
  * every other reason it is STOPPING at once, and the body sees to it that its leases end. Its
@@ -508,7 +508,7 @@ int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model
 
 /* Why a worker cannot be taken in: 0, or the error that says so. */
 static int refuse_adoption(const struct pc_sched_model *model, unsigned device,
-			   uint64_t memory_bytes, struct pc_error *err)
+			   uint64_t memory_bytes, bool loaded, struct pc_error *err)
 {
 	const struct pc_sched *sched = model->sched;
 
@@ -517,6 +517,10 @@ static int refuse_adoption(const struct pc_sched_model *model, unsigned device,
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a worker of '%s' takes memory, and on a device that the model "
 				    "may live on",
+				    model->spec.key);
+	if (loaded && model->spec.self_service)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a worker of '%s' is ready when its slots are handed out",
 				    model->spec.key);
 	if (sched->draining)
 		return pc_error_set(err, PC_E_SHUTTING_DOWN,
@@ -529,15 +533,15 @@ static int refuse_adoption(const struct pc_sched_model *model, unsigned device,
 	return 0;
 }
 
-static int adopt(struct pc_sched_model *model, unsigned device, uint64_t memory_bytes,
+static int adopt(struct pc_sched_model *model, unsigned device, uint64_t memory_bytes, bool loaded,
 		 uint64_t *ret_worker_id, struct pc_error *err)
 {
-	int rc = refuse_adoption(model, device, memory_bytes, err);
+	int rc = refuse_adoption(model, device, memory_bytes, loaded, err);
 
 	if (rc)
 		return rc;
 
-	struct pc_sched_worker *worker = pc__adopt(model, device, memory_bytes);
+	struct pc_sched_worker *worker = pc__adopt(model, device, memory_bytes, loaded);
 	struct pc_device_account account;
 
 	if (worker) {
@@ -554,7 +558,7 @@ static int adopt(struct pc_sched_model *model, unsigned device, uint64_t memory_
 }
 
 int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
-		   unsigned device, uint64_t memory_bytes, uint64_t *ret_worker_id,
+		   unsigned device, uint64_t memory_bytes, bool loaded, uint64_t *ret_worker_id,
 		   struct pc_error *err)
 {
 	if (!model || !ret_worker_id)
@@ -562,7 +566,7 @@ int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_mode
 				    "a worker needs a model and a place for its id");
 	enter(sched, now_ns);
 
-	int rc = adopt(model, device, memory_bytes, ret_worker_id, err);
+	int rc = adopt(model, device, memory_bytes, loaded, ret_worker_id, err);
 
 	leave(sched);
 	return rc;

@@ -167,14 +167,15 @@ void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	move(worker, WORKER_READY);
 }
 
-struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes)
+struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes,
+				  bool loaded)
 {
 	struct pc_sched_worker *worker = new_worker(model, device, bytes);
 
 	if (!worker)
 		return NULL;
 	enter_worker(worker);
-	if (!model->spec.self_service)
+	if (loaded)
 		pc__worker_ready(worker, 0);
 	return worker;
 }

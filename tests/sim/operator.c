@@ -91,6 +91,12 @@ static void presses(struct world *world, const struct line *line)
 	world->coverage->tight_calls += line->tight;
 }
 
+/* Some load still; those of a body that hands out slots itself always do. */
+static bool comes_loaded(const struct world *world, const struct line *line)
+{
+	return !sim_spec(world, line->model)->self_service && line->bytes / MIB % 3 != 0;
+}
+
 static int expected_of_adoption(const struct world *world, const struct line *line)
 {
 	if (!sim_allows(world, line->model, line->device))
@@ -127,7 +133,7 @@ static void enters(struct world *world, const struct line *line, uint64_t id)
 	world->reserved[line->device] += line->bytes;
 	world->models[line->model].loading++;
 	world->models[line->model].load_asked = false;
-	if (!spec->self_service)
+	if (comes_loaded(world, line))
 		sim_become_ready(world, worker);
 	world->coverage->adoptions++;
 }
@@ -145,8 +151,8 @@ static void adopts(struct world *world, const struct line *line)
 	world->coverage->adoptions_no_room += expected == PC_E_INSUFFICIENT_MEMORY;
 
 	int rc = pc_sched_adopt(world->sched, sim_told_now(world),
-				world->models[line->model].handle, line->device, line->bytes, &id,
-				&err);
+				world->models[line->model].handle, line->device, line->bytes,
+				comes_loaded(world, line), &id, &err);
 
 	sim_check(world, rc == expected && err.code == rc, "an adoption said %s instead of %s",
 		  pc_error_name(rc), pc_error_name(expected));

@@ -1771,7 +1771,7 @@ static void a_first_worker_rather_goes_where_memory_is_not_tight(void **state)
 static int adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes, uint64_t *ret_id)
 {
 	pc_error_clear(&body.last_error);
-	return pc_sched_adopt(body.sched, body.now_ns, model, device, bytes, ret_id,
+	return pc_sched_adopt(body.sched, body.now_ns, model, device, bytes, true, ret_id,
 			      &body.last_error);
 }
 
@@ -1804,7 +1804,10 @@ static void a_worker_that_is_taken_in_is_ready_when_its_body_says_so(void **stat
 
 	struct pc_sched_model *a = add(&spec);
 
-	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, &id, &err), 0);
+	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, true, &id, &err),
+			 PC_E_INVALID_ARGUMENT);
+	pc_error_clear(&err);
+	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, false, &id, &err), 0);
 	assert_int_equal(id, 1);
 	pc_sched_get_model(a, &view);
 	assert_int_equal(view.spawning, 1);
@@ -1815,13 +1818,29 @@ static void a_worker_that_is_taken_in_is_ready_when_its_body_says_so(void **stat
 	expect("");
 }
 
+/* What a daemon finds that was killed while a worker loaded. */
+static void a_worker_that_is_taken_in_while_it_loads_is_waited_for(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	uint64_t id = 0;
+
+	(void)state;
+	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, false, &id, NULL), 0);
+	assert_int_equal(reserved(0), GIB);
+	submit(0, a);
+	expect("");
+	ready(1);
+	expect("grant t0 1\n");
+	release(0);
+}
+
 static void an_adoption_that_cannot_be_is_refused_with_the_reason(void **state)
 {
 	struct pc_sched_model *a = add_simple("a", GIB);
 	uint64_t id = 77;
 
 	(void)state;
-	assert_int_equal(pc_sched_adopt(body.sched, 0, NULL, 0, GIB, &id, NULL),
+	assert_int_equal(pc_sched_adopt(body.sched, 0, NULL, 0, GIB, true, &id, NULL),
 			 PC_E_INVALID_ARGUMENT);
 	assert_int_equal(adopt(a, 0, GIB, NULL), PC_E_INVALID_ARGUMENT);
 	assert_int_equal(adopt(a, 1, GIB, &id), PC_E_INVALID_ARGUMENT);
@@ -2009,6 +2028,7 @@ int main(void)
 		scenario(a_tight_device_loses_one_idle_worker_a_call_and_nothing_grows),
 		scenario(a_first_worker_rather_goes_where_memory_is_not_tight),
 		scenario(a_worker_that_is_there_is_adopted_and_serves),
+		scenario(a_worker_that_is_taken_in_while_it_loads_is_waited_for),
 		scenario(a_worker_that_is_taken_in_is_ready_when_its_body_says_so),
 		scenario(an_adoption_that_cannot_be_is_refused_with_the_reason),
 		scenario(an_estimate_is_what_the_next_worker_needs),
