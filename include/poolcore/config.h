@@ -65,6 +65,12 @@ struct pc_config {
 	uint64_t pool_maintenance_interval_secs;
 	uint64_t pool_cooldown_idle_minutes;
 	uint64_t pool_queue_capacity;
+	char *pool_orphan_policy; /* "adopt", "kill" */
+	char *pool_cgroup;	  /* a folder of a cgroup file system, or "" */
+
+	uint64_t health_interval_secs;
+	uint64_t health_misses;
+	uint64_t health_stopped_secs;
 
 	struct pc_string_list http_listen; /* "127.0.0.1:9200", "[::1]:9200", "unix:/path" */
 	char *http_token_file;		   /* "" : none */

@@ -111,6 +111,7 @@ static int refine_url(const struct pc__reading *reading, void *object, char **te
 	return 0;
 }
 
+static const char *const orphan_policies[] = { "adopt", "kill", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const log_formats[] = { "human", "json", NULL };
 
@@ -148,6 +149,27 @@ const struct pc__setting pc__settings[] = {
 	  .min = 1, .max = 1000000, .fallback = "1024", .unit = "requests",
 	  .description = "How many requests may wait for one model; the next is refused with "
 			 "QUEUE_FULL" },
+	{ "pool", "orphan_policy", PC__SETTING_WORD, AT(pool_orphan_policy),
+	  .fallback = "adopt", .words = orphan_policies,
+	  .description = "What becomes of workers whose daemon died: the next one serves from them, "
+			 "or ends them" },
+	{ "pool", "cgroup", PC__SETTING_PATH, AT(pool_cgroup),
+	  .fallback = "",
+	  .description = "A cgroup folder that is ours to divide (systemd: Delegate=yes); each worker "
+			 "gets a group of its own in it. Empty: none" },
+
+	{ "health", "interval_secs", PC__SETTING_SECONDS, AT(health_interval_secs),
+	  .min = 1, .max = 3600, .fallback = "10", .unit = "seconds",
+	  .description = "How often a loaded worker is asked whether it is well, and how long it may "
+			 "take to answer" },
+	{ "health", "misses", PC__SETTING_INTEGER, AT(health_misses),
+	  .min = 1, .max = 100, .fallback = "3", .unit = "probes in a row",
+	  .description = "After how many probes without an answer a worker counts as hung and is "
+			 "replaced" },
+	{ "health", "stopped_secs", PC__SETTING_SECONDS, AT(health_stopped_secs),
+	  .min = 0, .max = 86400, .fallback = "5", .unit = "seconds",
+	  .description = "How long a worker may stand still, stopped by a signal, before it is "
+			 "replaced" },
 
 	{ "http", "listen", PC__SETTING_STRING_LIST, AT(http_listen),
 	  .min = 1, .max = 16, .fallback = "127.0.0.1:9200", .refine = refine_listen,

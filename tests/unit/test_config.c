@@ -401,7 +401,7 @@ static const struct refusal refusals[] = {
 	{ "[poll]\n", "1:2", "poll", "unknown section; did you mean [pool]?" },
 	{ "[backend.x]\n", "1:2", "backend", "unknown section; did you mean [backends.NAME]?" },
 	{ "[models]\n", "1:2", "models",
-	  "unknown section; known: [pool], [http], [memory], [catalog], [orchestrator], [staging], "
+	  "unknown section; known: [pool], [health], [http], [memory], [catalog], [orchestrator], [staging], "
 	  "[log], [backends.NAME]" },
 	{ "listen = []\n", "1:1", "listen", "it stands outside of its section; put it under [http]" },
 	{ "http = 3\n", "1:8", "http", "3 is an integer; a table of settings is expected" },
