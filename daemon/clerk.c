@@ -7,6 +7,8 @@
 
 #include <pthread.h>
 
+#include "daemon/failpoint.h"
+
 struct job_list {
 	struct clerk_job *head;
 	struct clerk_job *tail;
@@ -50,9 +52,11 @@ static void work(struct clerk *clerk, struct clerk_job *job)
 	switch (job->task) {
 	case CLERK_PREPARE:
 		job->result = pc_model_entry_check_file(job->entry, &job->error);
+		FAILPOINT(spawn_before_record);
 		if (!job->result)
 			job->result = pc_registry_register(clerk->registry, &job->worker,
 							   &job->error);
+		FAILPOINT(spawn_after_record);
 		break;
 	case CLERK_UPDATE:
 		job->result = pc_registry_update(clerk->registry, &job->worker, &job->error);
@@ -60,6 +64,7 @@ static void work(struct clerk *clerk, struct clerk_job *job)
 	case CLERK_UNREGISTER:
 		job->result = pc_registry_unregister(clerk->registry, job->worker.worker_id,
 						     &job->error);
+		FAILPOINT(exit_after_unregister);
 		break;
 	}
 	if (job->result && !job->done)
