@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * registry.h - the record of the workers that exist: what an operator is shown and what the next
- * daemon finds when this one has died; and of the memory that models were measured to take. An
- * interface with two backends: memory, and SQLite (WAL, synchronous FULL, 0600).
+ * daemon finds when this one has died; of how workers ended; and of the memory that models were
+ * measured to take. An interface with two backends: memory, and SQLite (WAL, synchronous FULL,
+ * 0600).
  */
 #ifndef POOLCORE_REGISTRY_H
 #define POOLCORE_REGISTRY_H
@@ -25,9 +26,12 @@ struct pc_worker_info {
 	int gpu_id;	  /* -1: none */
 	uint16_t port;	  /* 0 when a socket is used */
 	char socket[128]; /* Unix socket's path, or "" */
+	uint32_t slots;	  /* requests that it runs at once; 0: not known (an older record) */
 	enum pc_worker_status status;
 	int32_t pid;	      /* 0 before it is spawned */
+	int32_t stub_pid;     /* of the stub that is its parent; 0: it has none */
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat; with boot_id it proves who it is */
+	uint64_t pidfd_inode; /* of its pidfd, on a kernel where it names one process; 0: unknown */
 	char boot_id[40];     /* /proc/sys/kernel/random/boot_id */
 	char spawn_token[40]; /* random; the worker proves with it that it is ours */
 	int64_t spawned_wall_ms;
@@ -59,7 +63,9 @@ PC_API void pc_registry_close(struct pc_registry *registry);
  *
  * register: ALREADY_EXISTS. update: WORKER_NOT_FOUND; INVALID_ARGUMENT when the status may not
  * follow the stored one. unregister, get: WORKER_NOT_FOUND. list: by spawn time; *ret_workers is
- * freed by the caller with pc_free.
+ * freed by the caller with pc_free; a row that somebody edited into what cannot be is left out and
+ * reported through the log hook (get: IO, with the column at fault), and stays until it is
+ * unregistered.
  */
 PC_API int pc_registry_register(struct pc_registry *registry, const struct pc_worker_info *worker,
 				struct pc_error *err);
@@ -71,6 +77,36 @@ PC_API int pc_registry_get(struct pc_registry *registry, const char *worker_id,
 			   struct pc_worker_info *ret_worker, struct pc_error *err);
 PC_API int pc_registry_list(struct pc_registry *registry, struct pc_worker_info **ret_workers,
 			    size_t *ret_count, struct pc_error *err);
+
+/* ---- the workers that are gone ---- */
+
+/* How many are remembered. A guess; change freely: a tally of deaths is about the last days. */
+#define PC_DEPARTED_MAX 256
+
+struct pc_departed_worker {
+	char worker_id[PC_WORKER_ID_MAX];
+	char backend[64];
+	char model_id[160];
+	char device[16];
+	struct pc_worker_exit exit;
+	int64_t wall_ms; /* when its record was removed */
+};
+
+/*
+ * Removes a worker's record and remembers how it ended, both or neither; beyond PC_DEPARTED_MAX the
+ * one that was ended first is forgotten. Unlike `unregister`, which leaves no trace. `exit` is
+ * copied. Threads and durability as above. Errors, after which nothing has changed:
+ * WORKER_NOT_FOUND; INVALID_ARGUMENT; IO; OUT_OF_MEMORY.
+ */
+PC_API int pc_registry_end(struct pc_registry *registry, const char *worker_id,
+			   const struct pc_worker_exit *exit, struct pc_error *err);
+/*
+ * The remembered ones of a model, or of all when model_id is NULL; the one that was ended last comes
+ * first. *ret_departed is freed by the caller with pc_free; it is NULL when there are none.
+ */
+PC_API int pc_registry_list_departed(struct pc_registry *registry, const char *model_id,
+				     struct pc_departed_worker **ret_departed, size_t *ret_count,
+				     struct pc_error *err);
 
 /* ---- what models were measured to take ---- */
 

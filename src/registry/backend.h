@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * backend.h - what a registry backend is: a table of eight functions behind `struct pc_registry`,
+ * backend.h - what a registry backend is: a table of functions behind `struct pc_registry`,
  * which a backend embeds as its first member. registry.c has checked every argument before it calls
  * one. Each function may be called from any thread and serialises itself. Inside the library only.
  */
@@ -26,6 +26,14 @@ struct pc__registry_ops {
 	/* By spawn time, then by id; NULL and 0 when there are none. */
 	int (*list)(struct pc_registry *registry, struct pc_worker_info **ret_workers,
 		    size_t *ret_count, struct pc_error *err);
+	/* One step: removes the record and notes the departure, or neither. What the worker was is
+	 * taken from its record; `departed` has its id, exit and wall_ms. */
+	int (*end)(struct pc_registry *registry, const struct pc_departed_worker *departed,
+		   struct pc_error *err);
+	/* Newest first; model_id NULL: of all models. */
+	int (*list_departed)(struct pc_registry *registry, const char *model_id,
+			     struct pc_departed_worker **ret_departed, size_t *ret_count,
+			     struct pc_error *err);
 	int (*remember)(struct pc_registry *registry, const struct pc__measured_key *key,
 			uint64_t bytes, int64_t wall_ms, struct pc_error *err);
 	int (*recall)(struct pc_registry *registry, const struct pc__measured_key *key,

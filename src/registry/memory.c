@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "registry/departed.h"
 #include "registry/measured.h"
 
 struct memory_registry {
@@ -19,6 +20,7 @@ struct memory_registry {
 	size_t count;			    /* [lock] */
 	size_t capacity;		    /* [lock] */
 	struct pc__measured_table measured; /* [lock] */
+	struct pc__departed_table departed; /* [lock] */
 };
 
 static struct memory_registry *memory_of(struct pc_registry *registry)
@@ -112,6 +114,14 @@ static int memory_update(struct pc_registry *registry, const struct pc_worker_in
 	return rc;
 }
 
+static void remove_locked(struct memory_registry *memory, size_t at)
+{
+	pc_free(memory->workers[at]);
+	memory->count--;
+	memmove(&memory->workers[at], &memory->workers[at + 1],
+		(memory->count - at) * sizeof(struct pc_worker_info *));
+}
+
 static int memory_remove(struct pc_registry *registry, const char *worker_id, struct pc_error *err)
 {
 	struct memory_registry *memory = memory_of(registry);
@@ -122,14 +132,53 @@ static int memory_remove(struct pc_registry *registry, const char *worker_id, st
 
 	size_t at = find_locked(memory, worker_id, &found);
 
-	if (found) {
-		pc_free(memory->workers[at]);
-		memory->count--;
-		memmove(&memory->workers[at], &memory->workers[at + 1],
-			(memory->count - at) * sizeof(struct pc_worker_info *));
-	} else {
+	if (found)
+		remove_locked(memory, at);
+	else
 		rc = pc__registry_not_found(err, worker_id);
-	}
+	pthread_mutex_unlock(&memory->lock);
+	return rc;
+}
+
+static int end_locked(struct memory_registry *memory, const struct pc_departed_worker *departed,
+		      struct pc_error *err)
+{
+	struct pc_departed_worker whole = *departed;
+	bool found;
+	size_t at = find_locked(memory, departed->worker_id, &found);
+
+	if (!found)
+		return pc__registry_not_found(err, departed->worker_id);
+	memcpy(whole.backend, memory->workers[at]->backend, sizeof(whole.backend));
+	memcpy(whole.model_id, memory->workers[at]->model_id, sizeof(whole.model_id));
+	memcpy(whole.device, memory->workers[at]->device, sizeof(whole.device));
+
+	int rc = pc__departed_table_add(&memory->departed, &whole, err);
+
+	if (!rc)
+		remove_locked(memory, at);
+	return rc;
+}
+
+static int memory_end(struct pc_registry *registry, const struct pc_departed_worker *departed,
+		      struct pc_error *err)
+{
+	struct memory_registry *memory = memory_of(registry);
+
+	pthread_mutex_lock(&memory->lock);
+	int rc = end_locked(memory, departed, err);
+	pthread_mutex_unlock(&memory->lock);
+	return rc;
+}
+
+static int memory_list_departed(struct pc_registry *registry, const char *model_id,
+				struct pc_departed_worker **ret_departed, size_t *ret_count,
+				struct pc_error *err)
+{
+	struct memory_registry *memory = memory_of(registry);
+
+	pthread_mutex_lock(&memory->lock);
+	int rc = pc__departed_table_list(&memory->departed, model_id, ret_departed, ret_count, err);
 	pthread_mutex_unlock(&memory->lock);
 	return rc;
 }
@@ -216,6 +265,7 @@ static void memory_close(struct pc_registry *registry)
 		pc_free(memory->workers[i]);
 	pc_free(memory->workers);
 	pc__measured_table_fini(&memory->measured);
+	pc__departed_table_fini(&memory->departed);
 	pthread_mutex_destroy(&memory->lock);
 	pc_free(memory);
 }
@@ -227,6 +277,8 @@ static const struct pc__registry_ops memory_ops = {
 	.remove = memory_remove,
 	.get = memory_get,
 	.list = memory_list,
+	.end = memory_end,
+	.list_departed = memory_list_departed,
 	.remember = memory_remember,
 	.recall = memory_recall,
 };

@@ -76,6 +76,17 @@ static const struct {
 #undef X
 };
 
+/* A negative process id means all processes, or a group of them, to kill(2). */
+static const struct {
+	const char *name;
+	size_t offset;
+	int min;
+} numbers[] = {
+	{ "gpu_id", offsetof(struct pc_worker_info, gpu_id), -1 },
+	{ "pid", offsetof(struct pc_worker_info, pid), 0 },
+	{ "stub_pid", offsetof(struct pc_worker_info, stub_pid), 0 },
+};
+
 /* A string that fills its array to the end was cut by whoever put it there. */
 static int check_worker(const struct pc_registry *registry, const struct pc_worker_info *worker,
 			struct pc_error *err)
@@ -93,6 +104,16 @@ static int check_worker(const struct pc_registry *registry, const struct pc_work
 	}
 	if (!worker->worker_id[0])
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "worker_id is empty");
+	for (size_t i = 0; i < PC_ARRAY_LEN(numbers); i++) {
+		int number;
+
+		memcpy(&number, (const char *)worker + numbers[i].offset, sizeof(number));
+		if (number < numbers[i].min)
+			return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+					    "worker '%s': %d is no %s; the least is %d",
+					    worker->worker_id, number, numbers[i].name,
+					    numbers[i].min);
+	}
 	/* A number without a name could be stored and never be read again. */
 	if (pc_worker_status_from_name(pc_worker_status_name(worker->status)) !=
 	    (int)worker->status)
@@ -190,6 +211,39 @@ int pc_registry_list(struct pc_registry *registry, struct pc_worker_info **ret_w
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a registry and two results are needed");
 	return registry->ops->list(registry, ret_workers, ret_count, err);
+}
+
+int pc_registry_end(struct pc_registry *registry, const char *worker_id,
+		    const struct pc_worker_exit *exit, struct pc_error *err)
+{
+	struct pc_departed_worker departed = { .wall_ms = pc_clock_wall_ms() };
+	int rc = check_id(registry, worker_id, err);
+
+	if (rc)
+		return rc;
+	if (!exit)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "how worker '%s' ended is needed",
+				    worker_id);
+	if (!memchr(exit->reason, '\0', sizeof(exit->reason)))
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "exit.reason is longer than %zu bytes",
+				    sizeof(exit->reason) - 1);
+	/* No record has an id that does not fit. */
+	if (strlen(worker_id) >= sizeof(departed.worker_id))
+		return pc__registry_not_found(err, worker_id);
+	strcpy(departed.worker_id, worker_id);
+	departed.exit = *exit;
+	return registry->ops->end(registry, &departed, err);
+}
+
+int pc_registry_list_departed(struct pc_registry *registry, const char *model_id,
+			      struct pc_departed_worker **ret_departed, size_t *ret_count,
+			      struct pc_error *err)
+{
+	if (!registry || !ret_departed || !ret_count)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a registry and two results are needed");
+	return registry->ops->list_departed(registry, model_id, ret_departed, ret_count, err);
 }
 
 int pc_registry_remember_memory(struct pc_registry *registry, const char *key, const char *engine,

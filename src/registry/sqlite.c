@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sqlite.c - the registry in an SQLite file: rows in and out through statements that are prepared
- * once. Opening and the schema are sqlite_file.c's, the table of measurements is
- * sqlite_measured.c's. One connection, one mutex: callers are few, and SQLite has one writer
+ * sqlite.c - the registry in an SQLite file: the workers' rows in and out through statements that
+ * are prepared once. Opening and the schema are sqlite_file.c's, the other tables are those of
+ * sqlite_measured.c and sqlite_departed.c. One connection, one mutex: callers are few, and SQLite has one writer
  * anyway. The mutex is held while the disk writes, so none of these calls belongs on an event loop.
  * SQLite allocates for itself, not through our door.
  */
@@ -12,54 +12,51 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "registry/sqlite_departed.h"
 #include "registry/sqlite_file.h"
 #include "registry/sqlite_measured.h"
+#include "registry/sqlite_row.h"
 
-enum column_type {
-	COLUMN_TEXT,
-	COLUMN_BOOL,
-	COLUMN_UINT16,
-	COLUMN_INT32,
-	COLUMN_INT64, /* unsigned ones too, bit for bit */
-	COLUMN_STATUS,
-};
-
-struct column {
-	const char *name;
-	enum column_type type;
-	size_t offset, size; /* in struct pc_worker_info */
-};
+#define X(column, kind, member, ...) \
+	PC__COLUMN(struct pc_worker_info, column, kind, member, __VA_ARGS__)
+#define TEXT(member) X(member, PC__COLUMN_TEXT, member, 0, 0)
+#define NUMBER(member, ...) X(member, PC__COLUMN_NUMBER, member, __VA_ARGS__)
+#define EXIT(name, kind, ...) X(exit_##name, kind, last_exit.name, __VA_ARGS__)
 
 /* The first is the key. */
-static const struct column columns[] = {
-#define X(name, type, member) \
-	{ \
-#name, type, offsetof(struct pc_worker_info, member), \
-			sizeof(((struct pc_worker_info *)NULL)->member) \
-	}
-	X(worker_id, COLUMN_TEXT, worker_id),
-	X(backend, COLUMN_TEXT, backend),
-	X(model_ref, COLUMN_TEXT, model_ref),
-	X(model_id, COLUMN_TEXT, model_id),
-	X(device, COLUMN_TEXT, device),
-	X(gpu_id, COLUMN_INT32, gpu_id),
-	X(port, COLUMN_UINT16, port),
-	X(socket, COLUMN_TEXT, socket),
-	X(status, COLUMN_STATUS, status),
-	X(pid, COLUMN_INT32, pid),
-	X(start_ticks, COLUMN_INT64, start_ticks),
-	X(boot_id, COLUMN_TEXT, boot_id),
-	X(spawn_token, COLUMN_TEXT, spawn_token),
-	X(spawned_wall_ms, COLUMN_INT64, spawned_wall_ms),
-	X(updated_wall_ms, COLUMN_INT64, updated_wall_ms),
-	X(reserved_bytes, COLUMN_INT64, reserved_bytes),
-	X(measured_bytes, COLUMN_INT64, measured_bytes),
-	X(exit_known, COLUMN_BOOL, last_exit.known),
-	X(exit_code, COLUMN_INT32, last_exit.code),
-	X(exit_signal, COLUMN_INT32, last_exit.signal),
-	X(exit_wall_ms, COLUMN_INT64, last_exit.wall_ms),
-	X(exit_reason, COLUMN_TEXT, last_exit.reason),
-#undef X
+static const struct pc__column columns[] = {
+	X(worker_id, PC__COLUMN_TEXT, worker_id, 1, 0),
+	TEXT(backend),
+	TEXT(model_ref),
+	TEXT(model_id),
+	TEXT(device),
+	NUMBER(gpu_id, -1, INT32_MAX),
+	NUMBER(port, 0, UINT16_MAX),
+	TEXT(socket),
+	NUMBER(slots, 0, UINT32_MAX),
+	X(status, PC__COLUMN_STATUS, status, 0, 0),
+	NUMBER(pid, 0, INT32_MAX),
+	NUMBER(stub_pid, 0, INT32_MAX),
+	NUMBER(start_ticks, PC__COLUMN_ANY),
+	NUMBER(pidfd_inode, PC__COLUMN_ANY),
+	TEXT(boot_id),
+	TEXT(spawn_token),
+	NUMBER(spawned_wall_ms, PC__COLUMN_ANY),
+	NUMBER(updated_wall_ms, PC__COLUMN_ANY),
+	NUMBER(reserved_bytes, PC__COLUMN_ANY),
+	NUMBER(measured_bytes, PC__COLUMN_ANY),
+	EXIT(known, PC__COLUMN_NUMBER, 0, 1),
+	EXIT(code, PC__COLUMN_NUMBER, INT32_MIN, INT32_MAX),
+	EXIT(signal, PC__COLUMN_NUMBER, INT32_MIN, INT32_MAX),
+	EXIT(wall_ms, PC__COLUMN_NUMBER, PC__COLUMN_ANY),
+	EXIT(reason, PC__COLUMN_TEXT, 0, 0),
+};
+
+static const struct pc__table workers = {
+	.subject = "worker",
+	.columns = columns,
+	.column_count = PC_ARRAY_LEN(columns),
+	.record_bytes = sizeof(struct pc_worker_info),
 };
 
 enum statement { INSERT, UPDATE, DELETE, GET, LIST, STATEMENT_COUNT };
@@ -70,6 +67,7 @@ struct sqlite_registry {
 	sqlite3 *db;				   /* [lock] */
 	sqlite3_stmt *statements[STATEMENT_COUNT]; /* [lock] reset whenever nobody holds it */
 	struct pc__sqlite_measured measured;	   /* [lock] */
+	struct pc__sqlite_departed departed;	   /* [lock] */
 };
 
 static struct sqlite_registry *sqlite_of(struct pc_registry *registry)
@@ -77,117 +75,7 @@ static struct sqlite_registry *sqlite_of(struct pc_registry *registry)
 	return (struct sqlite_registry *)registry;
 }
 
-/* ---- rows ---- */
-
-static int bind_column(sqlite3_stmt *statement, int at, const struct column *column,
-		       const struct pc_worker_info *worker)
-{
-	const char *field = (const char *)worker + column->offset;
-	sqlite3_int64 wide;
-	uint16_t narrow;
-	int number;
-
-	switch (column->type) {
-	case COLUMN_TEXT:
-		return sqlite3_bind_text(statement, at, field, -1, SQLITE_STATIC);
-	case COLUMN_STATUS:
-		return sqlite3_bind_text(statement, at, pc_worker_status_name(worker->status), -1,
-					 SQLITE_STATIC);
-	case COLUMN_BOOL:
-		return sqlite3_bind_int(statement, at, *(const bool *)field);
-	case COLUMN_UINT16:
-		memcpy(&narrow, field, sizeof(narrow));
-		return sqlite3_bind_int(statement, at, narrow);
-	case COLUMN_INT32:
-		memcpy(&number, field, sizeof(number));
-		return sqlite3_bind_int(statement, at, number);
-	case COLUMN_INT64:
-		memcpy(&wide, field, sizeof(wide));
-		return sqlite3_bind_int64(statement, at, wide);
-	}
-	return SQLITE_MISUSE;
-}
-
-/* False when the stored value cannot be one of ours: somebody edited it. */
-static bool read_column(sqlite3_stmt *statement, int at, const struct column *column,
-			struct pc_worker_info *worker)
-{
-	char *field = (char *)worker + column->offset;
-	sqlite3_int64 wide = sqlite3_column_int64(statement, at);
-	const char *text;
-	uint16_t narrow = (uint16_t)wide;
-	int number = (int)wide, status;
-
-	switch (column->type) {
-	case COLUMN_TEXT:
-		text = (const char *)sqlite3_column_text(statement, at);
-		if (!text || strlen(text) >= column->size)
-			return false;
-		memcpy(field, text, strlen(text) + 1);
-		return true;
-	case COLUMN_STATUS:
-		text = (const char *)sqlite3_column_text(statement, at);
-		status = text ? pc_worker_status_from_name(text) : -1;
-		worker->status = (enum pc_worker_status)status;
-		return status >= 0;
-	case COLUMN_BOOL:
-		*(bool *)field = wide != 0;
-		return true;
-	case COLUMN_UINT16:
-		memcpy(field, &narrow, sizeof(narrow));
-		return narrow == wide;
-	case COLUMN_INT32:
-		memcpy(field, &number, sizeof(number));
-		return number == wide;
-	case COLUMN_INT64:
-		memcpy(field, &wide, sizeof(wide));
-		return true;
-	}
-	return false;
-}
-
-static int read_row(struct sqlite_registry *sqlite, sqlite3_stmt *statement,
-		    struct pc_worker_info *worker, struct pc_error *err)
-{
-	*worker = (struct pc_worker_info){ .pid = 0 };
-	for (size_t i = 0; i < PC_ARRAY_LEN(columns); i++) {
-		if (read_column(statement, (int)i, &columns[i], worker))
-			continue;
-		if (sqlite3_errcode(sqlite->db) == SQLITE_NOMEM)
-			return pc_error_oom(err);
-		return pc_error_set(err, PC_E_IO,
-				    "the registry's row of worker '%s' holds no valid %s",
-				    worker->worker_id, columns[i].name);
-	}
-	return 0;
-}
-
 /* ---- statements ---- */
-
-/* Runs a statement that returns no row. SQLite's code. */
-static int run_locked(struct sqlite_registry *sqlite, enum statement which)
-{
-	int rc = sqlite3_step(sqlite->statements[which]);
-
-	return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-/* Ends a statement, so that it holds neither a lock nor the caller's strings. */
-static void rest_locked(struct sqlite_registry *sqlite, enum statement which)
-{
-	sqlite3_reset(sqlite->statements[which]);
-	sqlite3_clear_bindings(sqlite->statements[which]);
-}
-
-static int bind_worker_locked(struct sqlite_registry *sqlite, enum statement which,
-			      const struct pc_worker_info *worker)
-{
-	int rc = SQLITE_OK;
-
-	for (size_t i = 0; !rc && i < PC_ARRAY_LEN(columns); i++)
-		rc = bind_column(sqlite->statements[which], (int)i + 1, &columns[i], worker);
-	return rc;
-}
 
 static int get_locked(struct sqlite_registry *sqlite, const char *worker_id,
 		      struct pc_worker_info *ret_worker, struct pc_error *err)
@@ -199,14 +87,27 @@ static int get_locked(struct sqlite_registry *sqlite, const char *worker_id,
 	if (!rc)
 		rc = sqlite3_step(statement);
 	if (rc == SQLITE_ROW)
-		rc = read_row(sqlite, statement, &worker, err);
+		rc = pc__row_read(statement, &workers, &worker, err);
 	else if (rc == SQLITE_DONE)
 		rc = pc__registry_not_found(err, worker_id);
 	else
 		rc = pc__sqlite_error(err, sqlite->db, "cannot read worker '%s'", worker_id);
-	rest_locked(sqlite, GET);
+	pc__statement_rest(statement);
 	if (!rc)
 		*ret_worker = worker;
+	return rc;
+}
+
+/* Binds the record and runs the statement. SQLite's code. */
+static int write_locked(struct sqlite_registry *sqlite, enum statement which,
+			const struct pc_worker_info *worker)
+{
+	sqlite3_stmt *statement = sqlite->statements[which];
+	int rc = pc__row_bind(statement, &workers, worker);
+
+	if (!rc)
+		return pc__statement_run(statement);
+	pc__statement_rest(statement);
 	return rc;
 }
 
@@ -218,12 +119,9 @@ static int replace_locked(struct sqlite_registry *sqlite, const struct pc_worker
 
 	if (!rc)
 		rc = pc__registry_check_change(err, stored.status, worker);
-	if (rc)
-		return rc;
-	if (bind_worker_locked(sqlite, UPDATE, worker) || run_locked(sqlite, UPDATE))
+	if (!rc && write_locked(sqlite, UPDATE, worker))
 		rc = pc__sqlite_error(err, sqlite->db, "cannot update worker '%s'",
 				      worker->worker_id);
-	rest_locked(sqlite, UPDATE);
 	return rc;
 }
 
@@ -232,18 +130,38 @@ static int replace_locked(struct sqlite_registry *sqlite, const struct pc_worker
 static int update_locked(struct sqlite_registry *sqlite, const struct pc_worker_info *worker,
 			 struct pc_error *err)
 {
-	if (sqlite3_exec(sqlite->db, "BEGIN IMMEDIATE", NULL, NULL, NULL))
-		return pc__sqlite_error(err, sqlite->db, "cannot update worker '%s'",
-					worker->worker_id);
+	int rc = pc__sqlite_begin(sqlite->db, "update worker", worker->worker_id, err);
 
-	int rc = replace_locked(sqlite, worker, err);
-
-	if (!rc && sqlite3_exec(sqlite->db, "COMMIT", NULL, NULL, NULL))
-		rc = pc__sqlite_error(err, sqlite->db, "cannot update worker '%s'",
-				      worker->worker_id);
 	if (rc)
-		sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);
-	return rc;
+		return rc;
+	rc = replace_locked(sqlite, worker, err);
+	return pc__sqlite_finish(sqlite->db, rc, "update worker", worker->worker_id, err);
+}
+
+static int remove_locked(struct sqlite_registry *sqlite, const char *worker_id,
+			 struct pc_error *err)
+{
+	sqlite3_stmt *statement = sqlite->statements[DELETE];
+
+	if (sqlite3_bind_text(statement, 1, worker_id, -1, SQLITE_STATIC) ||
+	    pc__statement_run(statement))
+		return pc__sqlite_error(err, sqlite->db, "cannot unregister worker '%s'",
+					worker_id);
+	return sqlite3_changes(sqlite->db) ? 0 : pc__registry_not_found(err, worker_id);
+}
+
+/* One transaction: a death is counted, or the record is still there. */
+static int end_locked(struct sqlite_registry *sqlite, const struct pc_departed_worker *departed,
+		      struct pc_error *err)
+{
+	int rc = pc__sqlite_begin(sqlite->db, "end worker", departed->worker_id, err);
+
+	if (rc)
+		return rc;
+	rc = pc__sqlite_departed_add(&sqlite->departed, departed, err);
+	if (!rc)
+		rc = remove_locked(sqlite, departed->worker_id, err);
+	return pc__sqlite_finish(sqlite->db, rc, "end worker", departed->worker_id, err);
 }
 
 /* ---- the backend ---- */
@@ -255,16 +173,13 @@ static int sqlite_insert(struct pc_registry *registry, const struct pc_worker_in
 
 	pthread_mutex_lock(&sqlite->lock);
 
-	int rc = bind_worker_locked(sqlite, INSERT, worker);
+	int rc = write_locked(sqlite, INSERT, worker);
 
-	if (!rc)
-		rc = run_locked(sqlite, INSERT);
 	if (rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_UNIQUE)
 		rc = pc__registry_exists(err, worker->worker_id);
 	else if (rc)
 		rc = pc__sqlite_error(err, sqlite->db, "cannot register worker '%s'",
 				      worker->worker_id);
-	rest_locked(sqlite, INSERT);
 	pthread_mutex_unlock(&sqlite->lock);
 	return rc;
 }
@@ -285,14 +200,18 @@ static int sqlite_remove(struct pc_registry *registry, const char *worker_id, st
 	struct sqlite_registry *sqlite = sqlite_of(registry);
 
 	pthread_mutex_lock(&sqlite->lock);
+	int rc = remove_locked(sqlite, worker_id, err);
+	pthread_mutex_unlock(&sqlite->lock);
+	return rc;
+}
 
-	int rc = sqlite3_bind_text(sqlite->statements[DELETE], 1, worker_id, -1, SQLITE_STATIC);
+static int sqlite_end(struct pc_registry *registry, const struct pc_departed_worker *departed,
+		      struct pc_error *err)
+{
+	struct sqlite_registry *sqlite = sqlite_of(registry);
 
-	if (rc || run_locked(sqlite, DELETE))
-		rc = pc__sqlite_error(err, sqlite->db, "cannot unregister worker '%s'", worker_id);
-	else if (sqlite3_changes(sqlite->db) == 0)
-		rc = pc__registry_not_found(err, worker_id);
-	rest_locked(sqlite, DELETE);
+	pthread_mutex_lock(&sqlite->lock);
+	int rc = end_locked(sqlite, departed, err);
 	pthread_mutex_unlock(&sqlite->lock);
 	return rc;
 }
@@ -308,40 +227,50 @@ static int sqlite_get(struct pc_registry *registry, const char *worker_id,
 	return rc;
 }
 
-/* Adds the current row to a growing array. */
-static int list_add_locked(struct sqlite_registry *sqlite, struct pc__buf *rows,
-			   struct pc_error *err)
+/* What was read becomes the caller's, who holds no lock any more, so that it may be logged. */
+static int hand_over(struct pc__rows *rows, size_t record_bytes, int rc, void **ret_records,
+		     size_t *ret_count)
 {
-	struct pc_worker_info worker;
-	int rc = read_row(sqlite, sqlite->statements[LIST], &worker, err);
-
-	if (rc)
-		return rc;
-	pc__buf_append(rows, &worker, sizeof(worker));
-	return rows->failed ? pc_error_oom(err) : 0;
+	if (!rc) {
+		pc__rows_report(rows);
+		*ret_count = rows->records.length / record_bytes;
+		*ret_records = pc_steal(&rows->records.data);
+	}
+	pc__rows_fini(rows);
+	return rc;
 }
 
 static int sqlite_list(struct pc_registry *registry, struct pc_worker_info **ret_workers,
 		       size_t *ret_count, struct pc_error *err)
 {
 	struct sqlite_registry *sqlite = sqlite_of(registry);
-	struct pc__buf rows = PC__BUF_INIT;
-	int rc = 0, step;
+	struct pc__rows rows = { .refused = 0 };
+	void *records = NULL;
 
 	pthread_mutex_lock(&sqlite->lock);
-	while ((step = sqlite3_step(sqlite->statements[LIST])) == SQLITE_ROW && !rc)
-		rc = list_add_locked(sqlite, &rows, err);
-	if (!rc && step != SQLITE_DONE)
-		rc = pc__sqlite_error(err, sqlite->db, "cannot list the workers");
-	rest_locked(sqlite, LIST);
+	int rc = pc__rows_read(sqlite->statements[LIST], &workers, &rows, err);
 	pthread_mutex_unlock(&sqlite->lock);
-	if (rc) {
-		pc__buf_fini(&rows);
-		return rc;
-	}
-	*ret_count = rows.length / sizeof(struct pc_worker_info);
-	*ret_workers = (struct pc_worker_info *)(void *)rows.data;
-	return 0;
+	rc = hand_over(&rows, sizeof(struct pc_worker_info), rc, &records, ret_count);
+	if (!rc)
+		*ret_workers = records;
+	return rc;
+}
+
+static int sqlite_list_departed(struct pc_registry *registry, const char *model_id,
+				struct pc_departed_worker **ret_departed, size_t *ret_count,
+				struct pc_error *err)
+{
+	struct sqlite_registry *sqlite = sqlite_of(registry);
+	struct pc__rows rows = { .refused = 0 };
+	void *records = NULL;
+
+	pthread_mutex_lock(&sqlite->lock);
+	int rc = pc__sqlite_departed_read(&sqlite->departed, model_id, &rows, err);
+	pthread_mutex_unlock(&sqlite->lock);
+	rc = hand_over(&rows, sizeof(struct pc_departed_worker), rc, &records, ret_count);
+	if (!rc)
+		*ret_departed = records;
+	return rc;
 }
 
 static int sqlite_remember(struct pc_registry *registry, const struct pc__measured_key *key,
@@ -373,6 +302,7 @@ static void sqlite_close(struct pc_registry *registry)
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		sqlite3_finalize(sqlite->statements[i]);
 	pc__sqlite_measured_close(&sqlite->measured);
+	pc__sqlite_departed_close(&sqlite->departed);
 	sqlite3_close(sqlite->db);
 	pthread_mutex_destroy(&sqlite->lock);
 	pc_free(sqlite);
@@ -385,39 +315,27 @@ static const struct pc__registry_ops sqlite_ops = {
 	.remove = sqlite_remove,
 	.get = sqlite_get,
 	.list = sqlite_list,
+	.end = sqlite_end,
+	.list_departed = sqlite_list_departed,
 	.remember = sqlite_remember,
 	.recall = sqlite_recall,
 };
 
 /* ---- opening ---- */
 
-/* "a, b, c" or, with a pattern for the number, "?1, ?2, ?3" or "a = ?1, b = ?2, c = ?3". */
-static void put_columns(struct pc__buf *sql, bool names, bool numbers)
-{
-	for (size_t i = 0; i < PC_ARRAY_LEN(columns); i++) {
-		pc__buf_puts(sql, i ? ", " : "");
-		if (names)
-			pc__buf_puts(sql, columns[i].name);
-		if (names && numbers)
-			pc__buf_puts(sql, " = ");
-		if (numbers)
-			pc__buf_printf(sql, "?%zu", i + 1);
-	}
-}
-
 static void put_statement(struct pc__buf *sql, enum statement which)
 {
 	switch (which) {
 	case INSERT:
 		pc__buf_puts(sql, "INSERT INTO worker (");
-		put_columns(sql, true, false);
+		pc__table_put_columns(&workers, sql, true, false);
 		pc__buf_puts(sql, ") VALUES (");
-		put_columns(sql, false, true);
+		pc__table_put_columns(&workers, sql, false, true);
 		pc__buf_puts(sql, ")");
 		break;
 	case UPDATE:
 		pc__buf_puts(sql, "UPDATE worker SET ");
-		put_columns(sql, true, true);
+		pc__table_put_columns(&workers, sql, true, true);
 		pc__buf_puts(sql, " WHERE worker_id = ?1");
 		break;
 	case DELETE:
@@ -426,7 +344,7 @@ static void put_statement(struct pc__buf *sql, enum statement which)
 	case GET:
 	case LIST:
 		pc__buf_puts(sql, "SELECT ");
-		put_columns(sql, true, false);
+		pc__table_put_columns(&workers, sql, true, false);
 		pc__buf_puts(sql, which == GET
 					  ? " FROM worker WHERE worker_id = ?1"
 					  : " FROM worker ORDER BY spawned_wall_ms, worker_id");
@@ -484,6 +402,8 @@ int pc_registry_open_sqlite(const char *path, struct pc_registry **ret_registry,
 		rc = prepare(sqlite, (enum statement)which, err);
 	if (!rc)
 		rc = pc__sqlite_measured_open(&sqlite->measured, sqlite->db, err);
+	if (!rc)
+		rc = pc__sqlite_departed_open(&sqlite->departed, sqlite->db, err);
 	if (rc) {
 		sqlite_close(&sqlite->base);
 		return rc;

@@ -73,6 +73,24 @@ static const char *const schema_steps[] = {
 	"  PRIMARY KEY (model, engine, device)"
 	") WITHOUT ROWID;"
 	"CREATE INDEX measured_memory_turn ON measured_memory (turn)",
+
+	/* Workers of before have no stub, and how many slots they had is not known. */
+	"ALTER TABLE worker ADD COLUMN stub_pid INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE worker ADD COLUMN pidfd_inode INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE worker ADD COLUMN slots INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE departed ("
+	"  turn INTEGER PRIMARY KEY,"
+	"  worker_id TEXT NOT NULL,"
+	"  model_id TEXT NOT NULL,"
+	"  backend TEXT NOT NULL,"
+	"  device TEXT NOT NULL,"
+	"  exit_known INTEGER NOT NULL,"
+	"  exit_code INTEGER NOT NULL,"
+	"  exit_signal INTEGER NOT NULL,"
+	"  exit_wall_ms INTEGER NOT NULL,"
+	"  exit_reason TEXT NOT NULL,"
+	"  wall_ms INTEGER NOT NULL"
+	")",
 };
 
 #define SCHEMA_VERSION ((int)PC_ARRAY_LEN(schema_steps))
@@ -90,6 +108,23 @@ int pc__sqlite_error(struct pc_error *err, sqlite3 *db, const char *fmt, ...)
 	pc_error_set(err, PC_E_IO, "%s: %s", context, sqlite3_errmsg(db));
 	pc_error_detail(err, "sqlite_code", "%d", sqlite3_extended_errcode(db));
 	return PC_E_IO;
+}
+
+int pc__sqlite_begin(sqlite3 *db, const char *task, const char *subject, struct pc_error *err)
+{
+	return sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL)
+		       ? pc__sqlite_error(err, db, "cannot %s '%s'", task, subject)
+		       : 0;
+}
+
+int pc__sqlite_finish(sqlite3 *db, int rc, const char *task, const char *subject,
+		      struct pc_error *err)
+{
+	if (!rc && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL))
+		rc = pc__sqlite_error(err, db, "cannot %s '%s'", task, subject);
+	if (rc)
+		sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	return rc;
 }
 
 static int execute(sqlite3 *db, const char *sql, struct pc_error *err)

@@ -24,4 +24,13 @@ int pc__sqlite_migrate(sqlite3 *db, const char *const steps[], int step_count,
 /* Sets the error for a failed call on `db`, with SQLite's own text behind the sentence. */
 int pc__sqlite_error(struct pc_error *err, sqlite3 *db, const char *fmt, ...) PC_PRINTF(3, 4);
 
+/*
+ * A transaction that writes, also against other processes; reading in it sees what it will change.
+ * A failure to begin has begun nothing. finish commits when `rc` is 0, and undoes it all when it is
+ * not or when that fails; its result is that of the whole. Both say "cannot <task> '<subject>'".
+ */
+int pc__sqlite_begin(sqlite3 *db, const char *task, const char *subject, struct pc_error *err);
+int pc__sqlite_finish(sqlite3 *db, int rc, const char *task, const char *subject,
+		      struct pc_error *err);
+
 #endif

@@ -9,6 +9,7 @@
 #include "registry/sqlite_measured.h"
 
 #include "registry/sqlite_file.h"
+#include "registry/sqlite_row.h"
 
 /* ?1 to ?3 are the key, as bind_key puts it. */
 static const char *const texts[PC__MEASURED_STATEMENTS] = {
@@ -35,13 +36,6 @@ static int bind_key(sqlite3_stmt *statement, const struct pc__measured_key *key)
 	if (!rc)
 		rc = sqlite3_bind_text(statement, 3, key->device, -1, SQLITE_STATIC);
 	return rc;
-}
-
-/* Ends a statement, so that it holds neither a lock nor the caller's strings. */
-static void rest(sqlite3_stmt *statement)
-{
-	sqlite3_reset(statement);
-	sqlite3_clear_bindings(statement);
 }
 
 /* ---- reading ---- */
@@ -81,7 +75,7 @@ static int look_up(struct pc__sqlite_measured *measured, const struct pc__measur
 		rc = pc__sqlite_error(err, measured->db, "cannot read the memory of model '%s'",
 				      key->model);
 	}
-	rest(statement);
+	pc__statement_rest(statement);
 	return rc;
 }
 
@@ -116,7 +110,7 @@ static int trim(struct pc__sqlite_measured *measured)
 
 	if (!rc)
 		rc = sqlite3_step(statement);
-	rest(statement);
+	pc__statement_rest(statement);
 	return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
@@ -137,7 +131,7 @@ static int put(struct pc__sqlite_measured *measured, const struct pc__measured_k
 		rc = sqlite3_bind_int64(statement, (int)i + 4, numbers[i]);
 	if (!rc)
 		rc = sqlite3_step(statement);
-	rest(statement);
+	pc__statement_rest(statement);
 	return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
@@ -163,18 +157,12 @@ int pc__sqlite_measured_remember(struct pc__sqlite_measured *measured,
 				 const struct pc__measured_key *key, uint64_t bytes,
 				 int64_t wall_ms, struct pc_error *err)
 {
-	if (sqlite3_exec(measured->db, "BEGIN IMMEDIATE", NULL, NULL, NULL))
-		return pc__sqlite_error(err, measured->db,
-					"cannot remember the memory of model '%s'", key->model);
+	int rc = pc__sqlite_begin(measured->db, "remember the memory of model", key->model, err);
 
-	int rc = remember(measured, key, bytes, wall_ms, err);
-
-	if (!rc && sqlite3_exec(measured->db, "COMMIT", NULL, NULL, NULL))
-		rc = pc__sqlite_error(err, measured->db, "cannot remember the memory of model '%s'",
-				      key->model);
 	if (rc)
-		sqlite3_exec(measured->db, "ROLLBACK", NULL, NULL, NULL);
-	return rc;
+		return rc;
+	rc = remember(measured, key, bytes, wall_ms, err);
+	return pc__sqlite_finish(measured->db, rc, "remember the memory of model", key->model, err);
 }
 
 /* ---- opening ---- */

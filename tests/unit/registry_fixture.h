@@ -72,8 +72,11 @@ static inline struct pc_worker_info worker_make(const char *worker_id, int64_t s
 	worker.port = 65535;
 	snprintf(worker.socket, sizeof(worker.socket), "/run/w.sock");
 	worker.status = PC_WORKER_SPAWNING;
+	worker.slots = UINT32_MAX;
 	worker.pid = INT32_MAX;
+	worker.stub_pid = INT32_MAX - 1;
 	worker.start_ticks = UINT64_MAX - 7;
+	worker.pidfd_inode = UINT64_MAX - 8;
 	snprintf(worker.boot_id, sizeof(worker.boot_id), "00000000-0000-4000-8000-000000000000");
 	snprintf(worker.spawn_token, sizeof(worker.spawn_token),
 		 "00112233445566778899aabbccddeeff");
@@ -100,9 +103,12 @@ static inline void assert_same_worker(const struct pc_worker_info *a,
 	assert_int_equal(a->gpu_id, b->gpu_id);
 	assert_int_equal(a->port, b->port);
 	assert_string_equal(a->socket, b->socket);
+	assert_true(a->slots == b->slots);
 	assert_int_equal(a->status, b->status);
 	assert_int_equal(a->pid, b->pid);
+	assert_int_equal(a->stub_pid, b->stub_pid);
 	assert_true(a->start_ticks == b->start_ticks);
+	assert_true(a->pidfd_inode == b->pidfd_inode);
 	assert_string_equal(a->boot_id, b->boot_id);
 	assert_string_equal(a->spawn_token, b->spawn_token);
 	assert_true(a->spawned_wall_ms == b->spawned_wall_ms);

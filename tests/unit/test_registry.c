@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Unit tests of src/registry: the suite of cases that every backend passes. What SQLite alone
- * promises is in test_registry_sqlite.c, the measurements are in test_registry_measured.c.
+ * promises is in test_registry_sqlite.c, the measurements are in test_registry_measured.c, the
+ * departed in test_registry_departed.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -200,6 +201,20 @@ static void bad_arguments(void **state)
 	assert_int_equal(pc_registry_register(registry, &worker, &err), PC_E_INVALID_ARGUMENT);
 	assert_string_equal(err.message, "worker 'w-1-1': 99 is no status");
 
+	/* kill(-1) is for everybody. */
+	pc_error_clear(&err);
+	worker = worker_make("w-1-1", 1000);
+	worker.pid = -1;
+	assert_int_equal(pc_registry_register(registry, &worker, &err), PC_E_INVALID_ARGUMENT);
+	assert_string_equal(err.message, "worker 'w-1-1': -1 is no pid; the least is 0");
+	worker.pid = 0;
+	worker.stub_pid = -2;
+	assert_int_equal(pc_registry_update(registry, &worker, NULL), PC_E_INVALID_ARGUMENT);
+	worker.stub_pid = 0;
+	worker.gpu_id = -2;
+	assert_int_equal(pc_registry_register(registry, &worker, NULL), PC_E_INVALID_ARGUMENT);
+
+	worker.gpu_id = -1;
 	assert_int_equal(pc_registry_register(NULL, &worker, NULL), PC_E_INVALID_ARGUMENT);
 	assert_int_equal(pc_registry_register(registry, NULL, NULL), PC_E_INVALID_ARGUMENT);
 	assert_int_equal(pc_registry_get(registry, NULL, &stored, NULL), PC_E_INVALID_ARGUMENT);

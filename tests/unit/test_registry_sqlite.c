@@ -130,7 +130,7 @@ static void sqlite_is_durable(void **state)
 	assert_int_equal(raw_number(db, "PRAGMA synchronous"), 2);
 	assert_int_equal(raw_number(db, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
 	assert_int_equal(raw_number(db, "PRAGMA application_id"), PC__SQLITE_APPLICATION_ID);
-	assert_int_equal(raw_number(db, "PRAGMA user_version"), 2);
+	assert_int_equal(raw_number(db, "PRAGMA user_version"), 3);
 	sqlite3_close(db);
 }
 
@@ -138,7 +138,7 @@ static void sqlite_is_durable(void **state)
 static struct {
 	unsigned count;
 	enum pc_log_level level;
-	char subject[32], path[320], kept_as[400], reason[256];
+	char subject[32], message[256], path[320], kept_as[400], reason[256];
 } logged;
 
 static void log_hook(void *ctx, const struct pc_log_record *record)
@@ -147,6 +147,7 @@ static void log_hook(void *ctx, const struct pc_log_record *record)
 	logged.count++;
 	logged.level = record->level;
 	snprintf(logged.subject, sizeof(logged.subject), "%s", record->subject);
+	snprintf(logged.message, sizeof(logged.message), "%s", record->message);
 	for (size_t i = 0; i < record->field_count; i++) {
 		const struct pc_log_field *field = &record->fields[i];
 
@@ -282,9 +283,9 @@ static void sqlite_newer_schema(void **state)
 
 	(void)state;
 	make_registry(2);
-	raw_run("PRAGMA user_version = 3");
+	raw_run("PRAGMA user_version = 4");
 	snprintf(message, sizeof(message),
-		 "the registry '%s' has schema 3, of a newer version; this one knows up to 2",
+		 "the registry '%s' has schema 4, of a newer version; this one knows up to 3",
 		 db_path);
 	expect_refused(message);
 }
@@ -359,52 +360,124 @@ static void sqlite_migrations(void **state)
 	sqlite3_close(db);
 }
 
-/* The first schema as it was released. It is not derived from the code: that is the point. */
-static const char first_schema[] =
-	"CREATE TABLE worker ("
-	"  worker_id TEXT PRIMARY KEY NOT NULL, backend TEXT NOT NULL, model_ref TEXT NOT NULL,"
-	"  model_id TEXT NOT NULL, device TEXT NOT NULL, gpu_id INTEGER NOT NULL,"
-	"  port INTEGER NOT NULL, socket TEXT NOT NULL, status TEXT NOT NULL,"
-	"  pid INTEGER NOT NULL, start_ticks INTEGER NOT NULL, boot_id TEXT NOT NULL,"
-	"  spawn_token TEXT NOT NULL, spawned_wall_ms INTEGER NOT NULL,"
-	"  updated_wall_ms INTEGER NOT NULL, reserved_bytes INTEGER NOT NULL,"
-	"  measured_bytes INTEGER NOT NULL, exit_known INTEGER NOT NULL,"
-	"  exit_code INTEGER NOT NULL, exit_signal INTEGER NOT NULL,"
-	"  exit_wall_ms INTEGER NOT NULL, exit_reason TEXT NOT NULL"
-	") WITHOUT ROWID;"
-	"INSERT INTO worker VALUES ('w-1-1', 'llama-server', 'file:/m.gguf', 'tiny', 'gpu0', 0,"
-	"  8080, '', 'ready', 42, 4711, 'boot', 'token', 1000, 2000, 300, 200, 0, 0, 0, 0, '');"
-	"PRAGMA user_version = 1; PRAGMA application_id = 1347374924;";
-
-static void sqlite_first_schema_is_migrated(void **state)
+/*
+ * registry/schema-N.db is a file that the program with schema N wrote: two workers, from 2 on a
+ * measurement, from 3 on a departed worker. Who appends a step to the schema adds the file of the
+ * new version, written by it.
+ */
+static bool place_old_file(int version)
 {
-	struct pc_worker_info stored;
+	static char bytes[1 << 17];
+	char path[512];
+
+	snprintf(path, sizeof(path), REGISTRY_FILES "/schema-%d.db", version);
+	if (access(path, F_OK))
+		return false;
+	write_whole(db_path, bytes, read_whole(path, bytes, sizeof(bytes)));
+	return true;
+}
+
+static void expect_old_workers(struct pc_registry *registry, int version)
+{
+	struct pc_worker_info *workers;
+	size_t count;
+
+	assert_int_equal(pc_registry_list(registry, &workers, &count, NULL), 0);
+	assert_int_equal(count, 2);
+	assert_string_equal(workers[0].worker_id, "w-1-1");
+	assert_string_equal(workers[0].backend, "llama-server");
+	assert_string_equal(workers[0].model_ref, "file:/m.gguf");
+	assert_string_equal(workers[0].spawn_token, "token");
+	assert_int_equal(workers[0].status, PC_WORKER_READY);
+	assert_int_equal(workers[0].pid, 42);
+	assert_int_equal(workers[0].port, 8080);
+	assert_int_equal(workers[0].measured_bytes, 200);
+	assert_int_equal(workers[0].stub_pid, 0);
+	assert_int_equal(workers[0].pidfd_inode, 0);
+	assert_int_equal(workers[0].slots, 0);
+	assert_string_equal(workers[1].socket, "/run/w.sock");
+	assert_int_equal(workers[1].gpu_id, -1);
+	assert_int_equal(workers[1].last_exit.signal, SIGKILL);
+	pc_free(workers);
+	if (version >= 2)
+		expect_measured(registry, "tiny", "llama-server", "gpu0", 500, 400, 2);
+}
+
+static void expect_old_departed(struct pc_registry *registry, int version)
+{
+	struct pc_departed_worker *departed;
+	size_t count;
+
+	assert_int_equal(pc_registry_list_departed(registry, "tiny", &departed, &count, NULL), 0);
+	assert_int_equal(count, version >= 3);
+	if (count) {
+		assert_string_equal(departed->worker_id, "w-1-3");
+		assert_int_equal(departed->exit.signal, SIGSEGV);
+	}
+	pc_free(departed);
+}
+
+/* All of the schema as text. */
+static void read_schema(char *out, size_t size)
+{
+	sqlite3 *db = raw_open();
+	sqlite3_stmt *statement;
+
+	assert_int_equal(sqlite3_prepare_v2(db,
+					    "SELECT group_concat(sql, ';') FROM (SELECT sql FROM "
+					    "sqlite_schema ORDER BY name)",
+					    -1, &statement, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+	snprintf(out, size, "%s", (const char *)sqlite3_column_text(statement, 0));
+	sqlite3_finalize(statement);
+	sqlite3_close(db);
+}
+
+static void sqlite_old_files_are_migrated(void **state)
+{
+	static char fresh[8192], migrated[8192];
+	int current, version;
+	sqlite3 *db;
 
 	(void)state;
-	raw_run(first_schema);
+	make_registry(1);
+	read_schema(fresh, sizeof(fresh));
+	db = raw_open();
+	current = raw_number(db, "PRAGMA user_version");
+	sqlite3_close(db);
+	unlink(db_path);
 	memset(&logged, 0, sizeof(logged));
 	pc_log_set(log_hook, NULL, PC_LOG_WARN);
-	/* Twice: migrated, and found migrated. */
-	for (uint64_t round = 1; round <= 2; round++) {
-		struct pc_registry *registry = open_sqlite_or_fail();
 
-		assert_int_equal(pc_registry_get(registry, "w-1-1", &stored, NULL), 0);
-		assert_string_equal(stored.backend, "llama-server");
-		assert_string_equal(stored.spawn_token, "token");
-		assert_int_equal(stored.status, PC_WORKER_READY);
-		assert_int_equal(stored.pid, 42);
-		assert_int_equal(stored.measured_bytes, 200);
-		remember(registry, "tiny", "llama-server", "gpu0", 200);
-		expect_measured(registry, "tiny", "llama-server", "gpu0", 200, 200, round);
+	for (version = 1; place_old_file(version); version++) {
+		/* Twice: migrated, and found migrated. */
+		for (int round = 0; round < 2; round++) {
+			struct pc_registry *registry = open_sqlite_or_fail();
+
+			expect_old_workers(registry, version);
+			expect_old_departed(registry, version);
+			pc_registry_close(registry);
+		}
+		read_schema(migrated, sizeof(migrated));
+		assert_string_equal(migrated, fresh);
+
+		/* And it takes what the new version has to say. */
+		struct pc_registry *registry = open_sqlite_or_fail();
+		struct pc_worker_info worker = worker_make("w-2-1", 5), stored;
+		struct pc_worker_exit exit = { .known = true };
+
+		assert_int_equal(pc_registry_register(registry, &worker, NULL), 0);
+		assert_int_equal(pc_registry_get(registry, "w-2-1", &stored, NULL), 0);
+		assert_same_worker(&worker, &stored);
+		assert_int_equal(pc_registry_end(registry, "w-1-1", &exit, NULL), 0);
+		remember(registry, "new", "llama-server", "gpu0", 200);
 		pc_registry_close(registry);
+		unlink(db_path);
 	}
 	assert_int_equal(logged.count, 0);
-
-	sqlite3 *db = raw_open();
-
-	assert_int_equal(raw_number(db, "PRAGMA user_version"), 2);
-	assert_int_equal(raw_number(db, "SELECT count(*) FROM measured_memory"), 1);
-	sqlite3_close(db);
+	/* The present version has its file too. */
+	assert_int_equal(version, current + 1);
 }
 
 /* An old file that cannot be migrated stays the old file. */
@@ -414,7 +487,7 @@ static void sqlite_failed_migration_changes_nothing(void **state)
 	struct pc_error err = PC_ERROR_INIT;
 
 	(void)state;
-	raw_run(first_schema);
+	assert_true(place_old_file(1));
 	raw_run("CREATE INDEX measured_memory_turn ON worker (pid)");
 	assert_int_equal(open_sqlite(&registry, &err), PC_E_IO);
 	assert_null(registry);
@@ -427,34 +500,143 @@ static void sqlite_failed_migration_changes_nothing(void **state)
 	assert_int_equal(raw_number(db, "SELECT count(*) FROM sqlite_schema WHERE name = "
 					"'measured_memory'"),
 			 0);
-	assert_int_equal(raw_number(db, "SELECT count(*) FROM worker"), 1);
+	assert_int_equal(raw_number(db, "SELECT count(*) FROM worker"), 2);
 	sqlite3_close(db);
 }
 
+/* A row that cannot be ours is told of by name, hides no other, and can be thrown away. */
 static void sqlite_edited_rows(void **state)
 {
-	struct pc_worker_info stored = { .pid = -77 }, *workers = NULL;
-	struct pc_error err = PC_ERROR_INIT;
-	size_t count = 99;
+	static const struct {
+		const char *set, *column;
+	} edits[] = {
+		{ "status = 'asleep'", "status" },
+		{ "status = x'7265616479'", "status" },
+		{ "port = 65536", "port" },
+		{ "port = -1", "port" },
+		{ "port = '80 and more'", "port" },
+		{ "port = 80.5", "port" },
+		{ "device = 'a name that is too long for it'", "device" },
+		{ "device = x'637075'", "device" },
+		{ "device = 'cpu' || char(0) || 'x'", "device" },
+		{ "pid = -1", "pid" },
+		{ "pid = 4294967297", "pid" },
+		{ "stub_pid = -1", "stub_pid" },
+		{ "gpu_id = -2", "gpu_id" },
+		{ "slots = 4294967296", "slots" },
+		{ "exit_known = 2", "exit_known" },
+		{ "exit_code = 2147483648", "exit_code" },
+		{ "start_ticks = 1e300", "start_ticks" },
+		{ "exit_reason = zeroblob(0)", "exit_reason" },
+	};
+	struct pc_registry *registry;
 
 	(void)state;
-	make_registry(1);
-	raw_run("UPDATE worker SET status = 'asleep'");
+	make_registry(3);
+	pc_log_set(log_hook, NULL, PC_LOG_WARN);
+	registry = open_sqlite_or_fail();
+	for (size_t i = 0; i < PC_ARRAY_LEN(edits); i++) {
+		struct pc_worker_info stored = { .pid = -77 }, worker = worker_make("w-1-1", 1);
+		struct pc_error err = PC_ERROR_INIT;
+		char sql[128], message[128];
 
-	struct pc_registry *registry = open_sqlite_or_fail();
+		snprintf(sql, sizeof(sql), "UPDATE worker SET %s WHERE worker_id = 'w-1-1'",
+			 edits[i].set);
+		snprintf(message, sizeof(message),
+			 "the registry's row of worker 'w-1-1' holds no valid %s", edits[i].column);
+		raw_run(sql);
+		assert_int_equal(pc_registry_get(registry, "w-1-1", &stored, &err), PC_E_IO);
+		assert_string_equal(err.message, message);
+		assert_int_equal(stored.pid, -77);
+		assert_int_equal(pc_registry_update(registry, &worker, NULL), PC_E_IO);
 
-	assert_int_equal(pc_registry_get(registry, "w-1-0", &stored, &err), PC_E_IO);
-	assert_string_equal(err.message,
-			    "the registry's row of worker 'w-1-0' holds no valid status");
-	assert_int_equal(stored.pid, -77);
-	assert_int_equal(pc_registry_list(registry, &workers, &count, NULL), PC_E_IO);
-	assert_int_equal(count, 99);
-	raw_run("UPDATE worker SET status = 'ready', port = 65536");
-	assert_int_equal(pc_registry_get(registry, "w-1-0", &stored, NULL), PC_E_IO);
-	raw_run("UPDATE worker SET port = 1, device = 'a name that is too long for it'");
-	assert_int_equal(pc_registry_get(registry, "w-1-0", &stored, NULL), PC_E_IO);
-	/* It can still be thrown away. */
-	assert_int_equal(pc_registry_unregister(registry, "w-1-0", NULL), 0);
+		memset(&logged, 0, sizeof(logged));
+		assert_int_equal(count_workers(registry), 2);
+		assert_int_equal(logged.count, 1);
+		assert_int_equal(logged.level, PC_LOG_ERROR);
+		assert_string_equal(logged.reason, message);
+
+		assert_int_equal(pc_registry_unregister(registry, "w-1-1", NULL), 0);
+		assert_int_equal(pc_registry_register(registry, &worker, NULL), 0);
+	}
+	pc_registry_close(registry);
+}
+
+/* A file full of rubbish fills no log: eight rows are named, the others counted. */
+static void sqlite_many_edited_rows(void **state)
+{
+	struct pc_registry *registry;
+
+	(void)state;
+	make_registry(20);
+	raw_run("UPDATE worker SET port = -1");
+	pc_log_set(log_hook, NULL, PC_LOG_WARN);
+	registry = open_sqlite_or_fail();
+	memset(&logged, 0, sizeof(logged));
+	assert_int_equal(count_workers(registry), 0);
+	assert_int_equal(logged.count, 9);
+	assert_string_equal(logged.message,
+			    "rows are not valid: 12 more left out, and kept in the file");
+	pc_registry_close(registry);
+}
+
+static void sqlite_edited_ids(void **state)
+{
+	static const char *const ids[] = {
+		"''",
+		"x'772d312d31'",
+		"'w' || char(0) || 'x'",
+		"zeroblob(100)",
+		"'w-' || hex(zeroblob(100))",
+		"cast(x'77ff' || zeroblob(0) as blob)",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(ids); i++) {
+		struct pc_registry *registry;
+		char sql[128];
+
+		make_registry(2);
+		snprintf(sql, sizeof(sql),
+			 "UPDATE worker SET worker_id = %s WHERE worker_id = 'w-1-1'", ids[i]);
+		raw_run(sql);
+		pc_log_set(log_hook, NULL, PC_LOG_WARN);
+		registry = open_sqlite_or_fail();
+		memset(&logged, 0, sizeof(logged));
+		assert_int_equal(count_workers(registry), 1);
+		assert_int_equal(logged.count, 1);
+		assert_non_null(strstr(logged.reason, "holds no valid worker_id"));
+		pc_registry_close(registry);
+		unlink(db_path);
+	}
+}
+
+static void sqlite_edited_departed(void **state)
+{
+	struct pc_worker_exit exit = { .known = true };
+	struct pc_departed_worker *departed;
+	struct pc_registry *registry;
+	size_t count;
+
+	(void)state;
+	make_registry(3);
+	registry = open_sqlite_or_fail();
+	/* One that is not valid when it ends, and one that is edited afterwards. */
+	raw_run("UPDATE worker SET model_id = x'00' WHERE worker_id = 'w-1-0'");
+	assert_int_equal(pc_registry_end(registry, "w-1-0", &exit, NULL), 0);
+	assert_int_equal(pc_registry_end(registry, "w-1-1", &exit, NULL), 0);
+	assert_int_equal(pc_registry_end(registry, "w-1-2", &exit, NULL), 0);
+	raw_run("UPDATE departed SET exit_signal = 'KILL' WHERE worker_id = 'w-1-1'");
+
+	memset(&logged, 0, sizeof(logged));
+	pc_log_set(log_hook, NULL, PC_LOG_WARN);
+	assert_int_equal(pc_registry_list_departed(registry, NULL, &departed, &count, NULL), 0);
+	assert_int_equal(count, 1);
+	assert_string_equal(departed->worker_id, "w-1-2");
+	pc_free(departed);
+	assert_int_equal(logged.count, 2);
+	assert_string_equal(logged.reason, "the registry's row of departed worker 'w-1-0' holds "
+					   "no valid model_id");
 	pc_registry_close(registry);
 }
 
@@ -642,9 +824,12 @@ int main(void)
 		SQLITE(sqlite_foreign_files),
 		SQLITE(sqlite_empty_file),
 		SQLITE(sqlite_migrations),
-		SQLITE(sqlite_first_schema_is_migrated),
+		SQLITE(sqlite_old_files_are_migrated),
 		SQLITE(sqlite_failed_migration_changes_nothing),
 		SQLITE(sqlite_edited_rows),
+		SQLITE(sqlite_many_edited_rows),
+		SQLITE(sqlite_edited_ids),
+		SQLITE(sqlite_edited_departed),
 		SQLITE(sqlite_unwritable_folder),
 		SQLITE(sqlite_bad_paths),
 		SQLITE(sqlite_odd_names),
