@@ -45,10 +45,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lifecycle/exit_text.h"
 #include "lifecycle/procfs.h"
 
 /* <linux/pidfd.h> of Linux 6.9; older headers lack it. */
@@ -65,21 +65,10 @@ static void close_fd(int *fd)
 
 /* ---- spawn ---- */
 
-/* Says what is wrong with the program where errno alone would puzzle. */
 static int spawn_error(struct pc_error *err, const char *program, int failure)
 {
-	struct stat st;
-	const char *hint = "";
-
-	if (failure == EACCES && stat(program, &st) == 0 && S_ISDIR(st.st_mode))
-		hint = " (it is a directory)";
-	else if (failure == ENOEXEC)
-		hint = " (neither a binary for this machine nor a script that starts with #!)";
-	else if (failure == ENOENT && stat(program, &st) == 0)
-		hint = " (it is there, but its interpreter or loader is not)";
-	else if (failure == E2BIG)
-		hint = " (its arguments and environment are too long)";
-	pc_error_sys(err, PC_E_SPAWN_FAILED, failure, "cannot start '%s'%s", program, hint);
+	pc_error_sys(err, PC_E_SPAWN_FAILED, failure, "cannot start '%s'%s", program,
+		     pc__spawn_hint(program, failure));
 	pc_error_detail(err, "program", "%s", program);
 	return PC_E_SPAWN_FAILED;
 }
@@ -328,25 +317,6 @@ int pc_process_signal(const struct pc_process *process, int signal, struct pc_er
 	}
 }
 
-static void describe_exit(const siginfo_t *info, struct pc_worker_exit *how)
-{
-	if (info->si_code == CLD_EXITED) {
-		how->code = info->si_status;
-		snprintf(how->reason, sizeof(how->reason), "exited with status %d", how->code);
-		return;
-	}
-
-	const char *name = sigabbrev_np(info->si_status);
-	const char *core = info->si_code == CLD_DUMPED ? " (core dumped)" : "";
-
-	how->signal = info->si_status;
-	if (name)
-		snprintf(how->reason, sizeof(how->reason), "killed by SIG%s%s", name, core);
-	else
-		snprintf(how->reason, sizeof(how->reason), "killed by signal %d%s", how->signal,
-			 core);
-}
-
 bool pc_process_reap(struct pc_process *process, struct pc_worker_exit *ret_exit)
 {
 	struct pc_worker_exit how = { .code = -1 };
@@ -364,7 +334,7 @@ bool pc_process_reap(struct pc_process *process, struct pc_worker_exit *ret_exit
 	how.wall_ms = pc_clock_wall_ms();
 	if (is_child && waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG) == 0) {
 		how.known = true;
-		describe_exit(&info, &how);
+		pc__exit_describe(&info, &how);
 	} else {
 		snprintf(how.reason, sizeof(how.reason), "ended; its status went to its parent");
 	}

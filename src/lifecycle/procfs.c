@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * procfs.c - reads /proc: a process's identity, this boot's, and the memory of a process with its
+ * procfs.c - reads /proc (and pidfds): a process's identity, this boot's, and the memory of a process with its
  * children. It signals nobody and keeps nothing but the boot id. Any thread.
  */
 #include "lifecycle/procfs.h"
@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Reads a small file whole (what does not fit is cut) and terminates it; its length or -errno. */
@@ -83,6 +85,19 @@ int pc__proc_stat_read(pid_t pid, struct pc__proc_stat *ret_stat)
 	ssize_t length = read_text(path, text, sizeof(text));
 
 	return length < 0 ? (int)length : pc__proc_stat_parse(text, ret_stat);
+}
+
+/* PID_FS_MAGIC of <linux/magic.h>; older headers lack it. */
+#define PIDFS_MAGIC 0x50494446
+
+uint64_t pc__pidfd_inode(int pidfd)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstatfs(pidfd, &fs) || fs.f_type != PIDFS_MAGIC || fstat(pidfd, &st))
+		return 0;
+	return st.st_ino;
 }
 
 /*

@@ -22,4 +22,8 @@ int pc__proc_stat_read(pid_t pid, struct pc__proc_stat *ret_stat);
 /* The same from the text of the file; -EINVAL when it is not one. */
 int pc__proc_stat_parse(const char *text, struct pc__proc_stat *ret_stat);
 
+/* The inode of a pidfd where it tells one process from every other of this boot (Linux 6.9, see
+ * pidfd_open(2)); 0 where all pidfds have the same. */
+uint64_t pc__pidfd_inode(int pidfd);
+
 #endif

@@ -72,23 +72,25 @@ static bool search_folder(struct search *search, const char *folder, size_t leng
 /*
  * Next to our own executable comes first, so that a daemon starts the worker that it was built and
  * installed with and not an older one that PATH happens to hold. In a build tree each program has a
- * folder of its own (build/daemon/pool-managerd, build/worker/pool-worker), hence the second look.
+ * folder of its own (build/daemon/pool-managerd, build/worker/pool-worker), hence the further looks.
  * The link of a program that was replaced meanwhile ends in " (deleted)", but its folder stays
  * right.
  */
 static bool search_own_folder(struct search *search)
 {
-	static const char build_tree[] = "/../worker";
-	char own[PATH_MAX + sizeof(build_tree)];
+	static const char build_tree[][12] = { "", "/../worker", "/../stub" };
+	char own[PATH_MAX + sizeof(build_tree[0])];
 	ssize_t length = readlink("/proc/self/exe", own, PATH_MAX);
 	char *slash = length > 0 ? memrchr(own, '/', (size_t)length) : NULL;
 
 	if (!slash)
 		return false;
-	if (search_folder(search, own, (size_t)(slash - own)))
-		return true;
-	memcpy(slash, build_tree, sizeof(build_tree));
-	return search_folder(search, own, strlen(own));
+	for (size_t i = 0; i < PC_ARRAY_LEN(build_tree); i++) {
+		strcpy(slash, build_tree[i]);
+		if (search_folder(search, own, strlen(own)))
+			return true;
+	}
+	return false;
 }
 
 static bool search_path(struct search *search)

@@ -32,6 +32,7 @@ tree=$root$prefix
 # Every file once: what must be there, and nothing that no pattern here knows.
 cat >"$work/wanted" <<'END'
 bin/pool-managerd
+bin/pool-stub
 bin/pool-worker
 bin/rbees-pool
 include/poolcore/*.h
@@ -39,6 +40,7 @@ lib*/libpoolcore.a
 lib*/libpoolcore.so
 lib*/libpoolcore.so.0
 lib*/pkgconfig/poolcore.pc
+share/man/man1/pool-stub.1
 share/man/man1/pool-worker.1
 share/man/man1/rbees-pool.1
 share/man/man5/catalog.toml.5
@@ -123,7 +125,7 @@ if ${CC:-cc} -std=c17 -Wall -Werror -o "$tree/bin/user" "$work/user.c" $flags; t
 else
 	fail "a program against the installed tree does not build with: $flags"
 fi
-for program in pool-managerd pool-worker rbees-pool; do
+for program in pool-managerd pool-stub pool-worker rbees-pool; do
 	[ -x "$tree/bin/$program" ] || continue
 	said=$("$tree/bin/$program" --version) || fail "$program --version fails"
 	case $said in *" $version"*) ;; *) fail "$program says '$said', the library is $version" ;; esac

@@ -27,6 +27,7 @@ http            5
 daemon          5  http
 worker          5  http
 cli             5
+stub            5  src/lifecycle
 engines         5
 examples        5
 tools           5  src/base
@@ -52,6 +53,7 @@ memory     src/memory
 pool       src/pool
 registry   src/registry
 sched      src/sched
+stub       src/lifecycle
 text       src/base
 types      src/base
 verify     src/catalog
@@ -194,7 +196,7 @@ judge()
 check()
 (
 	cd "$1" || exit 1
-	find include src http daemon worker cli engines examples tools -name '*.[ch]' 2>/dev/null | sort |
+	find include src http daemon worker stub cli engines examples tools -name '*.[ch]' 2>/dev/null | sort |
 		xargs grep -nE '^[[:space:]]*#[[:space:]]*include' /dev/null | judge
 )
 
@@ -238,6 +240,7 @@ self_test()
 	plant 'from beside it (daemon' worker/bad.c '#include "daemon/daemon.h"'
 	plant 'is a program' daemon/bad.c '#include "sched/brain.h"'
 	plant 'is a program' http/bad.c '#include "base/toml.h"'
+	plant 'is a program' stub/bad.c '#include "base/toml.h"'
 	plant 'in no room' src/base/bad.c '#include <poolcore/unheard.h>'
 	plant 'in no room' src/attic/bad.c '#include <stdio.h>'
 	plant 'without ..' src/base/bad.c '#include "../sched/brain.h"'
