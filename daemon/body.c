@@ -117,16 +117,10 @@ static void order_locked(struct body *body, struct worker *worker)
 	body->last_order = worker;
 }
 
-void body_worker_name(const struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX])
+/* A record without a public part. */
+static struct worker *new_worker(struct model *model, unsigned device)
 {
-	snprintf(ret_name, PC_WORKER_ID_MAX, "w-%s-%llu", daemon->instance, (unsigned long long)id);
-}
-
-static struct worker *make_worker(struct body *body, const struct pc_spawn_order *order)
-{
-	struct model *model = order->model_owner;
 	struct worker *worker = pc_calloc(1, sizeof(*worker));
-	struct pc_device_account account;
 
 	if (!worker)
 		return NULL;
@@ -135,23 +129,36 @@ static struct worker *make_worker(struct body *body, const struct pc_spawn_order
 		worker_free(worker);
 		return NULL;
 	}
-	worker->id = order->worker_id;
 	worker->model = model;
 	worker->entry = model->entry;
 	worker->backend = model->backend;
+	worker->slots = model->entry->slots;
+	worker->device = device;
+	return worker;
+}
+
+static struct worker *make_worker(struct body *body, const struct pc_spawn_order *order)
+{
+	struct worker *worker = new_worker(order->model_owner, order->device);
+	struct pc_device_account account;
+
+	if (!worker)
+		return NULL;
+	worker->id = order->worker_id;
 	worker->slots = order->slots;
-	worker->device = order->device;
 
 	struct pc_worker_info *info = &worker->info;
 
 	pc_ledger_account(body->daemon->ledger, order->device, &account);
-	body_worker_name(body->daemon, order->worker_id, info->worker_id);
+	snprintf(info->worker_id, sizeof(info->worker_id), "w-%s-%llu", body->daemon->instance,
+		 (unsigned long long)order->worker_id);
 	snprintf(info->backend, sizeof(info->backend), "%s", worker->backend->name);
 	snprintf(info->model_ref, sizeof(info->model_ref), "%s", worker->entry->model_ref);
 	snprintf(info->model_id, sizeof(info->model_id), "%s", worker->entry->id);
 	snprintf(info->device, sizeof(info->device), "%s", account.name);
 	if (sscanf(account.name, "gpu%d", &info->gpu_id) != 1)
 		info->gpu_id = -1;
+	info->slots = order->slots;
 	info->status = PC_WORKER_SPAWNING;
 	info->reserved_bytes = order->reserved_bytes;
 	info->spawned_wall_ms = info->updated_wall_ms = pc_clock_wall_ms();
@@ -451,6 +458,16 @@ static void take_from_inbox_locked(struct lease *lease)
 	}
 }
 
+static void take_from_reports_locked(struct body *body, struct lease *lease)
+{
+	/* It lives: a worker that goes answers all of them. */
+	struct lease **at = &roster_find(&body->roster, lease->worker_id)->reports;
+
+	while (*at != lease)
+		at = &(*at)->next;
+	*at = lease->next;
+}
+
 void body_withdraw(struct daemon *daemon, struct lease *lease)
 {
 	struct body *body = daemon->body;
@@ -466,7 +483,11 @@ void body_withdraw(struct daemon *daemon, struct lease *lease)
 		body->next_tick_ns = pc_sched_release(body->sched, now, &lease->ticket,
 						      PC_OUTCOME_CANCELLED);
 		break;
+	case LEASE_REPORTING:
+		take_from_reports_locked(body, lease);
+		break;
 	case LEASE_REJECTED:
+	case LEASE_HEARD:
 		take_from_inbox_locked(lease);
 		break;
 	case LEASE_NONE:
@@ -524,6 +545,13 @@ void loop_deliver(struct loop *loop)
 
 /* ---- workers ---- */
 
+static int no_such_worker(const char *worker_id, struct pc_error *err)
+{
+	pc_error_set(err, PC_E_WORKER_NOT_FOUND, "there is no worker '%.48s'", worker_id);
+	pc_error_detail(err, "worker_id", "%.48s", worker_id);
+	return PC_E_WORKER_NOT_FOUND;
+}
+
 struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_orders)
 {
 	struct body *body = daemon->body;
@@ -562,6 +590,16 @@ static void forget_orders_locked(struct body *body, struct worker *worker)
 	worker->has_orders = false;
 }
 
+void body_worker_name(struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX])
+{
+	body_lock(daemon->body);
+
+	const struct worker *worker = roster_find_any(&daemon->body->roster, id);
+
+	snprintf(ret_name, PC_WORKER_ID_MAX, "%s", worker ? worker->info.worker_id : "");
+	body_unlock_quietly(daemon->body);
+}
+
 void body_worker_copy(struct daemon *daemon, struct worker *worker, struct pc_worker_info *ret_info)
 {
 	body_lock(daemon->body);
@@ -583,25 +621,36 @@ void body_worker_addressed(struct daemon *daemon, struct worker *worker,
 	body_unlock_quietly(daemon->body);
 }
 
-void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t pid,
-			  uint64_t start_ticks, struct pc_worker_info *ret_info)
+void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t stub_pid,
+			  uint64_t pidfd_inode)
+{
+	body_lock(daemon->body);
+	worker->info.stub_pid = stub_pid;
+	worker->info.pidfd_inode = pidfd_inode;
+	body_unlock_quietly(daemon->body);
+}
+
+void body_worker_started(struct daemon *daemon, struct worker *worker, pid_t pid,
+			 uint64_t start_ticks)
 {
 	body_lock(daemon->body);
 	worker->info.pid = pid;
 	worker->info.start_ticks = start_ticks;
 	worker->info.updated_wall_ms = pc_clock_wall_ms();
-	*ret_info = worker->info;
 	body_unlock_quietly(daemon->body);
 }
 
-void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status,
-			struct pc_worker_info *ret_info)
+static void set_status_locked(struct worker *worker, enum pc_worker_status status)
 {
-	body_lock(daemon->body);
 	if (pc_worker_status_may_become(worker->info.status, status))
 		worker->info.status = status;
 	worker->info.updated_wall_ms = pc_clock_wall_ms();
-	*ret_info = worker->info;
+}
+
+void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status)
+{
+	body_lock(daemon->body);
+	set_status_locked(worker, status);
 	body_unlock_quietly(daemon->body);
 }
 
@@ -615,7 +664,10 @@ void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t me
 	if (measured_bytes > account.total_bytes)
 		measured_bytes = account.total_bytes;
 	body_lock(body);
+	set_status_locked(worker, PC_WORKER_READY);
 	worker->info.measured_bytes = measured_bytes;
+	if (measured_bytes > worker->info.reserved_bytes)
+		worker->info.reserved_bytes = measured_bytes;
 	/*
 	 * What a worker holds when it has just loaded is a lower bound: mapped weights are not all
 	 * there yet, and buffers for requests come with the requests. So a reservation grows to the
@@ -630,7 +682,7 @@ void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t me
 
 struct holder {
 	int gpu_id;
-	pid_t pid;
+	pid_t session;
 	struct worker *worker;
 };
 
@@ -638,39 +690,110 @@ static void match_holder(void *ctx, struct worker *worker)
 {
 	struct holder *holder = ctx;
 
-	if (worker->info.pid == holder->pid && worker->info.gpu_id == holder->gpu_id)
+	if (worker->info.stub_pid == holder->session && worker->info.gpu_id == holder->gpu_id)
 		holder->worker = worker;
 }
 
-void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t pid, uint64_t bytes)
+/* More than there is cannot be true; what it takes grows its reservation. Whether it did. */
+static bool measured_locked(struct body *body, struct worker *worker, uint64_t bytes)
 {
-	struct holder holder = { .gpu_id = gpu_id, .pid = pid };
 	struct pc_device_account account;
+	bool grew;
+
+	pc_ledger_account(body->daemon->ledger, worker->device, &account);
+	if (bytes > account.total_bytes)
+		bytes = account.total_bytes;
+	if (bytes > worker->info.measured_bytes)
+		worker->info.measured_bytes = bytes;
+	grew = bytes > worker->info.reserved_bytes;
+	if (grew)
+		worker->info.reserved_bytes = bytes;
+	body->next_tick_ns = pc_sched_worker_changed(body->sched, pc_clock_now_ns(), worker->id,
+						     bytes);
+	return grew;
+}
+
+bool body_worker_measured(struct daemon *daemon, struct worker *worker, uint64_t bytes)
+{
+	body_lock(daemon->body);
+
+	bool grew = measured_locked(daemon->body, worker, bytes);
+
+	unlock(daemon->body);
+	return grew;
+}
+
+void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t session, uint64_t bytes)
+{
+	struct holder holder = { .gpu_id = gpu_id, .session = session };
 	struct body *body = daemon->body;
 
 	body_lock(body);
 	roster_each(&body->roster, match_holder, &holder);
-	if (!holder.worker) {
-		body_unlock_quietly(body);
-		return;
-	}
-	pc_ledger_account(daemon->ledger, holder.worker->device, &account);
-	if (bytes > account.total_bytes)
-		bytes = account.total_bytes;
-	if (bytes > holder.worker->info.measured_bytes)
-		holder.worker->info.measured_bytes = bytes;
-	body->next_tick_ns = pc_sched_worker_changed(body->sched, pc_clock_now_ns(),
-						     holder.worker->id, bytes);
+	if (holder.worker)
+		measured_locked(body, holder.worker, bytes);
 	unlock(body);
+}
+
+uint32_t body_worker_leases(struct daemon *daemon, const struct worker *worker)
+{
+	struct pc_sched_worker_view view = { .leases = 0 };
+
+	body_lock(daemon->body);
+	pc_sched_get_worker(daemon->body->sched, worker->id, &view);
+	body_unlock_quietly(daemon->body);
+	return view.leases;
+}
+
+void body_worker_failed(struct daemon *daemon, struct worker *worker, const struct pc_error *cause)
+{
+	struct body *body = daemon->body;
+
+	body_lock(body);
+	body->next_tick_ns = pc_sched_worker_failed(body->sched, pc_clock_now_ns(), worker->id,
+						    cause);
+	unlock(body);
+}
+
+void body_worker_ended(struct daemon *daemon, struct worker *worker,
+		       const struct pc_worker_exit *exit)
+{
+	body_lock(daemon->body);
+	worker->info.last_exit = *exit;
+	body_unlock_quietly(daemon->body);
+}
+
+/* `err` NULL: they were heard. */
+static void answer_reports_locked(struct worker *worker, const struct pc_error *err)
+{
+	for (struct lease *lease = worker->reports, *next; lease; lease = next) {
+		next = lease->next;
+		lease->state = err ? LEASE_REJECTED : LEASE_HEARD;
+		if (err)
+			lease->error = *err;
+		deliver_locked(lease);
+	}
+	worker->reports = NULL;
+}
+
+void body_answer_reports(struct daemon *daemon, struct worker *worker, const struct pc_error *err)
+{
+	body_lock(daemon->body);
+	worker->ready_recorded |= !err;
+	answer_reports_locked(worker, err);
+	unlock(daemon->body);
 }
 
 void body_worker_gone(struct daemon *daemon, struct worker *worker,
 		      const struct pc_worker_exit *exit, const struct pc_error *cause)
 {
+	struct pc_error departed = PC_ERROR_INIT;
 	struct body *body = daemon->body;
 	uint64_t id = worker->id;
 
+	no_such_worker(worker->info.worker_id, &departed);
 	body_lock(body);
+	answer_reports_locked(worker, &departed);
 	worker->info.status = PC_WORKER_STOPPED;
 	worker->info.updated_wall_ms = pc_clock_wall_ms();
 	if (exit)
@@ -704,6 +827,53 @@ uint64_t body_next_tick(struct daemon *daemon)
 
 	body_unlock_quietly(body);
 	return next;
+}
+
+/* ---- an earlier daemon's workers ---- */
+
+static int adopt_locked(struct body *body, struct worker *worker, bool loaded, struct pc_error *err)
+{
+	struct pc_worker_info *info = &worker->info;
+	uint64_t bytes = info->reserved_bytes > info->measured_bytes ? info->reserved_bytes
+								     : info->measured_bytes;
+	int rc = pc_sched_adopt(body->sched, pc_clock_now_ns(), worker->model->sched,
+				worker->device, bytes, loaded, &worker->id, err);
+
+	body->next_tick_ns = pc_sched_next_deadline(body->sched);
+	if (rc)
+		return rc;
+	info->reserved_bytes = bytes;
+	worker->ready_recorded = loaded;
+	roster_add(&body->roster, worker);
+	return 0;
+}
+
+int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worker_info *info,
+	       bool loaded, struct worker **ret_worker, struct pc_error *err)
+{
+	int device = pc_ledger_find(daemon->ledger, info->device);
+	struct worker *worker;
+	int rc;
+
+	if (!model->sched || device < 0)
+		return refuse_absent_device(model, err);
+	worker = new_worker(model, (unsigned)device);
+	if (!worker)
+		return pc_error_oom(err);
+	worker->info = *info;
+	worker->target.port = info->port;
+	snprintf(worker->target.socket, sizeof(worker->target.socket), "%.*s",
+		 (int)sizeof(worker->target.socket) - 1, info->socket);
+	/* Ready and idle are the brain's to tell apart, from now on. */
+	worker->info.status = loaded ? PC_WORKER_READY : PC_WORKER_SPAWNING;
+	body_lock(daemon->body);
+	rc = adopt_locked(daemon->body, worker, loaded, err);
+	unlock(daemon->body);
+	if (rc)
+		worker_free(worker);
+	else
+		*ret_worker = worker;
+	return rc;
 }
 
 /* ---- the operator ---- */
@@ -749,13 +919,6 @@ int body_start_worker(struct daemon *daemon, struct model *model, uint16_t port,
 	return rc;
 }
 
-static int no_such_worker(const char *worker_id, struct pc_error *err)
-{
-	pc_error_set(err, PC_E_WORKER_NOT_FOUND, "there is no worker '%.48s'", worker_id);
-	pc_error_detail(err, "worker_id", "%.48s", worker_id);
-	return PC_E_WORKER_NOT_FOUND;
-}
-
 int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force, struct pc_error *err)
 {
 	struct body *body = daemon->body;
@@ -775,8 +938,8 @@ int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force, s
 	return rc;
 }
 
-int body_report_ready(struct daemon *daemon, const char *worker_id, const char *token,
-		      uint64_t measured_bytes, struct pc_error *err)
+int body_report_ready(struct daemon *daemon, struct lease *lease, const char *worker_id,
+		      const char *token, uint64_t measured_bytes, struct pc_error *err)
 {
 	struct body *body = daemon->body;
 	int rc = 0;
@@ -790,10 +953,15 @@ int body_report_ready(struct daemon *daemon, const char *worker_id, const char *
 	} else if (!token_matches(worker->info.spawn_token, token, strlen(token))) {
 		rc = pc_error_set(err, PC_E_UNAUTHORIZED,
 				  "the spawn token of worker '%.48s' differs", worker_id);
-	} else if (worker->info.status == PC_WORKER_SPAWNING) {
+	} else if (!worker->ready_recorded && worker->info.status <= PC_WORKER_READY) {
+		lease->state = LEASE_REPORTING;
+		lease->worker_id = worker->id;
+		lease->next = worker->reports;
+		worker->reports = lease;
 		worker->orders.ready = true;
 		worker->orders.ready_bytes = measured_bytes;
 		order_locked(body, worker);
+		rc = 1;
 	}
 	unlock(body);
 	return rc;

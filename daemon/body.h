@@ -33,6 +33,8 @@ enum lease_state {
 	LEASE_WAITING,
 	LEASE_GRANTED,
 	LEASE_REJECTED,
+	LEASE_REPORTING, /* a worker's report waits for the registry; see body_report_ready */
+	LEASE_HEARD,
 };
 
 /*
@@ -72,8 +74,8 @@ void body_worker_lost(struct daemon *daemon, const struct lease *lease, bool nob
 
 /* ---- workers ---- */
 
-/* The name that the outside knows a worker by. Any thread. */
-void body_worker_name(const struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX]);
+/* The name that the outside knows a worker by; "" when it was forgotten. Any thread. */
+void body_worker_name(struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX]);
 
 /* What the supervisor is to do about a worker; it takes all of it at once. */
 struct worker_orders {
@@ -106,6 +108,8 @@ struct worker {
 	struct worker_orders orders; /* [lock] */
 	struct worker *next_order;   /* [lock] */
 	bool has_orders;	     /* [lock] */
+	struct lease *reports;	     /* [lock] of its readiness, not answered yet */
+	bool ready_recorded;	     /* [lock] the registry knows that it is ready */
 };
 
 /* Errors: OUT_OF_MEMORY, and what pc_sched_add_model refuses. */
@@ -117,25 +121,44 @@ struct model *body_model(struct daemon *daemon, const struct pc_model_entry *ent
 /* The supervisor takes the next order; NULL when there is none. Loop 0. */
 struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_orders);
 
-/* The events of a worker's life, from loop 0. Those with ret_info return a copy for the registry.
- */
+/* The events of a worker's life, from loop 0. */
 
 void body_worker_copy(struct daemon *daemon, struct worker *worker,
 		      struct pc_worker_info *ret_info);
 /* Where it will listen and what it will prove itself with; before its process exists. */
 void body_worker_addressed(struct daemon *daemon, struct worker *worker,
 			   const struct http_target *target, const char *token);
-void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t pid,
-			  uint64_t start_ticks, struct pc_worker_info *ret_info);
+/* Its stub runs. */
+void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t stub_pid,
+			  uint64_t pidfd_inode);
+/* Its program runs. */
+void body_worker_started(struct daemon *daemon, struct worker *worker, pid_t pid,
+			 uint64_t start_ticks);
 /* A status that may not follow the present one is not taken (see pc_worker_status_may_become). */
-void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status,
-			struct pc_worker_info *ret_info);
-void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes);
+void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status);
 /*
- * A driver says that the worker whose process this is holds so much of a GPU; nothing happens when
- * there is none. Its reservation grows to it. Any thread.
+ * A worker of an earlier daemon, by its record: the brain takes it in, and its public record is made
+ * anew. Errors: those of pc_sched_adopt, NO_WORKERS (the model's device is not there).
  */
-void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t pid, uint64_t bytes);
+int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worker_info *info,
+	       bool loaded, struct worker **ret_worker, struct pc_error *err);
+/* How many requests it works for. */
+uint32_t body_worker_leases(struct daemon *daemon, const struct worker *worker);
+void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes);
+/* What it takes by now; its reservation grows to it. Whether it did. */
+bool body_worker_measured(struct daemon *daemon, struct worker *worker, uint64_t bytes);
+/*
+ * A driver says that the worker whose session this is (its stub leads it) holds so much of a GPU;
+ * nothing happens when there is none. Its reservation grows to it. Any thread.
+ */
+void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t session, uint64_t bytes);
+/* It broke, or its process is gone while its memory may not be back: it is granted nothing more. */
+void body_worker_failed(struct daemon *daemon, struct worker *worker, const struct pc_error *cause);
+/* How its process ended, for its record. */
+void body_worker_ended(struct daemon *daemon, struct worker *worker,
+		       const struct pc_worker_exit *exit);
+/* Its readiness stands in the registry, or could not be written: reports that wait are answered. */
+void body_answer_reports(struct daemon *daemon, struct worker *worker, const struct pc_error *err);
 /* `exit` may be NULL (there was no process), and so may the cause (it was stopped). */
 void body_worker_gone(struct daemon *daemon, struct worker *worker,
 		      const struct pc_worker_exit *exit, const struct pc_error *cause);
@@ -156,9 +179,14 @@ int body_start_worker(struct daemon *daemon, struct model *model, uint16_t port,
 /* Errors: WORKER_NOT_FOUND. */
 int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force,
 		     struct pc_error *err);
-/* A worker says that it is ready. Errors: WORKER_NOT_FOUND, UNAUTHORIZED (wrong token). */
-int body_report_ready(struct daemon *daemon, const char *worker_id, const char *token,
-		      uint64_t measured_bytes, struct pc_error *err);
+/*
+ * A worker says that it is ready. It repeats that until it is answered, and is answered when the
+ * registry knows: else it would be lost with this daemon. Returns 0 when it is known already, or 1:
+ * the lease, which has a loop and a handler, is delivered as LEASE_HEARD or LEASE_REJECTED, unless
+ * it is withdrawn. Errors: WORKER_NOT_FOUND, UNAUTHORIZED (wrong token).
+ */
+int body_report_ready(struct daemon *daemon, struct lease *lease, const char *worker_id,
+		      const char *token, uint64_t measured_bytes, struct pc_error *err);
 
 /* ---- the end ---- */
 

@@ -4,9 +4,11 @@
 
 #include <poolcore/catalog.h>
 #include <poolcore/log.h>
+#include <poolcore/stub.h>
 
 #include <pthread.h>
 
+#include "daemon/cgroup.h"
 #include "daemon/failpoint.h"
 
 struct job_list {
@@ -16,6 +18,8 @@ struct job_list {
 
 struct clerk {
 	struct pc_registry *registry;
+	const char *life_dir;
+	const char *cgroup;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t given;
@@ -47,24 +51,54 @@ static struct clerk_job *pop(struct job_list *list)
 	return job;
 }
 
+/* Record, then claim: who has no claim is never spawned, and who has no record never had one. */
+static int prepare(struct clerk *clerk, struct clerk_job *job)
+{
+	const char *worker_id = job->worker.worker_id;
+	int rc = pc_model_entry_check_file(job->entry, &job->error);
+
+	FAILPOINT(spawn_before_record);
+	if (!rc)
+		rc = pc_registry_register(clerk->registry, &job->worker, &job->error);
+	if (rc)
+		return rc;
+	FAILPOINT(spawn_after_record);
+	rc = cgroup_create(clerk->cgroup, worker_id, &job->error);
+	if (!rc)
+		rc = pc_stub_claim(clerk->life_dir, worker_id, &job->error);
+	FAILPOINT(spawn_after_claim);
+	if (rc) {
+		cgroup_remove(clerk->cgroup, worker_id);
+		pc_registry_unregister(clerk->registry, worker_id, NULL);
+	}
+	return rc;
+}
+
+/* Without the record, nobody would look for the files; so they go last. */
+static int end(struct clerk *clerk, struct clerk_job *job)
+{
+	const char *worker_id = job->worker.worker_id;
+	int rc = pc_registry_end(clerk->registry, worker_id, &job->worker.last_exit, &job->error);
+
+	FAILPOINT(exit_after_unregister);
+	if (!rc)
+		rc = pc_stub_forget(clerk->life_dir, worker_id, &job->error);
+	FAILPOINT(exit_after_files);
+	cgroup_remove(clerk->cgroup, worker_id);
+	return rc;
+}
+
 static void work(struct clerk *clerk, struct clerk_job *job)
 {
 	switch (job->task) {
 	case CLERK_PREPARE:
-		job->result = pc_model_entry_check_file(job->entry, &job->error);
-		FAILPOINT(spawn_before_record);
-		if (!job->result)
-			job->result = pc_registry_register(clerk->registry, &job->worker,
-							   &job->error);
-		FAILPOINT(spawn_after_record);
+		job->result = prepare(clerk, job);
 		break;
 	case CLERK_UPDATE:
 		job->result = pc_registry_update(clerk->registry, &job->worker, &job->error);
 		break;
-	case CLERK_UNREGISTER:
-		job->result = pc_registry_unregister(clerk->registry, job->worker.worker_id,
-						     &job->error);
-		FAILPOINT(exit_after_unregister);
+	case CLERK_END:
+		job->result = end(clerk, job);
 		break;
 	}
 	if (job->result && !job->done)
@@ -114,14 +148,16 @@ static void deliver(uv_async_t *wake)
 	}
 }
 
-int clerk_create(uv_loop_t *loop, struct pc_registry *registry, struct clerk **ret_clerk,
-		 struct pc_error *err)
+int clerk_create(uv_loop_t *loop, struct pc_registry *registry, const char *life_dir,
+		 const char *cgroup, struct clerk **ret_clerk, struct pc_error *err)
 {
 	struct clerk *clerk = pc_calloc(1, sizeof(*clerk));
 
 	if (!clerk)
 		return pc_error_oom(err);
 	clerk->registry = registry;
+	clerk->life_dir = life_dir;
+	clerk->cgroup = cgroup;
 	pthread_mutex_init(&clerk->lock, NULL);
 	pthread_cond_init(&clerk->given, NULL);
 	if (uv_async_init(loop, &clerk->wake, deliver)) {

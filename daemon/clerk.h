@@ -16,9 +16,9 @@ struct clerk;
 struct pc_model_entry;
 
 enum clerk_task {
-	CLERK_PREPARE,	  /* check the model's file, then register the worker */
-	CLERK_UPDATE,	  /* write the worker's record */
-	CLERK_UNREGISTER, /* delete it */
+	CLERK_PREPARE, /* check the model's file, register the worker, make its claim */
+	CLERK_UPDATE,  /* write the worker's record */
+	CLERK_END,     /* note its last_exit and delete its record, then remove its files */
 };
 
 struct clerk_job {
@@ -34,9 +34,10 @@ struct clerk_job {
 	struct clerk_job *next;
 };
 
-/* The completions are delivered on `loop`. Errors: OUT_OF_MEMORY. */
-int clerk_create(uv_loop_t *loop, struct pc_registry *registry, struct clerk **ret_clerk,
-		 struct pc_error *err);
+/* The completions are delivered on `loop`; `life_dir` (stub.h) and
+ * `cgroup` (pool.cgroup) are not copied. Errors: OUT_OF_MEMORY. */
+int clerk_create(uv_loop_t *loop, struct pc_registry *registry, const char *life_dir,
+		 const char *cgroup, struct clerk **ret_clerk, struct pc_error *err);
 /* Takes a job from pc_calloc; it is freed after `done`. Loop thread. */
 void clerk_give(struct clerk *clerk, struct clerk_job *job);
 /* Finishes every job that was given, delivers nothing any more, and ends the thread. */

@@ -382,8 +382,31 @@ void control_worker_stop(struct request *request, const char *argument)
 	json_decref(body);
 }
 
+static void on_report_heard(struct lease *lease)
+{
+	struct request *request = (struct request *)((char *)lease -
+						     offsetof(struct request, lease));
+	enum lease_state state = lease->state;
+
+	request->queued = false;
+	lease->state = LEASE_NONE;
+	if (state == LEASE_HEARD)
+		http_respond(request->exchange, 204, NULL, NULL, 0);
+	else
+		respond_error(request, &lease->error);
+}
+
+void control_closed(struct request *request)
+{
+	if (request->queued)
+		body_withdraw(request->daemon, &request->lease);
+}
+
 void control_worker_ready(struct request *request, const char *argument)
 {
+	request->lease.loop = request->loop;
+	request->lease.on_outcome = on_report_heard;
+
 	struct pc_error err = PC_ERROR_INIT;
 	struct order order;
 	json_t *body;
@@ -391,9 +414,12 @@ void control_worker_ready(struct request *request, const char *argument)
 
 	(void)argument;
 	if (!rc)
-		rc = body_report_ready(request->daemon, order.worker_id, order.spawn_token,
+		rc = body_report_ready(request->daemon, &request->lease, order.worker_id,
+				       order.spawn_token,
 				       order.vram_bytes > 0 ? (uint64_t)order.vram_bytes : 0, &err);
-	if (rc)
+	if (rc > 0)
+		request->queued = true; /* on_report_heard answers */
+	else if (rc)
 		respond_error(request, &err);
 	else
 		http_respond(request->exchange, 204, NULL, NULL, 0);

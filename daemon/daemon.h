@@ -7,8 +7,14 @@
  *	body.c        the daemon as a body of the brain: the lock, the actions, the models
  *	roster.c      the records of workers, inside the body
  *	snapshot.c    copies of what the body knows
- *	supervisor.c  worker processes, on loop 0
- *	orphans.c     what an earlier daemon left behind
+ *	supervisor.c  all worker processes, on loop 0
+ *	process.c     one of them, from its first order to its end
+ *	launch.c      how it is started
+ *	readiness.c   when it is loaded
+ *	health.c      whether it is still well
+ *	port_owner.c  whether it is the one that listens on its port
+ *	cgroup.c      a control group for each
+ *	adopt.c       the workers of an earlier daemon
  *	clerk.c       the thread that waits for the disk: registry, model files
  *	gpus.c        the thread that waits for the drivers of GPUs
  *	logbook.c     the last lines of each worker
@@ -52,6 +58,9 @@ struct daemon {
 
 	char instance[8];	  /* random, part of every worker id: an id is never used twice */
 	char *runtime_dir;	  /* sockets of workers */
+	char *life_dir;		  /* what stubs write about workers, see stub.h */
+	char *stub_program;	  /* path of pool-stub */
+	uint64_t open_files;	  /* the soft limit that we were started with, for workers */
 	char *token;		  /* what clients must present, or NULL */
 	char ready_url[192];	  /* where workers report that they are loaded */
 	char address[128];	  /* the first address in force, for people */

@@ -22,18 +22,32 @@
 /* How long the end of the daemon waits for a driver. A guess. */
 #define PATIENCE_MS 2000
 
+/* A process that a driver listed, and the session that it was in while it lived. */
+struct holding {
+	int gpu_id;
+	int64_t pid;
+	int64_t session;
+};
+
+/* More are not followed after their death. */
+#define HOLDINGS_MAX (4 * PC_GPU_PROCESS_MAX)
+
 struct gpus {
 	struct daemon *daemon;
 	struct pc_gpu_inventory *inventory; /* the thread's, once there is one */
 	pthread_t thread;
 	bool running; /* there is one to wait for; the main thread's */
 	pthread_mutex_t lock;
-	pthread_cond_t changed;	    /* one of the next three was set */
-	bool asked;		    /* [lock] */
-	bool closing;		    /* [lock] */
-	bool done;		    /* [lock] the thread touches nothing any more */
-	char *text;		    /* [lock] */
-	char uuids[PC_GPU_MAX][96]; /* [lock] by index; an index keeps its GPU */
+	pthread_cond_t changed; /* one of the next three was set */
+	bool asked;		/* [lock] */
+	bool closing;		/* [lock] */
+	bool done;		/* [lock] the thread touches nothing any more */
+	char *text;		/* [lock] */
+	uint64_t begun;		/* [lock] readings so far */
+	uint64_t finished;	/* [lock] the number of the last one that is complete */
+	struct holding holdings[HOLDINGS_MAX]; /* [lock to change or to read from other threads] */
+	size_t holding_count;		       /* likewise */
+	char uuids[PC_GPU_MAX][96];	       /* [lock] by index; an index keeps its GPU */
 };
 
 /* ---- what is told ---- */
@@ -56,6 +70,40 @@ static int publish(struct gpus *gpus, struct pc_error *err)
 	pthread_mutex_unlock(&gpus->lock);
 	pc_free(old);
 	return 0;
+}
+
+/* The session of a listed process, of a dead one as it was when it lived; -1: never known. */
+static int64_t session_of(const struct gpus *gpus, int gpu_id, int64_t pid)
+{
+	int64_t session = getsid((pid_t)pid);
+
+	for (size_t i = 0; session < 0 && i < gpus->holding_count; i++) {
+		if (gpus->holdings[i].gpu_id == gpu_id && gpus->holdings[i].pid == pid)
+			session = gpus->holdings[i].session;
+	}
+	return session;
+}
+
+/* Notes who holds what. A number that a stranger has by now counts for the stranger's session. */
+static void note_holdings(struct gpus *gpus, const struct pc_gpu *list, size_t count)
+{
+	struct holding now[HOLDINGS_MAX];
+	size_t held = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		for (unsigned k = 0; k < list[i].process_count && held < HOLDINGS_MAX; k++) {
+			int64_t pid = (int64_t)list[i].processes[k].pid;
+			int64_t session = session_of(gpus, (int)list[i].index, pid);
+
+			if (session >= 0)
+				now[held++] = (struct holding){ (int)list[i].index, pid, session };
+		}
+	}
+	pthread_mutex_lock(&gpus->lock);
+	memcpy(gpus->holdings, now, held * sizeof(now[0]));
+	gpus->holding_count = held;
+	gpus->finished = gpus->begun;
+	pthread_mutex_unlock(&gpus->lock);
 }
 
 /* What a worker holds is held by it and by the processes that it has started: a worker leads a
@@ -110,6 +158,7 @@ static bool wait_for_turn(struct gpus *gpus)
 	       pthread_cond_timedwait(&gpus->changed, &gpus->lock, &period) == 0)
 		;
 	gpus->asked = false;
+	gpus->begun++;
 	closing = gpus->closing;
 	pthread_mutex_unlock(&gpus->lock);
 	return !closing;
@@ -143,6 +192,7 @@ static void read_once(struct gpus *gpus)
 	if (publish(gpus, &err))
 		pc_log_error(PC_LOG_WARN, "gpu", &err);
 	count = pc_gpu_inventory_list(gpus->inventory, &list);
+	note_holdings(gpus, list, count);
 	for (size_t i = 0; i < count; i++)
 		tell_body(gpus, &list[i]);
 }
@@ -235,12 +285,32 @@ void gpus_free(struct gpus *gpus)
 	pc_free(gpus);
 }
 
-void gpus_look(struct gpus *gpus)
+uint64_t gpus_look(struct gpus *gpus)
 {
 	pthread_mutex_lock(&gpus->lock);
+
+	uint64_t number = gpus->begun + 1;
+
 	gpus->asked = true;
 	pthread_cond_broadcast(&gpus->changed);
 	pthread_mutex_unlock(&gpus->lock);
+	return number;
+}
+
+bool gpus_holds(struct gpus *gpus, int gpu_id, pid_t session, uint64_t reading)
+{
+	bool holds;
+
+	pthread_mutex_lock(&gpus->lock);
+	holds = gpus->finished < reading;
+	for (size_t i = 0; !holds && i < gpus->holding_count; i++)
+		holds = gpus->holdings[i].gpu_id == gpu_id && gpus->holdings[i].session == session;
+	if (holds && gpus->finished >= reading) {
+		gpus->asked = true; /* it is waited for */
+		pthread_cond_broadcast(&gpus->changed);
+	}
+	pthread_mutex_unlock(&gpus->lock);
+	return holds;
 }
 
 char *gpus_text(struct gpus *gpus)

@@ -9,6 +9,8 @@
 
 #include <poolcore/error.h>
 
+#include <sys/types.h>
+
 struct daemon;
 struct gpus;
 struct pc_gpu_inventory;
@@ -25,8 +27,14 @@ int gpus_start(struct gpus *gpus, struct pc_error *err);
 void gpus_stop(struct gpus *gpus);
 void gpus_free(struct gpus *gpus);
 
-/* Asks for a reading that begins after now. Any thread. */
-void gpus_look(struct gpus *gpus);
+/* Asks for a reading that begins after now, and returns its number. Any thread. */
+uint64_t gpus_look(struct gpus *gpus);
+/*
+ * Whether the driver listed memory of a process of this session on the GPU, as of the reading of
+ * that number or a later one; true until there is one. The session's processes may be gone: a
+ * driver lists their memory until it has freed it. Any thread.
+ */
+bool gpus_holds(struct gpus *gpus, int gpu_id, pid_t session, uint64_t reading);
 /* The UUID of a GPU, into out[96]; false when its driver has never told it. Any thread. */
 bool gpus_uuid(struct gpus *gpus, int gpu_id, char out[96]);
 /* The last reading as pc_gpu_inventory_json has it (pc_free); NULL when memory is out. Any thread.

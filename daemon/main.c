@@ -30,11 +30,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/adopt.h"
 #include "daemon/body.h"
+#include "daemon/cgroup.h"
 #include "daemon/daemon.h"
 #include "daemon/gpus.h"
 #include "daemon/loop.h"
-#include "daemon/orphans.h"
 #include "daemon/shutdown.h"
 #include "daemon/supervisor.h"
 
@@ -338,6 +339,23 @@ static int open_runtime_dir(struct daemon *daemon, struct pc_error *err)
 	return daemon->runtime_dir ? 0 : pc_error_oom(err);
 }
 
+/* Where stubs write, and the stub itself: without it no worker could be started. */
+static int open_life(struct daemon *daemon, struct pc_error *err)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/workers", daemon->config->pool_state_dir);
+	daemon->life_dir = pc_strdup(path);
+	if (!daemon->life_dir)
+		return pc_error_oom(err);
+
+	int rc = make_directories(path, 0700, err);
+
+	if (!rc)
+		rc = cgroup_open(daemon->config->pool_cgroup, err);
+	return rc ? rc : pc_program_find("pool-stub", &daemon->stub_program, err);
+}
+
 static int open_state(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
 {
 	const char *state_dir = daemon->config->pool_state_dir;
@@ -348,6 +366,8 @@ static int open_state(struct daemon *daemon, int *ret_lock_fd, struct pc_error *
 		rc = lock_state(state_dir, ret_lock_fd, err);
 	if (!rc)
 		rc = open_runtime_dir(daemon, err);
+	if (!rc)
+		rc = open_life(daemon, err);
 	if (!rc)
 		rc = pc_token_make(token, err);
 	if (rc)
@@ -500,6 +520,7 @@ static void share_out_descriptors(struct daemon *daemon)
 	daemon->max_connections = daemon->config->http_max_connections;
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
+	daemon->open_files = limit.rlim_cur;
 	if (limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
@@ -525,8 +546,6 @@ static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *
 	if (!rc)
 		rc = open_state(daemon, ret_lock_fd, err);
 	if (!rc)
-		rc = orphans_clear(daemon, err);
-	if (!rc)
 		rc = open_listeners(daemon, &listeners, err);
 	if (!rc)
 		rc = open_loops(daemon, &listeners, err);
@@ -534,6 +553,8 @@ static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *
 		rc = body_create(daemon, &daemon->body, err);
 	if (!rc)
 		rc = supervisor_create(daemon, &daemon->supervisor, err);
+	if (!rc)
+		rc = adopt_workers(daemon, err);
 	if (!rc)
 		rc = shutdown_create(daemon, &daemon->shutdown, err);
 	if (!rc)
@@ -555,6 +576,8 @@ static void free_daemon(struct daemon *daemon)
 	gpus_free(daemon->gpus);
 	pc_free(daemon->loops);
 	pc_free(daemon->runtime_dir);
+	pc_free(daemon->life_dir);
+	pc_free(daemon->stub_program);
 	pc_free(daemon->token);
 }
 

@@ -53,6 +53,8 @@ void gateway_drained(struct request *request);
 /* The exchange closes; whatever is under way for it is cancelled. */
 void gateway_closed(struct request *request);
 
+/* The control plane's part in it: the exchange closes. */
+void control_closed(struct request *request);
 /* The control plane's routes. */
 void control_root(struct request *request, const char *argument);
 void control_health(struct request *request, const char *argument);

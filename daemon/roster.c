@@ -37,6 +37,17 @@ struct worker *roster_find(const struct roster *roster, uint64_t id)
 	return worker;
 }
 
+struct worker *roster_find_any(const struct roster *roster, uint64_t id)
+{
+	struct worker *worker = roster_find(roster, id);
+
+	for (struct worker *at = roster->departed; at && !worker; at = at->next) {
+		if (at->id == id)
+			worker = at;
+	}
+	return worker;
+}
+
 static struct worker *find_in(struct worker *list, const char *worker_id)
 {
 	while (list && strcmp(list->info.worker_id, worker_id) != 0)

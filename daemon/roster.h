@@ -25,6 +25,8 @@ struct roster {
 void roster_add(struct roster *roster, struct worker *worker);
 /* A living worker; NULL when there is none. */
 struct worker *roster_find(const struct roster *roster, uint64_t id);
+/* A departed one too. */
+struct worker *roster_find_any(const struct roster *roster, uint64_t id);
 /* Any worker. */
 struct worker *roster_find_named(const struct roster *roster, const char *worker_id);
 /* It is gone: moves to the departed, of which the oldest may be forgotten. */

@@ -392,7 +392,10 @@ static void on_close(void *ctx, struct http_exchange *exchange, bool complete)
 	(void)complete;
 	if (!request)
 		return;
-	gateway_closed(request);
+	if (request->model)
+		gateway_closed(request);
+	else
+		control_closed(request);
 	request_destroy(request);
 }
 

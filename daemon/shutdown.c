@@ -149,8 +149,10 @@ int shutdown_create(struct daemon *daemon, struct shutdown **ret_shutdown, struc
 
 void shutdown_now(struct shutdown *shutdown)
 {
-	if (shutdown->phase != CLOSING)
-		close_all(shutdown);
+	if (shutdown->phase == CLOSING)
+		return;
+	supervisor_leave(shutdown->daemon->supervisor);
+	close_all(shutdown);
 }
 
 void shutdown_free(struct shutdown *shutdown)

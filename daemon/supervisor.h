@@ -20,6 +20,11 @@ void supervisor_run_orders(struct supervisor *supervisor);
 
 /* Whether no process is left. */
 bool supervisor_is_idle(const struct supervisor *supervisor);
+/*
+ * Lets go of all processes and leaves them to the next daemon, because this one cannot run; the
+ * loop must run once more after it.
+ */
+void supervisor_leave(struct supervisor *supervisor);
 /* Ends the clerk when all processes are gone; the loop must run once more after it. */
 void supervisor_close(struct supervisor *supervisor);
 /* After the loop has ended. NULL is allowed. */

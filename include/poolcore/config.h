@@ -41,6 +41,7 @@ struct pc_backend_config {
 	struct pc_string_list env;     /* "NAME=template" */
 	enum pc_readiness readiness;
 	char *readiness_path;	     /* for PC_READINESS_HTTP; starts with '/' */
+	char *health;		     /* "http:/path", "readiness" or "none" */
 	uint64_t start_timeout_secs; /* 120 */
 	uint64_t stop_grace_secs;    /* 10 */
 	char *device;		     /* "auto", "cpu", "gpu0", ...; models may override it */

@@ -106,6 +106,8 @@ PC_API void pc_process_close(struct pc_process *process);
 /* Bytes that the process (with its children in the same session) holds: RssAnon + VmSwap. 0 when
  * unknown. */
 PC_API uint64_t pc_process_memory(pid_t pid);
+/* Processor time that they have used, in units of sysconf(_SC_CLK_TCK). 0 when unknown. */
+PC_API uint64_t pc_process_cpu_ticks(pid_t pid);
 
 /*
  * Opens a process that an earlier daemon spawned and proves its identity: boot id and start time

@@ -21,6 +21,7 @@ const char pc__builtin_backends[] =
 	" \"--ready-url\", \"{ready_url}\", \"--worker-id\", \"{worker_id}\"]\n"
 	"env = { POOL_WORKER_SPAWN_TOKEN = \"{spawn_token}\" }\n"
 	"readiness = \"callback\"\n"
+	"health = \"http:/health\"\n"
 	"start_timeout_secs = 120\n"
 	"stop_grace_secs = 10\n"
 	"device = \"cpu\"\n";
@@ -106,18 +107,24 @@ static int refine_variable(const struct pc__reading *reading, void *object, char
 	return check_template(reading, *text + length + 1, false, err);
 }
 
+/* "http:/path", where the path has neither blanks nor control characters. */
+static bool is_http_path(const char *text)
+{
+	for (const char *p = text; *p; p++) {
+		if (*p <= ' ' || *p == 0x7f)
+			return false;
+	}
+	return strncmp(text, "http:/", 6) == 0;
+}
+
 /* Takes "http:/path" apart; the row's member keeps the path. */
 static int refine_readiness(const struct pc__reading *reading, void *object, char **text,
 			    struct pc_error *err)
 {
 	struct pc_backend_config *backend = object;
-	bool http = strncmp(*text, "http:/", 6) == 0;
+	bool http = is_http_path(*text);
 	char shown[PC__QUOTED_MAX];
 
-	for (const char *p = *text; *p; p++) {
-		if (*p <= ' ' || *p == 0x7f)
-			http = false;
-	}
 	if (!http && strcmp(*text, "callback") != 0)
 		return pc__setting_error(
 			reading, err,
@@ -130,6 +137,20 @@ static int refine_readiness(const struct pc__reading *reading, void *object, cha
 	else
 		(*text)[0] = '\0';
 	return 0;
+}
+
+static int refine_health(const struct pc__reading *reading, void *object, char **text,
+			 struct pc_error *err)
+{
+	char shown[PC__QUOTED_MAX];
+
+	(void)object;
+	if (is_http_path(*text) || strcmp(*text, "readiness") == 0 || strcmp(*text, "none") == 0)
+		return 0;
+	return pc__setting_error(reading, err,
+				 "%s is no way to ask; use \"http:/PATH\" (200: it is well), "
+				 "\"readiness\" (the same path as there) or \"none\"",
+				 pc__quoted(*text, shown));
 }
 
 static void print_readiness(const void *object, struct pc__buf *out)
@@ -168,6 +189,10 @@ const struct pc__setting pc__backend_settings[] = {
 	  .print = print_readiness,
 	  .description = "How a worker shows that it has loaded: \"http:/PATH\" is asked until it "
 			 "answers 200; \"callback\": the worker calls {ready_url}" },
+	{ "backends", "health", PC__SETTING_STRING, AT(health),
+	  .min = 1, .max = 1024, .fallback = "readiness", .refine = refine_health,
+	  .description = "How a loaded worker is asked whether it is well: \"http:/PATH\", "
+			 "\"readiness\" (as there, if that is asked) or \"none\"; see [health]" },
 	{ "backends", "start_timeout_secs", PC__SETTING_SECONDS, AT(start_timeout_secs),
 	  .min = 1, .max = 86400, .fallback = "120", .unit = "seconds",
 	  .description = "How long a worker may take until it is ready" },

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,10 +55,13 @@ int pc__proc_stat_parse(const char *text, struct pc__proc_stat *ret_stat)
 {
 	struct pc__proc_stat stat = { .state = '?' };
 	const char *p = strrchr(text, ')');
+	uint64_t user, system;
 
-	if (!p || sscanf(p + 1, " %c %d %d %d %*d %*d %u", &stat.state, &stat.parent, &stat.group,
-			 &stat.session, &stat.flags) != 5)
+	if (!p || sscanf(p + 1, " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %" SCNu64 " %" SCNu64,
+			 &stat.state, &stat.parent, &stat.group, &stat.session, &stat.flags, &user,
+			 &system) != 7)
 		return -EINVAL;
+	stat.cpu_ticks = user + system;
 	p++;
 	for (int field = 2; field < 22; field++) {
 		p = strchr(p, ' ');
@@ -136,7 +140,7 @@ const char *pc_boot_id(void)
 	return boot_id;
 }
 
-/* ---- memory ---- */
+/* ---- a process and its children ---- */
 
 /* A worker with more processes than this is counted in part. A guess: a vLLM server has one per GPU
  * and a few helpers. */
@@ -211,19 +215,44 @@ static void family_add_children(struct family *family, pid_t pid)
 	closedir(tasks);
 }
 
-uint64_t pc_process_memory(pid_t pid)
+/* The process, and those below it that are in its session. */
+static bool find_family(pid_t pid, struct family *family)
 {
 	struct pc__proc_stat stat;
-	uint64_t bytes = 0;
 
 	if (pid <= 0 || pc__proc_stat_read(pid, &stat))
+		return false;
+	family->session = stat.session;
+	family->count = 1;
+	family->pids[0] = pid;
+	for (size_t i = 0; i < family->count; i++)
+		family_add_children(family, family->pids[i]);
+	return true;
+}
+
+uint64_t pc_process_memory(pid_t pid)
+{
+	struct family family;
+	uint64_t bytes = 0;
+
+	if (!find_family(pid, &family))
 		return 0;
-
-	struct family family = { .session = stat.session, .count = 1, .pids = { pid } };
-
-	for (size_t i = 0; i < family.count; i++) {
+	for (size_t i = 0; i < family.count; i++)
 		bytes += memory_of_one(family.pids[i]);
-		family_add_children(&family, family.pids[i]);
-	}
 	return bytes;
+}
+
+uint64_t pc_process_cpu_ticks(pid_t pid)
+{
+	struct pc__proc_stat stat;
+	struct family family;
+	uint64_t ticks = 0;
+
+	if (!find_family(pid, &family))
+		return 0;
+	for (size_t i = 0; i < family.count; i++) {
+		if (pc__proc_stat_read(family.pids[i], &stat) == 0)
+			ticks += stat.cpu_ticks;
+	}
+	return ticks;
 }

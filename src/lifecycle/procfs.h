@@ -14,6 +14,7 @@ struct pc__proc_stat {
 	pid_t group;	      /* field 5 */
 	pid_t session;	      /* field 6 */
 	uint32_t flags;	      /* field 9: PF_... of the kernel */
+	uint64_t cpu_ticks;   /* fields 14 and 15, same units as the next */
 	uint64_t start_ticks; /* field 22: since boot, in units of sysconf(_SC_CLK_TCK) */
 };
 

@@ -80,7 +80,7 @@ static void write_files(struct rig *rig)
 	free(test_file_write(rig->dir, "catalog.toml", rig->catalog));
 	snprintf(text, sizeof(text),
 		 "[pool]\npool_id = \"rig\"\nstate_dir = \"state\"\n%s\n"
-		 "[http]\nlisten = [\"127.0.0.1:0\"]\nloops = 2\n"
+		 "[http]\nlisten = [\"%s\"]\nloops = 2\n"
 		 "[log]\nlevel = \"debug\"\n"
 		 "[catalog]\nfiles = [\"catalog.toml\"]\n"
 		 "[backends.stub]\n"
@@ -94,7 +94,8 @@ static void write_files(struct rig *rig)
 		 "command = [\"%s\", \"--engine\", \"stub\", \"--model\", \"{model_path}\","
 		 " \"--port\", \"{port}\"]\n"
 		 "readiness = \"http:/health\"\ndevice = \"cpu\"\n",
-		 rig->settings, program("POOL_WORKER"), program("POOL_WORKER"));
+		 rig->settings, rig->address[0] ? rig->address : "127.0.0.1:0",
+		 program("POOL_WORKER"), program("POOL_WORKER"));
 	free(rig->config);
 	rig->config = test_file_write(rig->dir, "pool.toml", text);
 }

@@ -41,7 +41,8 @@ void rig_backend(struct rig *rig, const char *name, const char *address, const c
 char *rig_gate(struct rig *rig, const char *name);
 /* Opens the gate's writing end, which waits for the engine to open the other. */
 int rig_gate_open(const char *path);
-/* Writes the files and starts the daemon; returns when it serves. */
+/* Writes the files and starts the daemon, where the one before it listened; returns when it serves.
+ */
 void rig_start(struct rig *rig);
 /* The same without waiting, for daemons that are expected to refuse. */
 struct proc *rig_start_only(struct rig *rig);

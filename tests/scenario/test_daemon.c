@@ -709,27 +709,6 @@ static void a_shutdown_does_not_wait_for_ever(void **state)
 	rig_fini(&rig);
 }
 
-static void what_a_dead_daemon_left_is_cleared(void **state)
-{
-	struct rig rig;
-	pid_t pid;
-
-	(void)state;
-	start_plain(&rig);
-	assert_chat_serves(&rig, "m");
-	assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
-	proc_signal(rig.daemon, SIGKILL);
-	proc_wait(rig.daemon);
-	proc_free(rig.daemon);
-	assert_int_equal(kill(pid, 0), 0); /* it outlived its daemon */
-
-	rig_start(&rig);
-	assert_true(proc_has_line(rig.daemon, "an earlier daemon left it running"));
-	assert_int_equal(rig_workers(&rig, NULL, NULL), 0);
-	assert_chat_serves(&rig, "m");
-	finish(&rig);
-}
-
 static void a_token_is_demanded(void **state)
 {
 	static const char *const good = "Authorization: Bearer 0123456789abcdef\r\n";
@@ -796,7 +775,6 @@ int main(void)
 		SCENARIO(an_operator_starts_and_stops_workers),
 		SCENARIO(a_shutdown_lets_a_running_stream_finish),
 		SCENARIO(a_shutdown_does_not_wait_for_ever),
-		SCENARIO(what_a_dead_daemon_left_is_cleared),
 		SCENARIO(a_token_is_demanded),
 	};
 

@@ -281,7 +281,7 @@ static void a_clean_stop_leaves_no_records(void **state)
 	rig_init_fake(&rig, "", "");
 	for (int i = 0; i < 2; i++) {
 		rig_start(&rig);
-		assert_false(proc_has_line(rig.daemon, "an earlier daemon left it running"));
+		assert_false(proc_has_line(rig.daemon, "adopt"));
 		assert_int_equal(rig_workers(&rig, NULL, NULL), 0);
 		assert_int_equal(client_call(rig.address, "POST", "/v1/chat/completions",
 					     chat_body("m", false), &answer),

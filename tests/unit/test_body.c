@@ -271,35 +271,125 @@ static void a_withdrawn_request_hears_nothing(void **state)
 	assert_int_equal(reserved(), 0);
 }
 
+/* A report, as the route of the control plane makes it. */
+static int report(struct asker *reporter, const char *worker_id, const char *token)
+{
+	*reporter = (struct asker){ .lease = { .loop = &loops[0], .on_outcome = hear } };
+	return body_report_ready(&pool, &reporter->lease, worker_id, token, 5, NULL);
+}
+
 static void only_the_right_token_makes_a_worker_ready(void **state)
 {
 	struct worker_orders orders;
 	struct http_target target = { .socket = "s" };
-	struct asker asker;
+	struct asker asker, reporter;
 	struct worker *worker;
-	struct pc_error err = PC_ERROR_INIT;
 
 	(void)state;
 	ask(&asker, "a");
 	worker = take_spawn();
 	/* Before it has a token, nobody can present it. */
-	assert_int_equal(body_report_ready(&pool, "w-test-1", "", 5, &err), PC_E_UNAUTHORIZED);
+	assert_int_equal(report(&reporter, "w-test-1", ""), PC_E_UNAUTHORIZED);
 	body_worker_addressed(&pool, worker, &target, "secret");
-	assert_int_equal(body_report_ready(&pool, "w-test-1", "", 5, NULL), PC_E_UNAUTHORIZED);
-	assert_int_equal(body_report_ready(&pool, "w-test-1", "secre", 5, NULL), PC_E_UNAUTHORIZED);
-	assert_int_equal(body_report_ready(&pool, "w-test-1", "secrets", 5, NULL),
-			 PC_E_UNAUTHORIZED);
-	assert_int_equal(body_report_ready(&pool, "w-test-2", "secret", 5, NULL),
-			 PC_E_WORKER_NOT_FOUND);
+	assert_int_equal(report(&reporter, "w-test-1", ""), PC_E_UNAUTHORIZED);
+	assert_int_equal(report(&reporter, "w-test-1", "secre"), PC_E_UNAUTHORIZED);
+	assert_int_equal(report(&reporter, "w-test-1", "secrets"), PC_E_UNAUTHORIZED);
+	assert_int_equal(report(&reporter, "w-test-2", "secret"), PC_E_WORKER_NOT_FOUND);
 	assert_no_order();
-	assert_int_equal(body_report_ready(&pool, "w-test-1", "secret", 5, NULL), 0);
+	assert_int_equal(report(&reporter, "w-test-1", "secret"), 1);
 	assert_ptr_equal(body_next_order(&pool, &orders), worker);
 	assert_true(orders.ready);
 	assert_int_equal(orders.ready_bytes, 5);
 	body_withdraw(&pool, &asker.lease);
 	leave(worker);
-	assert_int_equal(body_report_ready(&pool, "w-test-1", "secret", 5, NULL),
-			 PC_E_WORKER_NOT_FOUND);
+	loop_deliver(&loops[0]);
+	assert_int_equal(reporter.heard, LEASE_REJECTED);
+	assert_int_equal(report(&reporter, "w-test-1", "secret"), PC_E_WORKER_NOT_FOUND);
+}
+
+/* Who reports hears an answer when the next daemon would know; until then it asks again. */
+static void a_report_is_answered_when_it_is_recorded(void **state)
+{
+	struct asker asker, first, second, third;
+	struct http_target target = { .socket = "s" };
+	struct pc_error err = PC_ERROR_INIT;
+	struct worker_orders orders;
+	struct worker *worker;
+
+	(void)state;
+	ask(&asker, "a");
+	worker = take_spawn();
+	body_worker_addressed(&pool, worker, &target, "secret");
+	assert_int_equal(report(&first, "w-test-1", "secret"), 1);
+	assert_int_equal(report(&second, "w-test-1", "secret"), 1);
+	assert_int_equal(report(&third, "w-test-1", "secret"), 1);
+	assert_ptr_equal(body_next_order(&pool, &orders), worker);
+	body_worker_ready(&pool, worker, 0);
+	loop_deliver(&loops[0]);
+	assert_int_equal(first.times + second.times + third.times, 0);
+	/* A client that leaves is not told; the others are, of the failure first. */
+	body_withdraw(&pool, &second.lease);
+	pc_error_set(&err, PC_E_IO, "the disk is full");
+	body_answer_reports(&pool, worker, &err);
+	loop_deliver(&loops[0]);
+	assert_int_equal(first.heard, LEASE_REJECTED);
+	assert_int_equal(third.heard, LEASE_REJECTED);
+	assert_int_equal(second.times, 0);
+	assert_int_equal(report(&first, "w-test-1", "secret"), 1);
+	assert_ptr_equal(body_next_order(&pool, &orders), worker);
+	assert_true(orders.ready);
+	body_answer_reports(&pool, worker, NULL);
+	loop_deliver(&loops[0]);
+	assert_int_equal(first.heard, LEASE_HEARD);
+	assert_int_equal(report(&second, "w-test-1", "secret"), 0);
+	assert_no_order();
+	body_release(&pool, &asker.lease, PC_OUTCOME_OK);
+	leave(worker);
+}
+
+/* By the record that an earlier daemon wrote. */
+static void an_earlier_daemons_worker_serves_under_its_name(void **state)
+{
+	struct pc_worker_info info = { .worker_id = "w-old-17",
+				       .device = "cpu",
+				       .gpu_id = -1,
+				       .socket = "/old.sock",
+				       .status = PC_WORKER_READY,
+				       .reserved_bytes = 12 * MB,
+				       .measured_bytes = 14 * MB };
+	struct model *model = body_model(&pool, pc_catalog_find(catalog, "a"));
+	struct worker *worker, *second;
+	struct pc_error err = PC_ERROR_INIT;
+	char name[PC_WORKER_ID_MAX];
+	struct asker asker, reporter;
+
+	(void)state;
+	assert_int_equal(body_adopt(&pool, model, &info, true, &worker, NULL), 0);
+	assert_int_equal(reserved(), 14 * MB);
+	ask(&asker, "a");
+	loop_deliver(&loops[0]);
+	assert_int_equal(asker.heard, LEASE_GRANTED);
+	assert_string_equal(asker.lease.target.socket, "/old.sock");
+	body_worker_name(&pool, asker.lease.worker_id, name);
+	assert_string_equal(name, "w-old-17");
+	body_release(&pool, &asker.lease, PC_OUTCOME_OK);
+	/* What it has told the other daemon is known. */
+	snprintf(worker->info.spawn_token, sizeof(worker->info.spawn_token), "secret");
+	assert_int_equal(report(&reporter, "w-old-17", "secret"), 0);
+	assert_no_order();
+	/* More than there is room for is refused, and nothing stays. */
+	snprintf(info.worker_id, sizeof(info.worker_id), "w-old-18");
+	info.reserved_bytes = 70 * MB;
+	assert_int_equal(body_adopt(&pool, model, &info, true, &second, &err), PC_E_NO_WORKERS);
+	leave(worker);
+	pc_error_clear(&err);
+	info.reserved_bytes = 81 * MB;
+	assert_int_equal(body_adopt(&pool, model, &info, true, &second, &err),
+			 PC_E_INSUFFICIENT_MEMORY);
+	assert_int_equal(reserved(), 0);
+	assert_int_equal(
+		body_snapshot_worker(&pool, "w-old-18", &(struct worker_snapshot){ 0 }, NULL),
+		PC_E_WORKER_NOT_FOUND);
 }
 
 static void a_measurement_only_grows_the_reservation(void **state)
@@ -363,7 +453,8 @@ static void a_stop_is_ordered_and_shown(void **state)
 	assert_true(orders.stop);
 	assert_int_equal(orders.reason, PC_STOP_REQUESTED);
 	/* What the supervisor still had under way does not take the status back. */
-	body_worker_status(&pool, worker, PC_WORKER_READY, &info);
+	body_worker_status(&pool, worker, PC_WORKER_READY);
+	body_worker_copy(&pool, worker, &info);
 	assert_int_equal(info.status, PC_WORKER_STOPPING);
 	assert_int_equal(body_snapshot_worker(&pool, "w-test-1", &snapshot, NULL), 0);
 	assert_int_equal(snapshot.status, PC_WORKER_STOPPING);
@@ -376,7 +467,6 @@ static void a_stop_is_ordered_and_shown(void **state)
 static void a_lost_worker_is_not_asked_again(void **state)
 {
 	struct worker_orders orders;
-	struct pc_worker_info info;
 	struct pc_error cause = PC_ERROR_INIT;
 	struct asker first, second;
 	struct worker *worker;
@@ -386,7 +476,7 @@ static void a_lost_worker_is_not_asked_again(void **state)
 	ask(&first, "a");
 	worker = take_spawn();
 	/* A process that lives: this very one. Nothing is known against the worker. */
-	body_worker_launched(&pool, worker, getpid(), 1, &info);
+	body_worker_started(&pool, worker, getpid(), 1);
 	body_worker_ready(&pool, worker, 0);
 	loop_deliver(&loops[0]);
 	body_worker_lost(&pool, &first.lease, false, &cause);
@@ -501,6 +591,8 @@ int main(void)
 		BODY_TEST(a_device_that_is_not_there_is_named),
 		BODY_TEST(a_withdrawn_request_hears_nothing),
 		BODY_TEST(only_the_right_token_makes_a_worker_ready),
+		BODY_TEST(a_report_is_answered_when_it_is_recorded),
+		BODY_TEST(an_earlier_daemons_worker_serves_under_its_name),
 		BODY_TEST(a_measurement_only_grows_the_reservation),
 		BODY_TEST(an_operator_starts_on_a_port_once),
 		BODY_TEST(a_stop_is_ordered_and_shown),

@@ -1,0 +1,700 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * process.c - a worker's process from its first order to its end. Loop 0's thread.
+ *
+ *	order        state        left by
+ *	spawn   -->  PREPARING    prepared(): file checked, record and claim written  --> launch()
+ *	             STARTING     process_become_ready(): a probe or the worker said so --> SERVING
+ *	             SERVING
+ *	stop    -->  STOPPING     the stub passes SIGTERM on, after the grace SIGKILL
+ *	             (any)        on_exit_readable(): the stub has ended              --> ENDING
+ *	             ENDING       memory_is_back(), then ended(): the record is gone  --> gone
+ *
+ * Every state is left in the end: PREPARING waits for the disk only, STARTING is bounded by the
+ * brain's start timeout (it orders a stop), STOPPING by the grace and the two that follow it, ENDING
+ * by MEMORY_WAIT_MS and the disk. A stub that cannot be killed (its worker hangs in a driver) stays
+ * STOPPING, and keeps its reservation: the memory is not back.
+ *
+ * The order of the steps is that of tests/formal/worker_life.pml, so that a daemon may be killed
+ * between any two of them: record, claim, spawn; and in the end exit told and record deleted in one
+ * transaction, reservation given back, files removed.
+ *
+ * What this file does not do: decide. Whether to spawn, stop or give up is the brain's; the reasons
+ * are logged here, where they are carried out.
+ */
+#include "daemon/process.h"
+
+#include <poolcore/clock.h>
+#include <poolcore/lifecycle.h>
+#include <poolcore/log.h>
+#include <poolcore/registry.h>
+#include <poolcore/text.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/body.h"
+#include "daemon/clerk.h"
+#include "daemon/daemon.h"
+#include "daemon/failpoint.h"
+#include "daemon/gpus.h"
+#include "daemon/logbook.h"
+#include "daemon/loop.h"
+#include "daemon/port_owner.h"
+
+/* After everything below a stub was told to die: until the stub is killed too, and then until that
+ * is complained about. A dying process frees its memory first, which takes a large one a second or
+ * so. A guess. */
+#define KILL_PATIENCE_MS 10000
+/* How long a driver may list the memory of a process that is gone. A guess. */
+#define MEMORY_WAIT_MS 10000
+#define MEMORY_LOOK_MS 100
+
+uv_loop_t *process_loop(const struct process *process)
+{
+	return &supervisor_daemon(process->supervisor)->loops[0].uv;
+}
+
+static struct daemon *daemon_of(const struct process *process)
+{
+	return supervisor_daemon(process->supervisor);
+}
+
+const char *process_name(const struct process *process)
+{
+	return process->worker->info.worker_id;
+}
+
+const char *process_model(const struct process *process)
+{
+	return process->worker->info.model_id;
+}
+
+/* ---- the registry ---- */
+
+static struct clerk_job *new_job(struct process *process, enum clerk_task task,
+				 void (*done)(struct clerk_job *job))
+{
+	struct clerk_job *job = pc_calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->task = task;
+	job->done = done;
+	job->ctx = process;
+	body_worker_copy(daemon_of(process), process->worker, &job->worker);
+	return job;
+}
+
+/* Has the clerk write down what the record says now. */
+static void write_record(struct process *process, void (*done)(struct clerk_job *job))
+{
+	struct clerk_job *job = new_job(process, CLERK_UPDATE, done);
+
+	if (job)
+		clerk_give(supervisor_clerk(process->supervisor), job);
+	else
+		pc_log(PC_LOG_ERROR, "registry", PC_FIELDS({ "worker", process_name(process) }),
+		       "no memory to record a status; the registry lags behind");
+}
+
+void process_write_record(struct process *process)
+{
+	write_record(process, NULL);
+}
+
+static void log_failed_write(const struct clerk_job *job)
+{
+	if (job->result)
+		pc_log_error(PC_LOG_ERROR, "registry", &job->error);
+}
+
+/* ---- the end of a process ---- */
+
+static void free_process(struct process *process)
+{
+	struct daemon *daemon = daemon_of(process);
+
+	supervisor_remove(process->supervisor, process);
+	launch_plan_free(process->plan);
+	pc_free(process);
+	/* The end of the program may be waiting for the last one to go. */
+	uv_async_send(&daemon->loops[0].wake);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct process *process = handle->data;
+
+	if (--process->handles > 0)
+		return;
+	pc_stub_close(&process->stub);
+	free_process(process);
+}
+
+static void close_handles(struct process *process)
+{
+	readiness_end(process);
+	health_end(process);
+	/* In the order in which watch() made them. */
+	uv_handle_t *const handles[] = {
+		(uv_handle_t *)&process->timer,
+		(uv_handle_t *)&process->health_timer,
+		(uv_handle_t *)&process->exit_watch,
+		(uv_handle_t *)&process->report_watch,
+	};
+
+	if (process->handles == 0) {
+		free_process(process);
+		return;
+	}
+	for (unsigned i = process->handles; i-- > 0;)
+		uv_close(handles[i], on_handle_closed);
+}
+
+/* Stops that the brain did not have to order because all was well. */
+static bool stop_was_wanted(const struct process *process)
+{
+	return process->stop_ordered && process->stop_reason != PC_STOP_FAILED &&
+	       process->stop_reason != PC_STOP_OVERDUE;
+}
+
+/* Why it is gone, for the requests that waited for it and for the log. */
+static void death_cause(struct process *process, bool was_loading, const struct pc_stub_end *end,
+			struct pc_error *cause)
+{
+	const char *how = end->exit.reason;
+	char last[PC_ERROR_MESSAGE_MAX / 2];
+
+	logbook_last(process->worker->log, last, sizeof(last));
+	if (process->fault.code) {
+		*cause = process->fault;
+	} else if (end->spawn_errno) {
+		pc_error_set(cause, PC_E_SPAWN_FAILED, "cannot start a worker of '%s': %s",
+			     process_model(process), how);
+		cause->sys_errno = end->spawn_errno;
+	} else if (process->stop_ordered && process->stop_reason != PC_STOP_FAILED) {
+		/* One that failed was dying before it was told to stop: its own end says more. */
+		pc_error_set(cause, PC_E_WORKER_FAILED, "worker %s of '%s' was stopped (%s)",
+			     process_name(process), process_model(process),
+			     pc_stop_reason_text(process->stop_reason));
+	} else {
+		pc_error_set(cause, was_loading ? PC_E_SPAWN_FAILED : PC_E_WORKER_FAILED,
+			     "worker %s of '%s' %s%s%s%s%s", process_name(process),
+			     process_model(process),
+			     strncmp(how, "killed by", 9) == 0 ? "was " : "", how,
+			     was_loading ? " before it was ready" : "", last[0] ? ": " : "", last);
+	}
+	pc_error_detail(cause, "worker_id", "%s", process_name(process));
+	pc_error_detail(cause, "exit", "%s", how);
+}
+
+/* The last step: nothing of it is left but what the body remembers. */
+static void announce_gone(struct process *process, const struct pc_worker_exit *exit)
+{
+	const struct pc_error *cause = &process->death;
+	bool wanted = stop_was_wanted(process);
+
+	pc_log(wanted ? PC_LOG_INFO : PC_LOG_WARN, "supervisor",
+	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
+			 { "code", wanted ? "OK" : pc_error_name(cause->code) }),
+	       "%s", cause->message);
+	if (process->worker->target.socket[0])
+		unlink(process->worker->target.socket);
+	body_worker_gone(daemon_of(process), process->worker, exit,
+			 process->stop_ordered ? NULL : cause);
+	process->worker = NULL;
+	close_handles(process);
+}
+
+/*
+ * The record is deleted, or could not be: then its files were left too, and the next daemon finds
+ * out that it has ended.
+ */
+static void ended(struct clerk_job *job)
+{
+	log_failed_write(job);
+	announce_gone(job->ctx, &job->worker.last_exit);
+}
+
+static void memory_is_back(struct process *process)
+{
+	struct clerk_job *job = new_job(process, CLERK_END, ended);
+
+	uv_timer_stop(&process->timer);
+	if (job) {
+		clerk_give(supervisor_clerk(process->supervisor), job);
+		return;
+	}
+	pc_log(PC_LOG_ERROR, "registry", PC_FIELDS({ "worker", process_name(process) }),
+	       "no memory to delete the record; the next daemon will");
+	announce_gone(process, NULL);
+}
+
+/* A driver frees what a process held some time after it has gone. */
+static void look_at_memory(uv_timer_t *timer)
+{
+	struct process *process = timer->data;
+	struct gpus *gpus = daemon_of(process)->gpus;
+	bool overdue = pc_clock_now_ns() >= process->memory_deadline_ns;
+
+	if (!overdue && gpus_holds(gpus, process->worker->info.gpu_id, process->stub.pid,
+				   process->memory_reading))
+		return;
+	if (overdue)
+		pc_log(PC_LOG_WARN, "worker",
+		       PC_FIELDS({ "worker", process_name(process) },
+				 { "device", process->worker->info.device }),
+		       "it is gone, but its driver still counts its memory; waiting no longer");
+	memory_is_back(process);
+}
+
+static void wait_for_memory(struct process *process)
+{
+	struct gpus *gpus = daemon_of(process)->gpus;
+
+	/* What a process holds of RAM is free before its pidfd says that it has ended. */
+	if (process->worker->info.gpu_id < 0) {
+		memory_is_back(process);
+		return;
+	}
+	process->memory_reading = gpus_look(gpus);
+	process->memory_deadline_ns = pc_clock_now_ns() + MEMORY_WAIT_MS * PC_NS_PER_MS;
+	uv_timer_start(&process->timer, look_at_memory, MEMORY_LOOK_MS, MEMORY_LOOK_MS);
+}
+
+static void read_reports(struct process *process);
+
+/* The brain hears at once that it must grant it nothing more; the memory comes back later. */
+static void on_exit_readable(uv_poll_t *watch, int status, int events)
+{
+	struct process *process = watch->data;
+	struct daemon *daemon = daemon_of(process);
+	bool was_loading = process->state == STARTING;
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc_stub_end end;
+
+	(void)status;
+	(void)events;
+	if (!pc_stub_has_ended(&process->stub))
+		return;
+	FAILPOINT(exit_before_settle);
+	read_reports(process);
+	if (pc_stub_settle(&process->stub, daemon->life_dir, process_name(process),
+			   process->worker->info.spawn_token, &end, &err)) {
+		pc_log_error(PC_LOG_ERROR, "worker", &err);
+		memset(&end, 0, sizeof(end));
+		end.exit = (struct pc_worker_exit){ .code = -1, .wall_ms = pc_clock_wall_ms() };
+		snprintf(end.exit.reason, sizeof(end.exit.reason), "ended");
+	}
+	uv_poll_stop(&process->exit_watch);
+	uv_poll_stop(&process->report_watch);
+	uv_timer_stop(&process->timer);
+	readiness_end(process);
+	health_end(process);
+	logbook_finish(process->worker->log, NULL, NULL);
+	death_cause(process, was_loading, &end, &process->death);
+	process->state = ENDING;
+	body_worker_ended(daemon, process->worker, &end.exit);
+	if (!process->stop_ordered)
+		body_worker_failed(daemon, process->worker, &process->death);
+	wait_for_memory(process);
+}
+
+/* ---- stopping ---- */
+
+static void kill_now(struct process *process, const char *why);
+
+static void on_undead(uv_timer_t *timer)
+{
+	struct process *process = timer->data;
+	struct pc_error err = PC_ERROR_INIT;
+
+	pc_log(PC_LOG_ERROR, "worker",
+	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) }),
+	       "it does not die even by SIGKILL; is a driver stuck? Its memory stays reserved");
+	pc_stub_destroy_forcibly(&process->stub, &err);
+	uv_timer_start(timer, on_undead, KILL_PATIENCE_MS, 0);
+}
+
+static void kill_now(struct process *process, const char *why)
+{
+	if (process->killed)
+		return;
+	process->killed = true;
+	pc_log(PC_LOG_WARN, "worker",
+	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
+			 { "reason", why }),
+	       "killing");
+	pc_stub_kill(&process->stub, NULL);
+	uv_timer_start(&process->timer, on_undead, KILL_PATIENCE_MS, 0);
+}
+
+static void on_grace_over(uv_timer_t *timer)
+{
+	kill_now(timer->data, "the stop's grace is over");
+}
+
+static void begin_to_stop(struct process *process)
+{
+	process->state = STOPPING;
+	readiness_end(process);
+	health_end(process);
+	pc_log(PC_LOG_INFO, "worker",
+	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
+			 { "reason", pc_stop_reason_text(process->stop_reason) }),
+	       "stopping");
+	body_worker_status(daemon_of(process), process->worker, PC_WORKER_STOPPING);
+	process_write_record(process);
+	FAILPOINT(stop_before_signal);
+	/* The stub adds a SIGCONT, for a stopped process cannot act on SIGTERM. */
+	pc_stub_terminate(&process->stub, NULL);
+	uv_timer_start(&process->timer, on_grace_over,
+		       process->worker->backend->stop_grace_secs * 1000, 0);
+}
+
+void process_stop(struct process *process, enum pc_stop_reason why, bool force)
+{
+	if (!process->stop_ordered)
+		process->stop_reason = why;
+	process->stop_ordered = true;
+	if (process->state == PREPARING || process->state == ENDING)
+		return; /* prepared() sees it; it is over anyway */
+	if (process->state != STOPPING)
+		begin_to_stop(process);
+	if (force)
+		kill_now(process, pc_stop_reason_text(process->stop_reason));
+}
+
+void process_give_up(struct process *process, const struct pc_error *cause)
+{
+	if (process->state != STARTING && process->state != SERVING)
+		return;
+	process->fault = *cause;
+	pc_error_detail(&process->fault, "worker_id", "%s", process_name(process));
+	pc_log_error(PC_LOG_WARN, "worker", cause);
+	body_worker_failed(daemon_of(process), process->worker, &process->fault);
+	process_stop(process, PC_STOP_FAILED, true);
+}
+
+/* ---- readiness ---- */
+
+/* Whoever reported it is answered now that the next daemon would know it too. */
+static void ready_recorded(struct clerk_job *job)
+{
+	struct process *process = job->ctx;
+
+	log_failed_write(job);
+	FAILPOINT(ready_after_record);
+	body_answer_reports(daemon_of(process), process->worker, job->result ? &job->error : NULL);
+}
+
+/* Somebody else may have come first to the port that it was promised, or share it. */
+static int check_listener(struct process *process, struct pc_error *err)
+{
+	struct pc_error why = PC_ERROR_INIT;
+	uint16_t port = process->worker->target.port;
+	int rc = port ? port_owner_check(port, process->stub.pid, &why) : 0;
+
+	if (rc != PC_E_PORT_IN_USE) {
+		if (rc)
+			pc_log_error(PC_LOG_WARN, "worker", &why); /* the first request will tell */
+		return 0;
+	}
+	return pc_error_set(err, PC_E_SPAWN_FAILED, "worker %s of '%s' shares its port: %s",
+			    process_name(process), process_model(process), why.message);
+}
+
+static uint64_t measure(const struct process *process, uint64_t reported_bytes)
+{
+	/* What the process holds in RAM says nothing about a GPU. */
+	uint64_t measured = process->worker->info.gpu_id >= 0
+				    ? 0
+				    : pc_process_memory(process->stub.pid);
+
+	return reported_bytes > measured ? reported_bytes : measured;
+}
+
+void process_become_ready(struct process *process, uint64_t reported_bytes)
+{
+	struct daemon *daemon = daemon_of(process);
+	struct pc_error cause = PC_ERROR_INIT;
+	char load_ms[24];
+
+	if (process->state == SERVING)
+		write_record(process, ready_recorded); /* the first time it could not be written */
+	if (process->state != STARTING)
+		return; /* late or repeated */
+	if (check_listener(process, &cause)) {
+		process_give_up(process, &cause);
+		return;
+	}
+	process->state = SERVING;
+	readiness_end(process);
+	snprintf(load_ms, sizeof(load_ms), "%" PRIu64,
+		 (pc_clock_now_ns() - process->launched_ns) / PC_NS_PER_MS);
+	pc_log(PC_LOG_INFO, "worker",
+	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
+			 { "load_ms", load_ms }),
+	       "ready");
+	body_worker_ready(daemon, process->worker, measure(process, reported_bytes));
+	FAILPOINT(ready_before_record);
+	write_record(process, ready_recorded);
+	health_begin(process);
+	if (process->worker->info.gpu_id >= 0)
+		gpus_look(daemon->gpus); /* what it holds there, its driver knows */
+}
+
+/* ---- what the stub tells ---- */
+
+static void log_worker_line(void *ctx, const char *text)
+{
+	struct process *process = ctx;
+
+	pc_log(PC_LOG_DEBUG, "worker.log", PC_FIELDS({ "worker", process_name(process) }), "%s",
+	       text);
+}
+
+static void note_lost(struct process *process, uint64_t bytes)
+{
+	char line[96];
+	int length = snprintf(line, sizeof(line),
+			      "\n[%" PRIu64 " bytes of the worker's output were lost]\n", bytes);
+
+	logbook_write(process->worker->log, line, (size_t)length, log_worker_line, process);
+}
+
+/* Its program runs. An adopted one says it again, which is no news. */
+static void note_started(struct process *process, const struct pc_report *report)
+{
+	char pid[16];
+
+	if (process->worker->info.pid == report->pid || process->state == ENDING)
+		return;
+	body_worker_started(daemon_of(process), process->worker, report->pid, report->start_ticks);
+	snprintf(pid, sizeof(pid), "%d", (int)report->pid);
+	pc_log(PC_LOG_INFO, "worker",
+	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
+			 { "backend", process->worker->info.backend },
+			 { "device", process->worker->info.device }, { "pid", pid }),
+	       "spawned");
+	process_write_record(process);
+	FAILPOINT(spawn_after_update);
+}
+
+static void on_report(void *ctx, const struct pc_report *report)
+{
+	struct process *process = ctx;
+
+	switch (report->kind) {
+	case PC_REPORT_STARTED:
+		note_started(process, report);
+		break;
+	case PC_REPORT_LOG:
+		logbook_write(process->worker->log, report->data, report->length, log_worker_line,
+			      process);
+		break;
+	case PC_REPORT_LOST:
+		note_lost(process, report->lost_bytes);
+		break;
+	case PC_REPORT_STOPPED:
+		health_note_stopped(process, report->signal);
+		break;
+	case PC_REPORT_CONTINUED:
+		health_note_continued(process);
+		break;
+	}
+}
+
+static void read_reports(struct process *process)
+{
+	if (pc_stub_read(&process->stub, on_report, process))
+		pc_log(PC_LOG_WARN, "worker", PC_FIELDS({ "worker", process_name(process) }),
+		       "what its stub reports cannot be understood; its log ends here");
+}
+
+static void on_report_readable(uv_poll_t *watch, int status, int events)
+{
+	(void)status;
+	(void)events;
+	read_reports(watch->data);
+}
+
+/* ---- the beginning ---- */
+
+/* epoll may refuse a descriptor (no memory, no watches left); a process that nobody watches must
+ * not live. */
+static int watch(struct process *process, struct pc_error *err)
+{
+	uv_loop_t *loop = process_loop(process);
+	int rc;
+
+	uv_timer_init(loop, &process->timer);
+	uv_timer_init(loop, &process->health_timer);
+	process->timer.data = process->health_timer.data = process;
+	process->exit_watch.data = process->report_watch.data = process;
+	process->handles = 2;
+	rc = uv_poll_init(loop, &process->exit_watch, process->stub.pidfd);
+	if (!rc) {
+		process->handles++;
+		rc = uv_poll_init(loop, &process->report_watch, process->stub.report_fd);
+	}
+	if (!rc) {
+		process->handles++;
+		rc = uv_poll_start(&process->exit_watch, UV_READABLE, on_exit_readable);
+	}
+	if (!rc)
+		rc = uv_poll_start(&process->report_watch, UV_READABLE, on_report_readable);
+	if (rc)
+		return pc_error_sys(err, PC_E_SPAWN_FAILED, -rc, "cannot watch worker %s",
+				    process_name(process));
+	return 0;
+}
+
+/* Kills a process that could not be watched, and waits for it: the one place where loop 0 does. */
+static void end_unwatched(struct process *process)
+{
+	struct pollfd over = { .fd = process->stub.pidfd, .events = POLLIN };
+	struct pc_stub_end end;
+
+	pc_stub_destroy_forcibly(&process->stub, NULL);
+	while (poll(&over, 1, -1) < 0 && errno == EINTR)
+		;
+	if (pc_stub_settle(&process->stub, daemon_of(process)->life_dir, process_name(process),
+			   process->worker->info.spawn_token, &end, NULL) == 0)
+		body_worker_ended(daemon_of(process), process->worker, &end.exit);
+}
+
+/* There is no process (any more): only a record may have to go. */
+static void be_stillborn(struct process *process, const struct pc_error *cause)
+{
+	struct clerk_job *job = process->registered ? new_job(process, CLERK_END, ended) : NULL;
+
+	process->state = ENDING;
+	process->death = *cause;
+	if (job)
+		clerk_give(supervisor_clerk(process->supervisor), job);
+	else
+		announce_gone(process, NULL);
+}
+
+/*
+ * Those who wait have asked for a model. A program that is not found, a port that is taken or what
+ * a disk refused is not their mistake, as 404 and 409 would say: the spawn failed, they may try
+ * again, and the message tells why.
+ */
+static void blame_the_spawn(const struct process *process, struct pc_error *err)
+{
+	const struct pc_error reason = *err;
+
+	if (reason.code == PC_E_OUT_OF_MEMORY || reason.code == PC_E_SPAWN_FAILED)
+		return;
+	pc_error_clear(err);
+	pc_error_set(err, PC_E_SPAWN_FAILED, "cannot start a worker of '%s': %s",
+		     process_model(process), reason.message);
+	err->sys_errno = reason.sys_errno;
+}
+
+static void prepared(struct clerk_job *job)
+{
+	struct process *process = job->ctx;
+	struct pc_error *err = &job->error;
+	int rc = job->result;
+
+	process->registered = !rc;
+	if (rc == PC_E_IO || rc == PC_E_ALREADY_EXISTS)
+		blame_the_spawn(process, err);
+	if (!rc && process->stop_ordered) {
+		rc = pc_error_set(err, PC_E_CANCELLED, "worker %s of '%s' was stopped (%s)",
+				  process_name(process), process_model(process),
+				  pc_stop_reason_text(process->stop_reason));
+	} else if (!rc && (rc = launch(process, err))) {
+		blame_the_spawn(process, err);
+	}
+	if (!rc) {
+		FAILPOINT(spawn_after_spawn);
+		process->state = STARTING;
+		rc = watch(process, err);
+		if (rc)
+			end_unwatched(process);
+	}
+	if (rc)
+		be_stillborn(process, err);
+	else
+		readiness_begin(process);
+}
+
+static struct process *new_process(struct supervisor *supervisor, struct worker *worker)
+{
+	struct process *process = pc_calloc(1, sizeof(*process));
+
+	if (!process)
+		return NULL;
+	process->supervisor = supervisor;
+	process->worker = worker;
+	process->stub.pidfd = process->stub.report_fd = -1;
+	supervisor_add(supervisor, process);
+	return process;
+}
+
+void process_begin(struct supervisor *supervisor, struct worker *worker)
+{
+	struct process *process = new_process(supervisor, worker);
+	struct pc_error err = PC_ERROR_INIT;
+	struct clerk_job *job;
+
+	if (!process) {
+		pc_error_oom(&err);
+		body_worker_gone(supervisor_daemon(supervisor), worker, NULL, &err);
+		return;
+	}
+	if (launch_plan(process, &err)) {
+		blame_the_spawn(process, &err);
+		be_stillborn(process, &err);
+		return;
+	}
+	job = new_job(process, CLERK_PREPARE, prepared);
+	if (!job) {
+		pc_error_oom(&err);
+		be_stillborn(process, &err);
+		return;
+	}
+	job->entry = worker->entry;
+	clerk_give(supervisor_clerk(supervisor), job);
+}
+
+int process_adopt(struct supervisor *supervisor, struct worker *worker, const struct pc_stub *stub,
+		  bool loaded, struct pc_error *err)
+{
+	struct process *process = new_process(supervisor, worker);
+	int rc;
+
+	if (!process)
+		return pc_error_oom(err);
+	process->stub = *stub;
+	process->registered = true;
+	process->launched_ns = pc_clock_now_ns();
+	rc = watch(process, err);
+	if (rc) {
+		process->stub.pidfd = process->stub.report_fd = -1; /* still the caller's */
+		close_handles(process);
+		return rc;
+	}
+	process->state = loaded ? SERVING : STARTING;
+	if (loaded)
+		health_begin(process);
+	else
+		readiness_begin(process);
+	return 0;
+}
+
+void process_leave(struct process *process)
+{
+	process->worker = NULL;
+	close_handles(process);
+}

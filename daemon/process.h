@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * process.h - one worker's process, for the files that share its life: process.c (from its first
+ * order to its end), launch.c (how it is started), readiness.c (when it is loaded), health.c
+ * (whether it is still well), adopt.c (one of an earlier daemon) and supervisor.c (all of them).
+ * Everything here is loop 0's.
+ */
+#ifndef DAEMON_PROCESS_H
+#define DAEMON_PROCESS_H
+
+#include <poolcore/sched.h>
+#include <poolcore/stub.h>
+
+#include <uv.h>
+
+#include "http/http.h"
+
+struct launch_plan;
+struct supervisor;
+struct worker;
+
+enum process_state {
+	PREPARING, /* the clerk looks at the model's file and writes the record */
+	STARTING,  /* its stub runs, and it loads */
+	SERVING,   /* it is loaded */
+	STOPPING,  /* it was told to end */
+	ENDING,	   /* its stub has ended; its memory and its record go */
+};
+
+struct process {
+	struct supervisor *supervisor;
+	struct worker *worker; /* NULL once it is gone, for then its record may be forgotten */
+	struct process *next;
+	enum process_state state;
+	struct launch_plan *plan; /* until it is launched */
+	struct pc_stub stub;
+	uint64_t launched_ns;
+	bool registered; /* the registry holds its record */
+
+	bool stop_ordered;
+	enum pc_stop_reason stop_reason;
+	bool killed;	       /* everything below the stub was told to die */
+	struct pc_error fault; /* why it was given up while it ran; code 0: it was not */
+	struct pc_error death; /* ENDING: how it ended, for those who waited for it */
+
+	uv_poll_t exit_watch;
+	uv_poll_t report_watch;
+	uv_timer_t timer; /* the next readiness probe, the grace's end, the wait for memory */
+	uv_timer_t health_timer;
+	unsigned handles; /* not closed yet */
+
+	struct http_call *probe; /* of readiness or health, at most one */
+
+	unsigned misses;    /* health probes in a row without an answer */
+	uint64_t cpu_ticks; /* what it had used at the last one */
+	bool stands_still;  /* stopped by a signal */
+
+	uint64_t memory_reading;     /* ENDING: of the GPUs, that counts */
+	uint64_t memory_deadline_ns; /* ENDING: when the wait for the driver is over */
+};
+
+/* ---- process.c ---- */
+
+/* The brain ordered a worker. Whatever fails is told to the body. */
+void process_begin(struct supervisor *supervisor, struct worker *worker);
+/*
+ * A worker of an earlier daemon, which the brain knows by now; takes the stub over. It is SERVING
+ * when it was `loaded`. Errors: SPAWN_FAILED (it cannot be watched; the stub is still the
+ * caller's), OUT_OF_MEMORY.
+ */
+int process_adopt(struct supervisor *supervisor, struct worker *worker, const struct pc_stub *stub,
+		  bool loaded, struct pc_error *err);
+void process_stop(struct process *process, enum pc_stop_reason why, bool force);
+/* It is loaded, a probe or the worker itself says; `reported_bytes` 0: it did not say how large it
+ * is. Late and repeated news change nothing. */
+void process_become_ready(struct process *process, uint64_t reported_bytes);
+/* It runs, but is of no use: the brain is told the cause, and everything of it is killed. */
+void process_give_up(struct process *process, const struct pc_error *cause);
+/* Has its record written as it is now. */
+void process_write_record(struct process *process);
+/* Lets go of it; it runs on. */
+void process_leave(struct process *process);
+/* For messages. */
+const char *process_name(const struct process *process);
+const char *process_model(const struct process *process);
+uv_loop_t *process_loop(const struct process *process);
+
+/* ---- supervisor.c ---- */
+
+struct daemon *supervisor_daemon(const struct supervisor *supervisor);
+struct clerk *supervisor_clerk(const struct supervisor *supervisor);
+void supervisor_add(struct supervisor *supervisor, struct process *process);
+void supervisor_remove(struct supervisor *supervisor, struct process *process);
+/* Whether another worker was promised this port. */
+bool supervisor_promised_port(const struct supervisor *supervisor, uint16_t port);
+
+/* ---- launch.c ---- */
+
+/* Decides where it will listen and what it will be started with. */
+int launch_plan(struct process *process, struct pc_error *err);
+/* Starts it, once its record and its claim are written. The plan is spent. */
+int launch(struct process *process, struct pc_error *err);
+void launch_plan_free(struct launch_plan *plan);
+
+/* ---- readiness.c ---- */
+
+/* Asks it until it is loaded, if its backend is to be asked. */
+void readiness_begin(struct process *process);
+void readiness_end(struct process *process);
+
+/* ---- health.c ---- */
+
+/* From its readiness on. */
+void health_begin(struct process *process);
+void health_end(struct process *process);
+/* A signal stopped it, or continued it. */
+void health_note_stopped(struct process *process, int signal);
+void health_note_continued(struct process *process);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_adoption.c - the real daemon is killed, and the next one goes on with its workers: the same
+ * processes serve, loading ones are waited for, and those that no longer fit are ended.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <poolcore/lifecycle.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "scenario/daemon_fixture.h"
+
+/* ---- what the scenarios have in common ---- */
+
+static void assert_chat_serves(struct rig *rig)
+{
+	json_t *answer = NULL;
+
+	assert_int_equal(client_call(rig->address, "POST", "/v1/chat/completions",
+				     chat_body("m", false), &answer),
+			 200);
+	json_decref(answer);
+}
+
+static void kill_daemon(struct rig *rig)
+{
+	proc_signal(rig->daemon, SIGKILL);
+	proc_wait(rig->daemon);
+	proc_free(rig->daemon);
+	rig->daemon = NULL;
+}
+
+/* A rig whose model "m" is loaded, and whose daemon was killed; the worker's pid and id. */
+static void begin_with_orphan(struct rig *rig, const char *behaviour, pid_t *ret_pid, char id[64])
+{
+	rig_init(rig);
+	rig_model(rig, "m", behaviour, "");
+	rig_start(rig);
+	assert_chat_serves(rig);
+	assert_int_equal(rig_workers(rig, ret_pid, id), 1);
+	kill_daemon(rig);
+	assert_int_equal(kill(*ret_pid, 0), 0); /* it outlived its daemon */
+}
+
+/* A worker is its stub's child, so that nobody here can wait for it but by pidfd. */
+static void wait_for_end(pid_t pid)
+{
+	int pidfd = pidfd_open(pid, 0);
+	struct pollfd over = { .fd = pidfd, .events = POLLIN };
+
+	if (pidfd < 0) {
+		assert_int_equal(errno, ESRCH);
+		return;
+	}
+	assert_int_equal(poll(&over, 1, (int)test_remaining_ms(test_deadline_ms())), 1);
+	close(pidfd);
+}
+
+static void finish(struct rig *rig)
+{
+	assert_int_equal(rig_stop(rig), 0);
+	rig_fini(rig);
+}
+
+/* ---- scenarios ---- */
+
+static void a_loaded_worker_serves_the_next_daemon(void **state)
+{
+	char old_id[64], id[64];
+	json_int_t reserved;
+	struct rig rig;
+	pid_t old_pid, pid;
+
+	(void)state;
+	begin_with_orphan(&rig, "tokens=4", &old_pid, old_id);
+	rig_start(&rig);
+	assert_true(proc_has_line(rig.daemon, "adopted"));
+	assert_int_equal(rig_workers(&rig, &pid, id), 1);
+	assert_int_equal(pid, old_pid);
+	assert_string_equal(id, old_id);
+	reserved = rig_reserved(&rig);
+	assert_true(reserved >= 16 << 20);
+	assert_chat_serves(&rig);
+	assert_int_equal(rig_counter(&rig, "spawned"), 0);
+	assert_int_equal(rig_reserved(&rig), reserved);
+	/* And the one after that. */
+	kill_daemon(&rig);
+	rig_start(&rig);
+	assert_int_equal(rig_workers(&rig, &pid, id), 1);
+	assert_int_equal(pid, old_pid);
+	assert_chat_serves(&rig);
+	finish(&rig);
+	wait_for_end(old_pid);
+}
+
+static void an_adopted_worker_is_stopped_like_any_other(void **state)
+{
+	char body[96], path[128], id[64];
+	json_t *answer = NULL;
+	struct rig rig;
+	pid_t pid;
+
+	(void)state;
+	begin_with_orphan(&rig, "tokens=4", &pid, id);
+	rig_start(&rig);
+	snprintf(body, sizeof(body), "{\"worker_id\":\"%s\"}", id);
+	assert_int_equal(client_call(rig.address, "POST", "/v2/workers/stop", body, &answer), 202);
+	json_decref(answer);
+	rig_wait_workers(&rig, 0);
+	wait_for_end(pid);
+	assert_int_equal(rig_reserved(&rig), 0);
+	/* What it said under the other daemon, and how it ended under this one. */
+	snprintf(path, sizeof(path), "/v2/workers/%s/logs", id);
+	answer = rig_get(&rig, path);
+	assert_true(json_array_size(json_object_get(answer, "lines")) > 0);
+	json_decref(answer);
+	snprintf(path, sizeof(path), "/v2/workers/%s", id);
+	answer = rig_get(&rig, path);
+	assert_true(json_is_object(json_object_get(answer, "last_exit")));
+	json_decref(answer);
+	assert_chat_serves(&rig);
+	finish(&rig);
+}
+
+/* The models of the gate scenario end their load when somebody writes into the gate. */
+static void a_loading_worker_is_waited_for(void **state)
+{
+	struct client *client;
+	char behaviour[256], id[64];
+	struct rig rig;
+	pid_t old_pid, pid;
+	char *gate;
+	int gate_fd;
+
+	(void)state;
+	rig_init(&rig);
+	gate = rig_gate(&rig, "gate");
+	snprintf(behaviour, sizeof(behaviour), "tokens=4\nload_gate=%s", gate);
+	rig_model(&rig, "m", behaviour, "");
+	rig_start(&rig);
+	client = client_open(rig.address);
+	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", false));
+	gate_fd = rig_gate_open(gate); /* so that it has started to load */
+	proc_wait_line(rig.daemon, "worker spawned");
+	assert_int_equal(rig_workers(&rig, &old_pid, id), 1);
+	kill_daemon(&rig);
+	client_close(client);
+
+	rig_start(&rig);
+	assert_true(proc_has_line(rig.daemon, "adopted"));
+	client = client_open(rig.address);
+	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("m", false));
+	rig_wait_model(&rig, "m", "waiting", 1);
+	assert_int_equal(write(gate_fd, "x", 1), 1);
+	close(gate_fd);
+	assert_int_equal(client_status(client), 200);
+	client_close(client);
+	assert_int_equal(rig_workers(&rig, &pid, id), 1);
+	assert_int_equal(pid, old_pid);
+	assert_int_equal(rig_counter(&rig, "spawned"), 0);
+	free(gate);
+	finish(&rig);
+}
+
+static void a_worker_that_ended_meanwhile_is_told(void **state)
+{
+	char id[64];
+	struct rig rig;
+	pid_t pid, stub;
+
+	(void)state;
+	begin_with_orphan(&rig, "tokens=4", &pid, id);
+	stub = getsid(pid);
+	kill(pid, SIGKILL);
+	wait_for_end(stub);
+	rig_start(&rig);
+	assert_true(proc_has_line(rig.daemon, "it ended while no daemon was there"));
+	assert_true(proc_has_line(rig.daemon, "killed by SIGKILL"));
+	assert_int_equal(rig_workers(&rig, NULL, NULL), 0);
+	assert_int_equal(rig_reserved(&rig), 0);
+	assert_chat_serves(&rig);
+	finish(&rig);
+}
+
+static void assert_ended(struct rig *rig, pid_t pid, const char *reason)
+{
+	rig_start(rig);
+	assert_true(proc_has_line(rig->daemon, reason));
+	wait_for_end(pid);
+	assert_int_equal(rig_workers(rig, NULL, NULL), 0);
+	assert_int_equal(rig_reserved(rig), 0);
+}
+
+static void who_wants_no_orphans_gets_none(void **state)
+{
+	char id[64];
+	struct rig rig;
+	pid_t pid;
+
+	(void)state;
+	begin_with_orphan(&rig, "tokens=4", &pid, id);
+	snprintf(rig.settings, sizeof(rig.settings), "orphan_policy = \"kill\"");
+	assert_ended(&rig, pid, "pool.orphan_policy is");
+	assert_chat_serves(&rig);
+	finish(&rig);
+}
+
+static void a_worker_of_a_model_that_changed_is_ended(void **state)
+{
+	static const struct {
+		const char *id, *more, *reason;
+	} rows[] = {
+		{ "other", "", "its model is not in the catalog any more" },
+		{ "m", "slots = 3", "its model has another number of slots now" },
+		{ "m", "backend = \"port\"", "its model has another backend now" },
+	};
+	char id[64];
+	struct rig rig;
+	pid_t pid;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin_with_orphan(&rig, "tokens=4", &pid, id);
+		rig.catalog[0] = '\0';
+		rig_model(&rig, rows[i].id, "tokens=4", rows[i].more);
+		assert_ended(&rig, pid, rows[i].reason);
+		finish(&rig);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_loaded_worker_serves_the_next_daemon),
+		cmocka_unit_test(an_adopted_worker_is_stopped_like_any_other),
+		cmocka_unit_test(a_loading_worker_is_waited_for),
+		cmocka_unit_test(a_worker_that_ended_meanwhile_is_told),
+		cmocka_unit_test(who_wants_no_orphans_gets_none),
+		cmocka_unit_test(a_worker_of_a_model_that_changed_is_ended),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
