@@ -294,9 +294,13 @@ static size_t take_string(struct json_scanner *scanner, const char *text, size_t
 {
 	size_t plain = scan_plain(text, length);
 
-	if (plain && (scanner->own.member & STRING_IS_KEPT) &&
-	    (!keep_lone(scanner) || !keep(scanner, text, plain)))
-		return 0;
+	if (plain && (scanner->own.member & STRING_IS_KEPT)) {
+		if (!keep_lone(scanner))
+			return 0;
+		/* The first byte that finds no room is at fault, however the input is cut. */
+		if (!keep(scanner, text, plain))
+			return sizeof(scanner->model) - 1 - scanner->own.value_length;
+	}
 	if (plain == length)
 		return length;
 	if (text[plain] == '\\') {
