@@ -4,9 +4,10 @@
 #   make run              set up, build, start the daemon, send it one request, stay until Ctrl-C
 #   make run ONCE=1       the same, and stop after the answer
 #   make run MODEL=F      with your own GGUF file instead of the demo model
-#   make check            every test
+#   make check            every test, and each fuzzer for FUZZ_SECONDS (5)
 #   make asan | tsan      the same tests under AddressSanitizer+UBSan | ThreadSanitizer
 #   make soak             more of the simulator, on every core: SEEDS=n or MINUTES=n
+#   make fuzz             the fuzzers, each for SECONDS (60); KEEP=1 keeps what they found
 #   make bench            the benchmarks, with their peers
 #   make install          DESTDIR and PREFIX are honoured
 #   make fmt | lint       format the sources | look for mistakes in them
@@ -15,8 +16,12 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 MESON_FLAGS ?=
+# The fuzzers take clang, and so a folder of their own; an empty name leaves them out.
+FUZZ_BUILD ?= build-fuzz
+FUZZ_SECONDS ?= 5
+SECONDS ?= 60
 
-.PHONY: all setup build run check asan tsan soak bench install fmt lint clean
+.PHONY: all setup build run check asan tsan soak fuzz bench install fmt lint clean
 all: build
 
 setup:
@@ -32,18 +37,23 @@ run: build
 	@tools/run --build $(BUILD) $(if $(ONCE),--once) $(if $(MODEL),--model '$(MODEL)')
 
 check: build
-	@tools/check $(BUILD)
+	@JOBS='$(JOBS)' MESON_FLAGS='$(MESON_FLAGS)' FUZZ_SECONDS='$(FUZZ_SECONDS)' \
+		tools/check $(BUILD) $(FUZZ_BUILD)
 
 asan:
-	@$(MAKE) --no-print-directory check BUILD=build-asan \
+	@$(MAKE) --no-print-directory check BUILD=build-asan FUZZ_BUILD= \
 		MESON_FLAGS='-Db_sanitize=address,undefined -Db_lundef=false --optimization=1'
 
 tsan:
-	@$(MAKE) --no-print-directory check BUILD=build-tsan \
+	@$(MAKE) --no-print-directory check BUILD=build-tsan FUZZ_BUILD= \
 		MESON_FLAGS='-Db_sanitize=thread -Db_lundef=false --optimization=1'
 
 soak: build
 	@SEEDS='$(SEEDS)' MINUTES='$(MINUTES)' START='$(START)' tools/soak $(BUILD)
+
+fuzz: setup
+	@JOBS='$(JOBS)' MESON_FLAGS='$(MESON_FLAGS)' FUZZ_SECONDS='$(SECONDS)' FUZZ_KEEP='$(KEEP)' \
+		tools/fuzz $(FUZZ_BUILD)
 
 bench:
 	@tools/setup bench
@@ -62,4 +72,4 @@ lint: build
 	@tools/lint $(BUILD)
 
 clean:
-	rm -rf build build-asan build-tsan build-bench
+	rm -rf build build-asan build-tsan build-bench build-fuzz
