@@ -131,6 +131,8 @@ void logbook_last(struct logbook *book, char *out, size_t size)
 
 		if (text[0]) {
 			snprintf(out, size, "%s", text);
+			/* The cut may have gone through a character. */
+			out[pc_utf8_valid_prefix(out, strlen(out))] = '\0';
 			break;
 		}
 	}

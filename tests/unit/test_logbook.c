@@ -125,6 +125,13 @@ static void the_last_words_are_not_empty(void **state)
 	write_text(book, "fatal error\n\n\n");
 	logbook_last(book, last, sizeof(last));
 	assert_string_equal(last, "fatal e");
+	/* Cut between characters. */
+	write_text(book, "abcde\xe2\x82\xac\n");
+	logbook_last(book, last, sizeof(last));
+	assert_string_equal(last, "abcde");
+	write_text(book, "abcd\xe2\x82\xac\n");
+	logbook_last(book, last, sizeof(last));
+	assert_string_equal(last, "abcd\xe2\x82\xac");
 	logbook_unref(book);
 }
 
