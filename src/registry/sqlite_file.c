@@ -15,9 +15,6 @@
  */
 #include "registry/sqlite_file.h"
 
-#include <poolcore/clock.h>
-#include <poolcore/log.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -25,10 +22,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
+#include "registry/sqlite_aside.h"
 
 /* How long a call waits for another process (an operator's sqlite3, the CLI) to let go. A guess;
  * change freely. */
@@ -158,24 +155,6 @@ static int query(sqlite3 *db, const char *sql, sqlite3_int64 *ret_number, char *
 
 /* ---- the file ---- */
 
-/* Makes a new name survive a power cut. */
-static void sync_folder_of(const char *path)
-{
-	char folder[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	int length = slash && slash != path ? (int)(slash - path) : 1;
-
-	snprintf(folder, sizeof(folder), "%.*s", length, path);
-
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	/* Some network file systems cannot; there is nothing better to do on them. */
-	(void)fsync(fd);
-	close(fd);
-}
-
 /*
  * Sees to it that there is a file which only we can read; it holds the workers' tokens. SQLite
  * gives -wal and -shm the same mode. An existing file is looked at by name and never opened here:
@@ -190,7 +169,7 @@ static int prepare_file(const char *path, struct pc_error *err)
 	if (fd >= 0) {
 		(void)fchmod(fd, 0600); /* whatever the umask took away */
 		close(fd);
-		sync_folder_of(path);
+		pc__sqlite_sync_folder_of(path);
 		return 0;
 	}
 	if (errno != EEXIST)
@@ -223,50 +202,6 @@ static int restrict_mode(const char *path, struct pc_error *err)
 	return 0;
 }
 
-/* Renames PATH<suffix> if it is there. */
-static int move_part(const char *path, const char *kept_as, const char *suffix,
-		     struct pc_error *err)
-{
-	char from[PATH_MAX], to[PATH_MAX];
-
-	snprintf(from, sizeof(from), "%s%s", path, suffix);
-	snprintf(to, sizeof(to), "%s%s", kept_as, suffix);
-	if (rename(from, to) == 0 || errno == ENOENT)
-		return 0;
-	return pc_error_sys(err, PC_E_IO, errno,
-			    "the registry '%s' is damaged and cannot be renamed to '%s'", from, to);
-}
-
-/*
- * Renames a damaged registry, so that nothing of it is lost to a person who wants to look. Its
- * write-ahead log goes first: left behind, it would be played into the new file.
- */
-static int set_aside(const char *path, const char *reason, struct pc_error *err)
-{
-	time_t now = (time_t)(pc_clock_wall_ms() / 1000);
-	char kept_as[PATH_MAX], stamp[32];
-	struct stat st;
-	struct tm utc;
-	int rc;
-
-	gmtime_r(&now, &utc);
-	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc);
-	snprintf(kept_as, sizeof(kept_as), "%s.corrupt-%s", path, stamp);
-	for (int n = 2; stat(kept_as, &st) == 0 && n < 1000; n++)
-		snprintf(kept_as, sizeof(kept_as), "%s.corrupt-%s-%d", path, stamp, n);
-
-	if ((rc = move_part(path, kept_as, "-wal", err)) ||
-	    (rc = move_part(path, kept_as, "-shm", err)) ||
-	    (rc = move_part(path, kept_as, "", err)))
-		return rc;
-	sync_folder_of(path);
-	pc_log(PC_LOG_ERROR, "registry",
-	       PC_FIELDS({ "path", path }, { "kept_as", kept_as }, { "reason", reason }),
-	       "file is damaged: set aside, starting with an empty one; workers of an earlier "
-	       "daemon are not known any more");
-	return 0;
-}
-
 /* ---- what is in it ---- */
 
 enum verdict {
@@ -284,6 +219,7 @@ static bool is_damage(int sqlite_code)
 
 struct header {
 	sqlite3_int64 application_id, version, table_count;
+	sqlite3_int64 program_count; /* parts of the schema that compute something */
 };
 
 /* Judges the header before anything is written. */
@@ -308,6 +244,14 @@ static enum verdict judge_header(const char *path, const struct header *header,
 			"up to %d",
 			path, (long long)header->version, SCHEMA_VERSION);
 		pc_error_detail(err, "schema_version", "%lld", (long long)header->version);
+		return VERDICT_REFUSE;
+	}
+	/* They would run in our statements, and need not end. */
+	if (header->program_count > 0) {
+		pc_error_set(err, PC_E_UNSUPPORTED,
+			     "the registry '%s' has triggers, views or virtual tables, and no "
+			     "registry has any; drop them, or move the file away",
+			     path);
 		return VERDICT_REFUSE;
 	}
 	return VERDICT_USE;
@@ -345,6 +289,11 @@ static enum verdict judge(sqlite3 *db, const char *path, char *reason, size_t re
 		rc = query(db, "PRAGMA user_version", &header.version, NULL, 0);
 	if (rc == SQLITE_ROW)
 		rc = query(db, "SELECT count(*) FROM sqlite_schema", &header.table_count, NULL, 0);
+	if (rc == SQLITE_ROW)
+		rc = query(db,
+			   "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')"
+			   " OR sql LIKE 'CREATE VIRTUAL%'",
+			   &header.program_count, NULL, 0);
 	if (rc == SQLITE_ROW && judge_header(path, &header, err) == VERDICT_REFUSE)
 		return VERDICT_REFUSE;
 	if (rc == SQLITE_ROW)
@@ -435,6 +384,10 @@ static int open_connection(const char *path, sqlite3 **ret_db, struct pc_error *
 	sqlite3_busy_timeout(db, BUSY_TIMEOUT_MS);
 	/* A file that we come to refuse must not be changed by our closing it. */
 	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	/* Whoever wrote it: sqlite.org/security.html, "Untrusted SQLite Database Files". */
+	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_exec(db, "PRAGMA cell_size_check = ON", NULL, NULL, NULL);
 	*ret_db = db;
 	return 0;
 }
@@ -481,7 +434,7 @@ int pc__sqlite_open(const char *path, sqlite3 **ret_db, struct pc_error *err)
 	char reason[256] = "";
 	bool damaged;
 
-	/* Room for ".corrupt-20261122T031011Z-999-wal". */
+	/* Room for ".corrupt-20261122T031011Z-1000-wal". */
 	if (strlen(path) > PATH_MAX - 48)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "the registry's path is too long");
 	/* The codes of refusals are read back from the error, so there has to be one. */
@@ -492,7 +445,7 @@ int pc__sqlite_open(const char *path, sqlite3 **ret_db, struct pc_error *err)
 
 	if (!damaged)
 		return rc;
-	rc = set_aside(path, reason, err);
+	rc = pc__sqlite_set_aside(path, reason, err);
 	if (!rc)
 		rc = open_once(path, ret_db, &damaged, reason, sizeof(reason), err);
 	return rc && damaged

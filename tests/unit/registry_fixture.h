@@ -11,6 +11,7 @@
 #include <poolcore/log.h>
 #include <poolcore/registry.h>
 
+#include <fcntl.h>
 #include <glob.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -219,6 +220,83 @@ static inline void raw_run(const char *sql)
 
 	raw_exec(db, sql);
 	sqlite3_close(db);
+}
+
+static inline size_t read_whole(const char *path, char *bytes, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+
+	ssize_t length = read(fd, bytes, size);
+
+	close(fd);
+	assert_true(length >= 0);
+	return (size_t)length;
+}
+
+static inline void write_whole(const char *path, const void *bytes, size_t length)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, length), length);
+	close(fd);
+}
+
+/* A registry with a few workers, closed. */
+static inline void make_registry(int workers)
+{
+	struct pc_registry *registry = open_sqlite_or_fail();
+
+	for (int i = 0; i < workers; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "w-1-%d", i);
+
+		struct pc_worker_info worker = worker_make(id, i);
+
+		assert_int_equal(pc_registry_register(registry, &worker, NULL), 0);
+	}
+	pc_registry_close(registry);
+}
+
+static inline size_t count_workers(struct pc_registry *registry)
+{
+	struct pc_worker_info *workers;
+	size_t count;
+
+	assert_int_equal(pc_registry_list(registry, &workers, &count, NULL), 0);
+	pc_free(workers);
+	return count;
+}
+
+/* ---- what is reported ---- */
+
+/* What the log hook saw last. */
+static struct {
+	unsigned count;
+	enum pc_log_level level;
+	char subject[32], message[256], path[320], kept_as[400], reason[256];
+} logged;
+
+static inline void log_hook(void *ctx, const struct pc_log_record *record)
+{
+	(void)ctx;
+	logged.count++;
+	logged.level = record->level;
+	snprintf(logged.subject, sizeof(logged.subject), "%s", record->subject);
+	snprintf(logged.message, sizeof(logged.message), "%s", record->message);
+	for (size_t i = 0; i < record->field_count; i++) {
+		const struct pc_log_field *field = &record->fields[i];
+
+		if (strcmp(field->key, "path") == 0)
+			snprintf(logged.path, sizeof(logged.path), "%s", field->value);
+		if (strcmp(field->key, "kept_as") == 0)
+			snprintf(logged.kept_as, sizeof(logged.kept_as), "%s", field->value);
+		if (strcmp(field->key, "reason") == 0)
+			snprintf(logged.reason, sizeof(logged.reason), "%s", field->value);
+	}
 }
 
 #endif

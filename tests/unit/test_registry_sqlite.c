@@ -18,55 +18,6 @@
 #include "registry/sqlite_file.h"
 #include "tests/unit/registry_fixture.h"
 
-static size_t read_whole(const char *path, char *bytes, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-
-	ssize_t length = read(fd, bytes, size);
-
-	close(fd);
-	assert_true(length >= 0);
-	return (size_t)length;
-}
-
-static void write_whole(const char *path, const void *bytes, size_t length)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, bytes, length), length);
-	close(fd);
-}
-
-/* A registry with a few workers, closed. */
-static void make_registry(int workers)
-{
-	struct pc_registry *registry = open_sqlite_or_fail();
-
-	for (int i = 0; i < workers; i++) {
-		char id[16];
-
-		snprintf(id, sizeof(id), "w-1-%d", i);
-
-		struct pc_worker_info worker = worker_make(id, i);
-
-		assert_int_equal(pc_registry_register(registry, &worker, NULL), 0);
-	}
-	pc_registry_close(registry);
-}
-
-static size_t count_workers(struct pc_registry *registry)
-{
-	struct pc_worker_info *workers;
-	size_t count;
-
-	assert_int_equal(pc_registry_list(registry, &workers, &count, NULL), 0);
-	pc_free(workers);
-	return count;
-}
-
 static void sqlite_persists(void **state)
 {
 	struct pc_worker_info expected = worker_make("w-1-1", 1), stored;
@@ -132,32 +83,6 @@ static void sqlite_is_durable(void **state)
 	assert_int_equal(raw_number(db, "PRAGMA application_id"), PC__SQLITE_APPLICATION_ID);
 	assert_int_equal(raw_number(db, "PRAGMA user_version"), 3);
 	sqlite3_close(db);
-}
-
-/* What the log hook saw last. */
-static struct {
-	unsigned count;
-	enum pc_log_level level;
-	char subject[32], message[256], path[320], kept_as[400], reason[256];
-} logged;
-
-static void log_hook(void *ctx, const struct pc_log_record *record)
-{
-	(void)ctx;
-	logged.count++;
-	logged.level = record->level;
-	snprintf(logged.subject, sizeof(logged.subject), "%s", record->subject);
-	snprintf(logged.message, sizeof(logged.message), "%s", record->message);
-	for (size_t i = 0; i < record->field_count; i++) {
-		const struct pc_log_field *field = &record->fields[i];
-
-		if (strcmp(field->key, "path") == 0)
-			snprintf(logged.path, sizeof(logged.path), "%s", field->value);
-		if (strcmp(field->key, "kept_as") == 0)
-			snprintf(logged.kept_as, sizeof(logged.kept_as), "%s", field->value);
-		if (strcmp(field->key, "reason") == 0)
-			snprintf(logged.reason, sizeof(logged.reason), "%s", field->value);
-	}
 }
 
 /* Opens a damaged file: it is kept byte for byte under another name and a usable one is there. */
@@ -308,6 +233,31 @@ static void sqlite_foreign_files(void **state)
 		 "registry a file of its own",
 		 db_path);
 	expect_refused(message);
+}
+
+/* A stranger's file may compute: a view that never ends, a trigger that undoes what we write. */
+static void sqlite_files_with_programs(void **state)
+{
+	static const char *const programs[] = {
+		"CREATE TRIGGER undo AFTER INSERT ON worker BEGIN DELETE FROM worker; END",
+		"CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+		"FROM n) SELECT * FROM n",
+		"CREATE VIRTUAL TABLE found USING fts5(text)",
+		"ALTER TABLE worker RENAME TO other; CREATE VIEW worker AS SELECT * FROM other",
+	};
+	char message[640];
+
+	(void)state;
+	snprintf(message, sizeof(message),
+		 "the registry '%s' has triggers, views or virtual tables, and no registry has "
+		 "any; drop them, or move the file away",
+		 db_path);
+	for (size_t i = 0; i < PC_ARRAY_LEN(programs); i++) {
+		make_registry(2);
+		raw_run(programs[i]);
+		expect_refused(message);
+		unlink(db_path);
+	}
 }
 
 /* A file from before the first schema, the empty one of a crash at birth, is a new registry. */
@@ -822,6 +772,7 @@ int main(void)
 		SQLITE(sqlite_damaged_with_log),
 		SQLITE(sqlite_newer_schema),
 		SQLITE(sqlite_foreign_files),
+		SQLITE(sqlite_files_with_programs),
 		SQLITE(sqlite_empty_file),
 		SQLITE(sqlite_migrations),
 		SQLITE(sqlite_old_files_are_migrated),
