@@ -79,6 +79,14 @@ size_t pc__utf8_cut(const char *text, size_t length)
 	return length;
 }
 
+void pc__utf8_repair(char *text)
+{
+	size_t length = strlen(text), done = 0;
+
+	while ((done += pc__utf8_valid_prefix(text + done, length - done)) < length)
+		text[done] = '?';
+}
+
 size_t pc__utf8_encode(uint32_t scalar, char out[4])
 {
 	if (scalar < 0x80) {

@@ -21,6 +21,9 @@ size_t pc__utf8_valid_prefix(const char *text, size_t length);
 /* `length`, or less where it would cut the last sequence of `text` in two. */
 size_t pc__utf8_cut(const char *text, size_t length);
 
+/* Puts a '?' for each byte that is not part of UTF-8: what others wrote, for a sentence of ours. */
+void pc__utf8_repair(char *text);
+
 /* Appends the UTF-8 form of a scalar value to out[4]; returns its length, 0 when it is none. */
 size_t pc__utf8_encode(uint32_t scalar, char out[4]);
 

@@ -94,7 +94,7 @@ static const char *const schema_steps[] = {
 
 int pc__sqlite_error(struct pc_error *err, sqlite3 *db, const char *fmt, ...)
 {
-	char context[256];
+	char context[256], reason[PC_ERROR_MESSAGE_MAX];
 	va_list args;
 
 	if (sqlite3_errcode(db) == SQLITE_NOMEM)
@@ -102,7 +102,10 @@ int pc__sqlite_error(struct pc_error *err, sqlite3 *db, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(context, sizeof(context), fmt, args);
 	va_end(args);
-	pc_error_set(err, PC_E_IO, "%s: %s", context, sqlite3_errmsg(db));
+	/* SQLite quotes names out of the file. */
+	snprintf(reason, sizeof(reason), "%s", sqlite3_errmsg(db));
+	pc__utf8_repair(reason);
+	pc_error_set(err, PC_E_IO, "%s: %s", context, reason);
 	pc_error_detail(err, "sqlite_code", "%d", sqlite3_extended_errcode(db));
 	return PC_E_IO;
 }
@@ -296,6 +299,10 @@ static enum verdict judge(sqlite3 *db, const char *path, char *reason, size_t re
 			   &header.program_count, NULL, 0);
 	if (rc == SQLITE_ROW && judge_header(path, &header, err) == VERDICT_REFUSE)
 		return VERDICT_REFUSE;
+	if (rc == SQLITE_ROW && header.version < 0) {
+		snprintf(reason, reason_size, "there is no schema %lld", (long long)header.version);
+		return VERDICT_DAMAGED;
+	}
 	if (rc == SQLITE_ROW)
 		rc = query(db, "PRAGMA quick_check(1)", &ignored, answer, sizeof(answer));
 	if (rc == SQLITE_ROW && strcmp(answer, "ok") == 0) {
@@ -308,6 +315,7 @@ static enum verdict judge(sqlite3 *db, const char *path, char *reason, size_t re
 		return VERDICT_REFUSE;
 	}
 	snprintf(reason, reason_size, "%s", rc == SQLITE_ROW ? answer : sqlite3_errmsg(db));
+	pc__utf8_repair(reason);
 	return VERDICT_DAMAGED;
 }
 

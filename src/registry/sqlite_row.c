@@ -154,7 +154,7 @@ static void name_row(sqlite3_stmt *statement, char *out, size_t size)
 	const char *text = (const char *)sqlite3_column_text(statement, 0);
 
 	snprintf(out, size, "%s", text ? text : "");
-	out[pc__utf8_valid_prefix(out, strlen(out))] = '\0';
+	pc__utf8_repair(out);
 }
 
 int pc__row_read(sqlite3_stmt *statement, const struct pc__table *table, void *record,

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/text.h"
 #include "registry/sqlite_file.h"
 #include "tests/unit/registry_fixture.h"
 
@@ -103,6 +104,8 @@ static void expect_set_aside(const char *bytes, size_t length)
 	assert_string_equal(logged.path, db_path);
 	assert_non_null(strstr(logged.kept_as, "/registry.db.corrupt-2"));
 	assert_true(logged.reason[0] != '\0');
+	assert_int_equal(pc__utf8_valid_prefix(logged.reason, sizeof(logged.reason)),
+			 sizeof(logged.reason));
 	assert_int_equal(read_whole(logged.kept_as, kept, sizeof(kept)), length);
 	assert_memory_equal(kept, bytes, length);
 	assert_int_equal(count_workers(registry), 0);
@@ -121,6 +124,7 @@ static void sqlite_damaged_files(void **state)
 {
 	static char good[1 << 17], bad[1 << 17];
 	size_t length;
+	char *name;
 
 	(void)state;
 	make_registry(40);
@@ -144,6 +148,18 @@ static void sqlite_damaged_files(void **state)
 	memcpy(bad, good, length);
 	memset(bad + 100, 0x5a, 3000);
 	expect_set_aside(bad, length);
+	/* A version that never was: its byte in the header is the sign (sqlite.org/fileformat.html). */
+	memcpy(bad, good, length);
+	bad[60] = (char)0xff;
+	expect_set_aside(bad, length);
+	assert_string_equal(logged.reason, "there is no schema -16777213");
+	/* A name that is no text, which SQLite quotes. */
+	memcpy(bad, good, length);
+	name = memmem(bad, 4096, "tableworker", strlen("tableworker"));
+	assert_non_null(name);
+	memset(name + strlen("table"), 0xff, strlen("worker"));
+	expect_set_aside(bad, length);
+	assert_non_null(strstr(logged.reason, "??????"));
 }
 
 /* The log of a damaged file must not be played into the new one. */

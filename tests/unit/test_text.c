@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -64,6 +65,29 @@ static void cuts_between_characters(void **state)
 	(void)state;
 	for (size_t length = 0; length < PC_ARRAY_LEN(cut); length++)
 		assert_int_equal(pc__utf8_cut(text, length), cut[length]);
+}
+
+static void repairs_what_is_no_text(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "", "" },
+		{ "a\xc3\xa9", "a\xc3\xa9" },
+		{ "\xff", "?" },
+		{ "a\xff\xfe"
+		  "b\xff",
+		  "a??b?" },
+		{ "\xe2\x82", "??" },
+		{ "\xc3\xa9\xed\xa0\x80z", "\xc3\xa9???z" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(cases); i++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%s", cases[i][0]);
+		pc__utf8_repair(text);
+		assert_string_equal(text, cases[i][1]);
+	}
 }
 
 static void encodes_every_scalar(void **state)
@@ -340,6 +364,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(well_formed_prefixes),
 		cmocka_unit_test(cuts_between_characters),
+		cmocka_unit_test(repairs_what_is_no_text),
 		cmocka_unit_test(encodes_every_scalar),
 		cmocka_unit_test(buffers_grow),
 		cmocka_unit_test(buffers_give_their_text_away),
