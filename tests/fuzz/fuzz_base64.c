@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_base64.c - throws text at the base64 decoder, alone and behind a data: URL. What it accepts is
- * encoded again and has to be the same text: no two texts decode to one content. Run it with
- *	CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
- *	ninja -C build-fuzz && build-fuzz/tests/fuzz/fuzz_base64 -max_total_time=60
+ * encoded again and has to be the same text: no two texts decode to one content.
  */
 #include <stdlib.h>
 #include <string.h>

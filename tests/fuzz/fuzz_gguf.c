@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_gguf.c - throws bytes at the GGUF reader, and estimates what it accepts. Run it as
- * fuzz_toml.c says, with -dict=tests/fuzz/gguf.dict and tests/fuzz/corpus/gguf.
+ * fuzz_gguf.c - throws bytes at the GGUF reader, and estimates what it accepts.
  */
 #include <poolcore/gguf.h>
 

@@ -3,7 +3,7 @@
  * fuzz_http_head.c - throws bytes at the head reader, and what it accepts at the decoder behind it.
  * The first byte chooses request or response and how the input is cut. It checks that a head is
  * found and read alike however it is cut, that slices stay inside it, and that llhttp accepts and
- * frames what head.c accepts. Run it as fuzz_toml.c says, with -dict=tests/fuzz/http.dict.
+ * frames what head.c accepts.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_image.c - throws bytes at the onnx engine's image decoders, and scales what they accept. Run
- * it as fuzz_toml.c says, with tests/fuzz/corpus/image. Set -max_len=4096: what is larger only takes
- * longer.
+ * fuzz_image.c - throws bytes at the onnx engine's image decoders, and scales what they accept.
  */
 #include <stdlib.h>
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_json_member.c - the member scanner must say the same however its input is cut, and accept
- * only what jansson accepts, with the same model, but for the exceptions that are named below. Run
- * it as fuzz_toml.c says, with -dict=tests/fuzz/json.dict.
+ * only what jansson accepts, with the same model, but for the exceptions that are named below.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * fuzz_toml.c - throws bytes at the TOML reader and walks what it accepts. Run it with
- *	CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
- *	ninja -C build-fuzz && build-fuzz/tests/fuzz/fuzz_toml -dict=tests/fuzz/toml.dict \
- *		-max_total_time=60 build-fuzz/corpus tests/fuzz/corpus/toml tests/toml/valid
- * (make the directory build-fuzz/corpus first; what it finds is written there).
- */
+/* fuzz_toml.c - throws bytes at the TOML reader and walks what it accepts. */
 #include <stdlib.h>
 #include <string.h>
 

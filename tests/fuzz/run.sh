@@ -4,8 +4,8 @@
 # run.sh PROGRAM NAME SOURCES BUILD [LIBFUZZER-ARGUMENT...] -- [SEEDS] - runs one fuzzer for
 # FUZZ_SECONDS (5) on a copy of its kept inputs, SOURCES/corpus/NAME, and of the folder SEEDS. Writes
 # BUILD/fuzz/NAME.result for the table of tools/fuzz and BUILD/fuzz/NAME.log; an input that fails
-# goes to BUILD/fuzz/findings, and how to replay it is told. With FUZZ_KEEP=1 the kept inputs are
-# replaced by the fewest that reach all that was reached.
+# goes to BUILD/fuzz/findings, and how to replay it is told. With FUZZ_KEEP=1 what was
+# found is kept, as far as it is needed and no larger than 4 KiB.
 set -u
 
 name=$2 sources=$3 build=$4
@@ -28,6 +28,19 @@ while [ "$1" != -- ]; do
 	shift
 done
 shift
+
+# keep [SEEDS] - replaces what was kept by the fewest inputs that reach all edges. What somebody gave
+# a name stays, and what that and the seeds reach is not kept again. (libFuzzer names by SHA-1.)
+keep()
+{
+	found='????????????????????????????????????????'
+	mkdir -p "$kept" "$dir/fewest"
+	find "$kept" "$@" -type f ! -name "$found" ! -name '.*' -exec cp -t "$dir/fewest" {} +
+	"$program" -set_cover_merge=1 -use_counters=0 -timeout=10 "$dir/fewest" "$dir/corpus" \
+		>>"$log" 2>&1 || exit 1
+	find "$kept" -type f -name "$found" -delete
+	find "$dir/fewest" -type f -name "$found" -size -9 -exec cp -t "$kept" {} +
+}
 
 mkdir -p "$dir/corpus" "$dir/findings" "$results/findings"
 for seeds in "$kept" "$@"; do
@@ -61,11 +74,4 @@ if [ "$findings" -gt 0 ]; then
 	exit 1
 fi
 
-if [ -n "${FUZZ_KEEP:-}" ]; then
-	mkdir "$dir/fewest"
-	"$program" -set_cover_merge=1 -timeout=10 "$dir/fewest" "$dir/corpus" >>"$log" 2>&1 || exit 1
-	rm -rf "$kept"
-	mkdir -p "$kept"
-	cp "$dir/fewest"/* "$kept/"
-fi
-exit 0
+[ -z "${FUZZ_KEEP:-}" ] || keep "$@"
