@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "catalog/model_file.h"
+#include "catalog/open_model.h"
 #include "catalog/record.h"
 
 /* Between two calls of progress. A guess; change freely. */
@@ -208,7 +208,7 @@ int pc_model_verify(const struct pc_model_entry *entry, const struct pc_verify_o
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a model, options and a place for the result are needed");
 	clock_gettime(CLOCK_REALTIME_COARSE, &tick);
-	rc = pc__model_file_open(entry, true, &job.done.fd, &facts, err);
+	rc = pc__model_open(entry, true, &job.done.fd, &facts, err);
 	if (rc)
 		return rc;
 	job.done.identity = pc__file_identity(&facts);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * model_file.c - opens a model's file, and says what is wrong when it is not there as the catalog
+ * open_model.c - opens a model's file, and says what is wrong when it is not there as the catalog
  * says. It reads none of it. Any thread.
  */
-#include "catalog/model_file.h"
+#include "catalog/open_model.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -104,7 +104,7 @@ static int examine(const struct pc_model_entry *entry, int fd, struct stat *fact
 	return 0;
 }
 
-int pc__model_file_open(const struct pc_model_entry *entry, bool beneath, int *ret_fd,
+int pc__model_open(const struct pc_model_entry *entry, bool beneath, int *ret_fd,
 			struct stat *ret_facts, struct pc_error *err)
 {
 	int fd = beneath && entry->repo[0] ? open_beneath_cache(entry)
@@ -125,7 +125,7 @@ int pc__model_file_open(const struct pc_model_entry *entry, bool beneath, int *r
 int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_error *err)
 {
 	struct stat facts;
-	int fd = -1, rc = pc__model_file_open(entry, false, &fd, &facts, err);
+	int fd = -1, rc = pc__model_open(entry, false, &fd, &facts, err);
 
 	if (rc == 0)
 		close(fd);
@@ -136,5 +136,5 @@ int pc_model_entry_open(const struct pc_model_entry *entry, int *ret_fd, struct 
 {
 	struct stat facts;
 
-	return pc__model_file_open(entry, true, ret_fd, &facts, err);
+	return pc__model_open(entry, true, ret_fd, &facts, err);
 }
