@@ -51,8 +51,9 @@ struct pc_verified {
  * leads out of it is refused (the folder itself may be one). A record that cannot be read, trusted
  * or written is no failure, but said in `note`.
  *
- * Errors: MODEL_FILE_MISSING as pc_model_entry_check_file has them; MODEL_FILE_INVALID (another
- * SHA-256, with the details sha256 and expected_sha256; or it changed while it was read);
+ * Errors: MODEL_FILE_MISSING and MODEL_FILE_INVALID as pc_model_entry_check_file has them;
+ * MODEL_FILE_INVALID too for another SHA-256 (with the details sha256 and expected_sha256), or when
+ * it changed while it was read;
  * CANCELLED; IO; OUT_OF_MEMORY; INVALID_ARGUMENT. Nothing is left open after one. Any thread; it
  * blocks for as long as reading the file takes.
  */

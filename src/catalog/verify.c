@@ -17,12 +17,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
-#include "catalog/open_model.h"
 #include "catalog/record.h"
+#include "catalog/verify.h"
 
 /* Between two calls of progress. A guess; change freely. */
 #define BLOCK_BYTES ((size_t)1 << 20)
@@ -196,30 +195,40 @@ static int verify_open(struct job *job)
 	return rc ? rc : compare(job);
 }
 
+int pc__verify_opened(const struct pc_model_entry *entry, const struct pc_verify_options *options,
+		      const struct pc__opened *opened, struct pc_verified *ret_verified,
+		      struct pc_error *err)
+{
+	struct job job = {
+		.entry = entry,
+		.options = options,
+		.done = { .fd = opened->fd, .identity = pc__file_identity(&opened->facts) },
+		.settled = opened->settled,
+		.err = err,
+	};
+	int rc = verify_open(&job);
+
+	if (rc == 0)
+		*ret_verified = job.done;
+	return rc;
+}
+
 int pc_model_verify(const struct pc_model_entry *entry, const struct pc_verify_options *options,
 		    struct pc_verified *ret_verified, struct pc_error *err)
 {
-	struct job job = { .entry = entry, .options = options, .done = { .fd = -1 }, .err = err };
-	struct timespec tick = { 0, 0 };
-	struct stat facts;
+	struct pc__opened opened;
 	int rc;
 
 	if (!entry || !options || !ret_verified)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a model, options and a place for the result are needed");
-	clock_gettime(CLOCK_REALTIME_COARSE, &tick);
-	rc = pc__model_open(entry, true, &job.done.fd, &facts, err);
+	rc = pc__model_open(entry, &opened, err);
 	if (rc)
 		return rc;
-	job.done.identity = pc__file_identity(&facts);
-	job.settled = job.done.identity.ctime_ns < (int64_t)tick.tv_sec * 1000000000 + tick.tv_nsec;
-	rc = verify_open(&job);
-	if (rc) {
-		close(job.done.fd);
-		return rc;
-	}
-	*ret_verified = job.done;
-	return 0;
+	rc = pc__verify_opened(entry, options, &opened, ret_verified, err);
+	if (rc)
+		close(opened.fd);
+	return rc;
 }
 
 int pc_verified_check(const struct pc_verified *verified, struct pc_error *err)

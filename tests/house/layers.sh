@@ -50,6 +50,7 @@ gpu        src/gpu
 lifecycle  src/lifecycle
 log        src/base
 memory     src/memory
+model_file src/catalog
 pool       src/pool
 registry   src/registry
 sched      src/sched

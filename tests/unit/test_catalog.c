@@ -561,20 +561,20 @@ static void ten_thousand_models(void **state)
 
 /* ---- the model's file ---- */
 
-static void assert_missing(const struct pc_model_entry *entry, int sys_errno, const char *reason,
-			   const char *cure)
+static void assert_no_file(const struct pc_model_entry *entry, int code, int sys_errno,
+			   const char *reason, const char *cure)
 {
 	struct pc_error err = PC_ERROR_INIT;
 
-	assert_int_equal(pc_model_entry_check_file(entry, &err), PC_E_MODEL_FILE_MISSING);
-	assert_int_equal(err.code, PC_E_MODEL_FILE_MISSING);
+	assert_int_equal(pc_model_entry_check_file(entry, &err), code);
+	assert_int_equal(err.code, code);
 	assert_int_equal(err.sys_errno, sys_errno);
 	assert_contains(err.message, entry->path);
 	assert_contains(err.message, cure);
 	assert_string_equal(pc_error_detail_get(&err, "path"), entry->path);
 	assert_string_equal(pc_error_detail_get(&err, "model"), entry->id);
 	assert_string_equal(pc_error_detail_get(&err, "reason"), reason);
-	assert_int_equal(pc_model_entry_check_file(entry, NULL), PC_E_MODEL_FILE_MISSING);
+	assert_int_equal(pc_model_entry_check_file(entry, NULL), code);
 }
 
 static void checks_the_file(void **state)
@@ -583,12 +583,14 @@ static void checks_the_file(void **state)
 	struct pc_model_entry entry = *pc_catalog_at(catalog, 0);
 
 	(void)state;
-	assert_missing(&entry, ENOENT, "does not exist",
+	assert_no_file(&entry, PC_E_MODEL_FILE_MISSING, ENOENT, "does not exist",
 		       "download it from the repository TheBloke/TinyLlama");
 	entry.repo = "";
-	assert_missing(&entry, ENOENT, "does not exist", "correct \"file\" at ");
+	assert_no_file(&entry, PC_E_MODEL_FILE_MISSING, ENOENT, "does not exist",
+		       "correct \"file\" at ");
 	entry.path = folder;
-	assert_missing(&entry, 0, "is not a regular file", "put it there");
+	assert_no_file(&entry, PC_E_MODEL_FILE_INVALID, 0, "is not a regular file",
+		       "put the right one there, or correct \"file\" at ");
 
 	char path[2 * PATH_MAX];
 
@@ -596,10 +598,22 @@ static void checks_the_file(void **state)
 	strcpy(path, in_folder("fifo"));
 	assert_int_equal(mkfifo(path, 0600), 0);
 	entry.path = path;
-	assert_missing(&entry, 0, "is not a regular file", "put it there");
+	assert_no_file(&entry, PC_E_MODEL_FILE_INVALID, 0, "is not a regular file",
+		       "put the right one there, or correct \"file\" at ");
+
+	/* Nor must what the kernel says in the form of files be taken for one. */
+	entry.path = "/proc/self/mem";
+	assert_no_file(&entry, PC_E_MODEL_FILE_INVALID, 0,
+		       "is one of the kernel's, as in /proc, and no file of a disk",
+		       "correct \"file\" at ");
+	entry.path = "/dev/null";
+	assert_no_file(&entry, PC_E_MODEL_FILE_INVALID, 0, "is not a regular file",
+		       "put the right one there");
+	entry.path = path;
 
 	strcpy(path, write_file("model.gguf", "12345"));
-	assert_missing(&entry, 0, "has 5 bytes and the catalog says 668788096", "put it there");
+	assert_no_file(&entry, PC_E_MODEL_FILE_INVALID, 0,
+		       "has 5 bytes and the catalog says 668788096", "or correct \"size\" at ");
 	entry.size_bytes = 5;
 	assert_int_equal(pc_model_entry_check_file(&entry, NULL), 0);
 	entry.size_bytes = 0;
@@ -621,7 +635,8 @@ static void checks_the_file(void **state)
 	assert_non_null(strstr(err.message, path));
 
 	strcat(path, "/x");
-	assert_missing(&entry, ENOTDIR, "cannot be read (Not a directory)", "put it there");
+	assert_no_file(&entry, PC_E_MODEL_FILE_MISSING, ENOTDIR, "cannot be read (Not a directory)",
+		       "put it there");
 	pc_catalog_free(catalog);
 }
 

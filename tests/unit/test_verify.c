@@ -7,14 +7,11 @@
 
 #include <cmocka.h>
 
-#include <poolcore/catalog.h>
-#include <poolcore/config.h>
 #include <poolcore/verify.h>
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -23,93 +20,30 @@
 #include "catalog/beneath.h"
 #include "catalog/record.h"
 #include "tests/unit/fail_alloc.h"
-#include "tests/unit/folder.h"
+#include "tests/unit/model_folder.h"
 
 /* FIPS 180-2, appendix B.1; and of a million 'a', B.3. */
 #define SUM_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 #define SUM_MILLION "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
 #define SUM_NOTHING "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-static struct pc_config *config;
-static struct pc_catalog *catalog;
-static char records[PATH_MAX];
-
-static int remove_entry(const char *path, const struct stat *facts, int type, struct FTW *walk)
-{
-	(void)facts;
-	(void)type;
-	(void)walk;
-	return remove(path);
-}
-
-static void tree_remove(const char *path)
-{
-	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 static int enter_folder(void **state)
 {
-	char template[] = "/tmp/poolcore-verify-XXXXXX";
-
 	(void)state;
-	clearenv();
-	if (!mkdtemp(template) || !realpath(template, folder))
-		return -1;
-	snprintf(records, sizeof(records), "%.4000s", in_folder("state/verified"));
-	mkdir(in_folder("cache"), 0700);
-	mkdir(in_folder("cache/org"), 0700);
-	mkdir(in_folder("cache/org/name"), 0700);
-	write_file("pool.toml", "[catalog]\nfiles = [\"a.toml\"]\ncache_dir = \"cache\"\n");
-	return pc_config_load(in_folder("pool.toml"), NULL, 0, &config, NULL);
+	return model_folder_enter("verify");
 }
 
 static int leave_folder(void **state)
 {
 	(void)state;
-	pc_config_free(config);
-	tree_remove(folder);
-	return 0;
-}
-
-/* A catalog of one model, made anew for each test; `more` are further lines. */
-static const struct pc_model_entry *model(const char *file, const char *repo, const char *more)
-{
-	struct pc_error err = PC_ERROR_INIT;
-	char toml[2 * PATH_MAX];
-
-	pc_catalog_free(catalog);
-	catalog = NULL;
-	snprintf(toml, sizeof(toml),
-		 "[[model]]\nid = \"m\"\nfile = \"%s\"\nrepo = \"%s\"\n"
-		 "capability = \"text_to_text\"\nest_memory_allocation_mb = 1\n%s",
-		 file, repo, more);
-	write_file("a.toml", toml);
-	if (pc_catalog_load(config, &catalog, &err))
-		fail_msg("%s", err.message);
-	return pc_catalog_at(catalog, 0);
+	return model_folder_leave();
 }
 
 static int empty_folder(void **state)
 {
 	(void)state;
-	pc_catalog_free(catalog);
-	catalog = NULL;
-	tree_remove(in_folder("state"));
-	unlink(in_folder("model.gguf"));
+	model_folder_empty();
 	return 0;
-}
-
-/* Until a change of the file would get another ctime: the kernel's clock has ticked. */
-static void settle(const char *path)
-{
-	struct timespec tick;
-	struct stat facts;
-
-	assert_int_equal(stat(path, &facts), 0);
-	do {
-		clock_gettime(CLOCK_REALTIME_COARSE, &tick);
-	} while (tick.tv_sec < facts.st_ctim.tv_sec ||
-		 (tick.tv_sec == facts.st_ctim.tv_sec && tick.tv_nsec <= facts.st_ctim.tv_nsec));
 }
 
 static struct pc_verified verify(const struct pc_model_entry *entry, bool rehash)
@@ -419,7 +353,7 @@ static void refuses_another_file(void **state)
 		assert_string_equal(pc_error_detail_get(&err, "expected_sha256"), SUM_MILLION);
 	}
 	entry = model("model.gguf", "", "size = 4\n");
-	assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_MISSING);
+	assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_INVALID);
 	assert_contains(err.message, "has 3 bytes and the catalog says 4");
 	unlink(entry->path);
 	assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_MISSING);
@@ -490,7 +424,7 @@ static void links_stay_in_the_cache(void **state)
 	write_file("secret", "abc");
 	write_file("cache/blob", "abc");
 	assert_int_equal(symlink("../../../secret", entry->path), 0);
-	assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_MISSING);
+	assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_INVALID);
 	assert_contains(err.message, "leads out of the cache's folder by a symbolic link");
 	/* Inside is the usual layout of a hub's cache. */
 	unlink(entry->path);
