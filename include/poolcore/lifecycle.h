@@ -37,10 +37,11 @@ struct pc_launch_values {
  * Expands a template into an argv and an environment: each element of the template becomes exactly
  * one argument, so that no value can add one. "{{" and "}}" are literal braces. The environment is
  * made from scratch: PATH, HOME, LANG, LC_ALL, TMPDIR, USER, LD_LIBRARY_PATH and POOLCORE_* of
- * ours, then the template's. Free both with pc_string_list_free. Errors: INVALID_CONFIG (unknown
- * placeholder, with the known ones; a value that is not there), INVALID_ARGUMENT (a value that
- * would become an option: its '-' would be the argument's first character; or an expansion longer
- * than the 128 KiB that Linux takes for one string), OUT_OF_MEMORY.
+ * ours, then the template's, each name once. Free both with pc_string_list_free. Errors:
+ * INVALID_CONFIG (unknown placeholder, with the known ones; one in the program's name, or behind
+ * nothing but dashes; a value that is not there), INVALID_ARGUMENT (a value that would become an
+ * option: its '-' would be the argument's first character; one with a control character; or an
+ * expansion longer than the 128 KiB that Linux takes for one string), OUT_OF_MEMORY.
  */
 PC_API int pc_command_build(const struct pc_backend_config *backend,
 			    const struct pc_launch_values *values, struct pc_string_list *ret_argv,

@@ -52,6 +52,15 @@ static int bad_brace(const struct pc__reading *reading, const char *text, char b
 					      : "a '{' is not closed; write \"{{\" for a brace");
 }
 
+/* Numbers are harmless there: "-{slots}". */
+static bool is_text(const struct pc__piece *piece)
+{
+	enum { STRING, PORT, GPU, COUNT };
+#define X(name, kind, env_only) ((kind) == STRING && pc__piece_is(piece, #name))
+	return PC__PLACEHOLDER_LIST(X, ||);
+#undef X
+}
+
 static int check_template(const struct pc__reading *reading, const char *text, bool is_argument,
 			  struct pc_error *err)
 {
@@ -85,7 +94,14 @@ static int check_template(const struct pc__reading *reading, const char *text, b
 static int refine_argument(const struct pc__reading *reading, void *object, char **text,
 			   struct pc_error *err)
 {
+	struct pc__piece piece;
+
 	(void)object;
+	if (pc__template_names_option(*text, &piece) && is_text(&piece))
+		return pc__setting_error(reading, err,
+					 "{%.*s} behind nothing but '-' would choose which option "
+					 "it is; write the option's name before it",
+					 (int)piece.length, piece.text);
 	return check_template(reading, *text, true, err);
 }
 
@@ -260,6 +276,10 @@ static int check_backend(struct pc__config *config, size_t index, const struct p
 					 "[\"llama-server\", \"--port\", \"{port}\"]");
 	if (backend->command.items[0][0] == '\0')
 		return pc__setting_error(&reading, err, "the program's name is empty");
+	if (!pc__template_is_constant(backend->command.items[0]))
+		return pc__setting_error(&reading, err,
+					 "the program's name has a placeholder; which program is "
+					 "started is no choice of a model's");
 	if (!pc__backend_uses(backend, "port") && !pc__backend_uses(backend, "socket"))
 		return pc__setting_error(&reading, err,
 					 "it has neither {port} nor {socket}, so that nobody could "

@@ -35,6 +35,25 @@ bool pc__piece_is(const struct pc__piece *piece, const char *name)
 	       memcmp(name, piece->text, piece->length) == 0;
 }
 
+bool pc__template_is_constant(const char *template)
+{
+	struct pc__piece piece;
+
+	do {
+		piece = pc__piece_next(&template);
+	} while (piece.kind == PC__PIECE_TEXT);
+	return piece.kind == PC__PIECE_END;
+}
+
+bool pc__template_names_option(const char *template, struct pc__piece *ret_piece)
+{
+	size_t dashes = strspn(template, "-");
+	const char *rest = template + dashes;
+
+	*ret_piece = pc__piece_next(&rest);
+	return dashes > 0 && ret_piece->kind == PC__PIECE_PLACEHOLDER;
+}
+
 static bool template_uses(const char *template, const char *name)
 {
 	struct pc__piece piece;

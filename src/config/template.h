@@ -53,6 +53,10 @@ struct pc__piece {
 struct pc__piece pc__piece_next(const char **cursor);
 /* Whether the piece is the placeholder of that name; false for every other kind of piece. */
 bool pc__piece_is(const struct pc__piece *piece, const char *name);
+/* Whether there is no placeholder in it. */
+bool pc__template_is_constant(const char *template);
+/* Whether it begins with a placeholder behind nothing but dashes: "--{model_id}"; which. */
+bool pc__template_names_option(const char *template, struct pc__piece *ret_piece);
 /* Whether the placeholder stands in one of "NAME=template", before anything that is wrong there. */
 bool pc__env_uses(const struct pc_string_list *env, const char *name);
 /* The same for command and environment of a backend. */

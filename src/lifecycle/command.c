@@ -89,8 +89,9 @@ struct expansion {
 	const struct pc_launch_values *values;
 	const char *where; /* "backends.llama-server.command[3]" */
 	const char *template;
-	bool is_argument; /* an argument of the program; not its name, nor environment */
-	bool is_public;	  /* not environment */
+	bool is_program;  /* the program's name */
+	bool is_argument; /* an argument of it */
+	bool is_public;	  /* one of the two, and not environment */
 	struct pc_error *err;
 };
 
@@ -127,14 +128,84 @@ static int unknown_placeholder(const struct expansion *x, const struct pc__piece
 	return config_error(x, "unknown placeholder {%s}; known are %s", name, known);
 }
 
+/* Sets INVALID_ARGUMENT: what is wrong with the value of a placeholder. */
+static int value_error(const struct expansion *x, const struct placeholder *placeholder,
+		       const char *fmt, ...) PC_PRINTF(3, 4);
+
+static int value_error(const struct expansion *x, const struct placeholder *placeholder,
+		       const char *fmt, ...)
+{
+	char text[384];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	pc_error_set(x->err, PC_E_INVALID_ARGUMENT, "%s: the value of {%s} %s", x->where,
+		     placeholder->name, text);
+	pc_error_detail(x->err, "key", "%s", x->where);
+	return PC_E_INVALID_ARGUMENT;
+}
+
+/*
+ * No value of ours has control characters. One with a line end would write lines of its own into
+ * what shows environments and arguments line by line: logs, ps, files that services read them from.
+ */
+static int refuse_control(const struct expansion *x, const struct placeholder *placeholder,
+			  const char *value)
+{
+	for (const char *p = value; *p; p++) {
+		unsigned char byte = (unsigned char)*p;
+
+		if (byte < 0x20 || byte == 0x7f)
+			return value_error(
+				x, placeholder,
+				"has the control character 0x%02x at its byte %zu, which "
+				"no name of a model, file or worker may have",
+				byte, (size_t)(p - value) + 1);
+	}
+	return 0;
+}
+
+/*
+ * A file called "--rpc=evil.example:1" must not become an option. Behind text of the template
+ * ("--model={model_path}") the same value is harmless; behind nothing but dashes ("--{model_id}")
+ * any value would choose the option.
+ */
+static int refuse_option(const struct expansion *x, const struct placeholder *placeholder,
+			 const char *value, const struct pc__buf *out)
+{
+	size_t dashes = out->data ? strspn(out->data, "-") : 0;
+
+	if (!x->is_argument || !value[0] || dashes < out->length)
+		return 0;
+	if (out->length > 0 && placeholder->kind == VALUE_STRING)
+		return config_error(x,
+				    "{%s} behind nothing but '-' would choose which option it is; "
+				    "write the option's name before it",
+				    placeholder->name);
+	if (value[0] != '-')
+		return 0;
+	return value_error(x, placeholder,
+			   "starts with '-', so that the program would take it for an option: "
+			   "'%.200s'",
+			   value);
+}
+
 static int expand_placeholder(const struct expansion *x, const struct pc__piece *piece,
 			      struct pc__buf *out)
 {
 	const struct placeholder *placeholder = placeholder_find(piece);
 	char number[16];
+	int rc;
 
 	if (!placeholder)
 		return unknown_placeholder(x, piece);
+	if (x->is_program)
+		return config_error(x,
+				    "{%s} cannot name the program: which one is started is the "
+				    "configuration's choice, not that of a model",
+				    placeholder->name);
 	if (placeholder->env_only && x->is_public)
 		return config_error(x,
 				    "{%s} may stand in env only: every user of the machine can "
@@ -145,19 +216,11 @@ static int expand_placeholder(const struct expansion *x, const struct pc__piece 
 
 	if (!value)
 		return config_error(x, "{%s} has no value for this worker", placeholder->name);
-	/*
-	 * A file called "--rpc=evil.example:1" must not become an option. Behind text of the
-	 * template ("--model={model_path}") the same value is harmless.
-	 */
-	if (x->is_argument && out->length == 0 && value[0] == '-') {
-		pc_error_set(
-			x->err, PC_E_INVALID_ARGUMENT,
-			"%s: the value of {%s} starts with '-', so that the program would take "
-			"it for an option: '%.200s'",
-			x->where, placeholder->name, value);
-		pc_error_detail(x->err, "key", "%s", x->where);
-		return PC_E_INVALID_ARGUMENT;
-	}
+	rc = refuse_control(x, placeholder, value);
+	if (!rc)
+		rc = refuse_option(x, placeholder, value, out);
+	if (rc)
+		return rc;
 	pc__buf_puts(out, value);
 	return 0;
 }
@@ -201,19 +264,28 @@ static int expand(const struct expansion *x, struct pc__buf *out)
 
 /* ---- argv and environment ---- */
 
+/* The "NAME=value" of the same name, or NULL. */
+static char **list_find(const struct pc_string_list *list, const char *text)
+{
+	size_t name_length = strcspn(text, "=") + 1;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (strncmp(list->items[i], text, name_length) == 0)
+			return &list->items[i];
+	}
+	return NULL;
+}
+
 /* Adds "NAME=value", instead of an earlier one of that name. Takes `text`. */
 static int list_set(struct pc_string_list *list, char *text, struct pc_error *err)
 {
-	size_t name_length = text ? strcspn(text, "=") + 1 : 0;
+	char **earlier = text ? list_find(list, text) : NULL;
 
-	for (size_t i = 0; text && i < list->count; i++) {
-		if (strncmp(list->items[i], text, name_length) != 0)
-			continue;
-		pc_free(list->items[i]);
-		list->items[i] = text;
-		return 0;
-	}
-	return pc__list_push(list, text, err);
+	if (!earlier)
+		return pc__list_push(list, text, err);
+	pc_free(*earlier);
+	*earlier = text;
+	return 0;
 }
 
 static int build_argv(const struct pc_backend_config *backend,
@@ -227,6 +299,7 @@ static int build_argv(const struct pc_backend_config *backend,
 			.values = values,
 			.where = where,
 			.template = backend->command.items[i],
+			.is_program = i == 0,
 			.is_argument = i > 0,
 			.is_public = true,
 			.err = err,
@@ -269,8 +342,10 @@ static bool is_passed(const char *variable)
 static int build_env(const struct pc_backend_config *backend, const struct pc_launch_values *values,
 		     struct pc_string_list *env, struct pc_error *err)
 {
+	/* Of a name that is there twice getenv(3) sees the first, and others may see the second. */
 	for (char **ours = environ; ours && *ours; ours++) {
-		int rc = is_passed(*ours) ? pc__list_push(env, pc_strdup(*ours), err) : 0;
+		bool wanted = is_passed(*ours) && !list_find(env, *ours);
+		int rc = wanted ? pc__list_push(env, pc_strdup(*ours), err) : 0;
 
 		if (rc)
 			return rc;

@@ -195,16 +195,9 @@ static void absent_values(void **state)
 static void values_stay_one_argument(void **state)
 {
 	static const char *const hostile[] = {
-		"a b",
-		"\"quoted\" 'too'",
-		"two\nlines",
-		"$(reboot) `reboot` $HOME;&|>",
-		"back\\slash\\",
-		"{port}",
-		"}{",
-		"*?[a-z]",
-		"/m/\xff\xfe.gg",
-		"\xc3\xa9\xe2\x82\xac",
+		"a b",		 "\"quoted\" 'too'", "$(reboot) `reboot` $HOME;&|>",
+		"back\\slash\\", "{port}",	     "}{",
+		"*?[a-z]",	 "/m/\xff\xfe.gg",   "\xc3\xa9\xe2\x82\xac",
 	};
 
 	(void)state;
@@ -239,6 +232,82 @@ static void values_do_not_become_options(void **state)
 		"program would take it for an option: '-'");
 	expect("--model={model_path}", &values, "--model=-");
 	expect("./{model_path}", &values, "./-");
+	expect("{model_id}{model_path}", &values, "tiny-");
+	expect("-{slots}", &values, "-4");
+}
+
+/* Nor may one, however harmless, say which option it is. */
+static void values_do_not_choose_options(void **state)
+{
+	struct pc_launch_values values = full;
+
+	(void)state;
+	values.gpu_uuid = "";
+	expect_error("--{model_id}", &values, PC_E_INVALID_CONFIG,
+		     "backends.b.command[1]: {model_id} behind nothing but '-' would choose which "
+		     "option it is; write the option's name before it");
+	expect_error("-{model_id}=1", &values, PC_E_INVALID_CONFIG,
+		     "backends.b.command[1]: {model_id} behind nothing but '-' would choose which "
+		     "option it is; write the option's name before it");
+	expect_error(
+		"{gpu_uuid}-{gpu_uuid}-{model_path}", &values, PC_E_INVALID_CONFIG,
+		"backends.b.command[1]: {model_path} behind nothing but '-' would choose which "
+		"option it is; write the option's name before it");
+	expect("-m{model_id}", &values, "-mtiny");
+	expect("--{gpu_uuid}", &values, "--");
+}
+
+static void control_characters_go_nowhere(void **state)
+{
+	const struct pc_backend_config backend = {
+		.name = "b",
+		.command = LIST("prog"),
+		.env = LIST("NAME={model_id}"),
+	};
+	char value[8], message[256];
+
+	(void)state;
+	for (int byte = 1; byte <= 0x80; byte++) {
+		struct pc_launch_values values = full;
+		struct pc_string_list argv = { .items = NULL }, env = { .items = NULL };
+		struct pc_error err = PC_ERROR_INIT;
+		bool is_control = byte < 0x20 || byte == 0x7f;
+
+		snprintf(value, sizeof(value), "ab%cX=1", byte);
+		snprintf(message, sizeof(message),
+			 "backends.b.env.NAME: the value of {model_id} has the control character "
+			 "0x%02x at its byte 3, which no name of a model, file or worker may have",
+			 (unsigned)byte);
+		values.model_id = value;
+		assert_int_equal(pc_command_build(&backend, &values, &argv, &env, &err),
+				 is_control ? PC_E_INVALID_ARGUMENT : 0);
+		if (is_control) {
+			assert_string_equal(err.message, message);
+			continue;
+		}
+		assert_string_equal(env_of(&env, "NAME"), value);
+		pc_string_list_free(&argv);
+		pc_string_list_free(&env);
+	}
+	expect_error("--x={model_path}", &(struct pc_launch_values){ .model_path = "/m\n--rpc" },
+		     PC_E_INVALID_ARGUMENT,
+		     "backends.b.command[1]: the value of {model_path} has the control character "
+		     "0x0a at its byte 3, which no name of a model, file or worker may have");
+}
+
+static void no_value_names_the_program(void **state)
+{
+	const struct pc_backend_config backend = { .name = "b",
+						   .command = LIST("/opt/{model_id}/server") };
+	struct pc_string_list argv = { .items = NULL }, env = { .items = NULL };
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	assert_int_equal(pc_command_build(&backend, &full, &argv, &env, &err), PC_E_INVALID_CONFIG);
+	assert_string_equal(err.message,
+			    "backends.b.command[0]: {model_id} cannot name the program: which one "
+			    "is started is the configuration's choice, not that of a model");
+	assert_null(argv.items);
 }
 
 static void secrets_stay_out_of_arguments(void **state)
@@ -320,6 +389,33 @@ static void environment(void **state)
 		langs += strncmp(env.items[i], "LANG=", 5) == 0;
 	assert_int_equal(langs, 1);
 	assert_null(env.items[env.count]);
+	pc_string_list_free(&argv);
+	pc_string_list_free(&env);
+}
+
+/* Whoever started us may have put a name in twice; the worker must not see another one than we. */
+static void a_name_is_passed_once(void **state)
+{
+	static char *twice[] = { "PATH=/first", "USER=me", "PATH=/second", "POOLCORE_X=1", NULL };
+	const struct pc_backend_config backend = {
+		.name = "b",
+		.command = LIST("prog"),
+		.env = LIST("USER=you"),
+	};
+	struct pc_string_list argv, env;
+	char **ours = environ;
+
+	(void)state;
+	environ = twice;
+
+	int rc = pc_command_build(&backend, &full, &argv, &env, NULL);
+
+	environ = ours;
+	assert_int_equal(rc, 0);
+	assert_int_equal(env.count, 3);
+	assert_string_equal(env.items[0], "PATH=/first");
+	assert_string_equal(env.items[1], "USER=you");
+	assert_string_equal(env.items[2], "POOLCORE_X=1");
 	pc_string_list_free(&argv);
 	pc_string_list_free(&env);
 }
@@ -584,6 +680,10 @@ int main(void)
 		cmocka_unit_test(absent_values),
 		cmocka_unit_test(values_stay_one_argument),
 		cmocka_unit_test(values_do_not_become_options),
+		cmocka_unit_test(values_do_not_choose_options),
+		cmocka_unit_test(control_characters_go_nowhere),
+		cmocka_unit_test(no_value_names_the_program),
+		cmocka_unit_test(a_name_is_passed_once),
 		cmocka_unit_test(secrets_stay_out_of_arguments),
 		cmocka_unit_test(long_values),
 		cmocka_unit_test(commands_without_a_program),

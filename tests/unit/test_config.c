@@ -424,6 +424,14 @@ static const struct refusal refusals[] = {
 	  "\"{port\": a '{' is not closed; write \"{{\" for a brace" },
 	{ "[backends.x]\ncommand = [\"s\", \"port}\"]\n", "2:17", "backends.x.command",
 	  "\"port}\": a '}' stands alone; write \"}}\" for a brace" },
+	{ "[backends.x]\ncommand = [\"/opt/{model_id}\", \"{port}\"]\n", "2:11",
+	  "backends.x.command",
+	  "the program's name has a placeholder; which program is started is no choice of a "
+	  "model's" },
+	{ "[backends.x]\ncommand = [\"s\", \"-{slots}{port}\", \"--{model_id}\"]\n", "2:35",
+	  "backends.x.command",
+	  "{model_id} behind nothing but '-' would choose which option it is; write the option's "
+	  "name before it" },
 	{ "[backends.x]\ncommand = [\"s\", \"{{port}}\"]\n", "2:11", "backends.x.command",
 	  "it has neither {port} nor {socket}, so that nobody could reach the worker" },
 	{ "[backends.x]\ncommand = [\"s\", \"{port}\", \"{spawn_token}\"]\n", "2:27",
