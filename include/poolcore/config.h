@@ -45,6 +45,7 @@ struct pc_backend_config {
 	uint64_t start_timeout_secs; /* 120 */
 	uint64_t stop_grace_secs;    /* 10 */
 	char *device;		     /* "auto", "cpu", "gpu0", ...; models may override it */
+	char *model_by;		     /* "path", "descriptor", "auto"; see pc_model_hand_over */
 };
 
 struct pc_device_budget_config {

@@ -9,6 +9,7 @@
 
 #include <poolcore/config.h>
 #include <poolcore/error.h>
+#include <poolcore/model_file.h>
 #include <poolcore/types.h>
 
 #include <sys/types.h>
@@ -48,6 +49,28 @@ PC_API int pc_command_build(const struct pc_backend_config *backend,
 			    struct pc_string_list *ret_env, struct pc_error *err);
 /* Whether the template uses a placeholder ("port", "socket"). */
 PC_API bool pc_command_uses(const struct pc_backend_config *backend, const char *placeholder);
+
+/*
+ * What a worker is given of its model's file: the path, or the open file itself, which nobody can
+ * exchange any more. pc_backend_config.model_by says which; with "auto" it is the file for a GGUF
+ * that is all of its model. Parts of a model are looked for beside the path, so a part is not.
+ */
+struct pc_hand_over {
+	const char *model_path; /* {model_path}: the file's, or "/proc/self/fd/3" */
+	int fd; /* what the worker must find open as PC_MODEL_FD, still the file's own; -1: nothing */
+};
+#define PC_MODEL_FD 3
+
+/*
+ * Checks that the file has not changed since it was opened (pc_model_file_check) and says how the
+ * worker gets it. To be called last before the spawn: between a check and the opening of a path by
+ * the worker itself, the file may still be exchanged; not between it and a descriptor's. Errors:
+ * those of pc_model_file_check; INVALID_CONFIG ("descriptor" for a model of several files);
+ * INVALID_ARGUMENT. Any thread.
+ */
+PC_API int pc_model_hand_over(const struct pc_backend_config *backend,
+			      const struct pc_model_file *file, struct pc_hand_over *ret_hand_over,
+			      struct pc_error *err);
 
 /*
  * Finds the program of argv[0] as execvp would, with two differences: a name without a slash is

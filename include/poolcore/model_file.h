@@ -26,6 +26,7 @@ struct pc_model_file {
 	char sha256[65];  /* lower-case hexadecimal; "" when the catalog has none to compare with */
 	bool from_record; /* it was not hashed this time */
 	bool is_whole;	  /* one GGUF file, which is all of the model */
+	bool is_part;	  /* one of several GGUF files, by its name */
 	char note[256];	  /* what was wrong with the record; "" usually */
 };
 

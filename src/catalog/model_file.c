@@ -91,7 +91,8 @@ static int take(const struct pc_model_entry *entry, const struct pc_verify_optio
 	if (!file->model_id || !file->path)
 		return pc_error_oom(err);
 	file->identity = pc__file_identity(&opened->facts);
-	file->is_whole = ends_with(entry->path, ".gguf") && !is_named_a_part(entry->path);
+	file->is_part = is_named_a_part(entry->path);
+	file->is_whole = ends_with(entry->path, ".gguf") && !file->is_part;
 	if (!entry->sha256[0])
 		return 0;
 	rc = pc__verify_opened(entry, options, opened, &verified, err);

@@ -24,7 +24,8 @@ const char pc__builtin_backends[] =
 	"health = \"http:/health\"\n"
 	"start_timeout_secs = 120\n"
 	"stop_grace_secs = 10\n"
-	"device = \"cpu\"\n";
+	"device = \"cpu\"\n"
+	"model_by = \"auto\"\n";
 
 /* ---- templates ---- */
 
@@ -191,6 +192,8 @@ static void print_readiness(const void *object, struct pc__buf *out)
 
 #define AT(member) offsetof(struct pc_backend_config, member)
 
+static const char *const ways_to_models[] = { "path", "descriptor", "auto", NULL };
+
 /* clang-format off */
 const struct pc__setting pc__backend_settings[] = {
 	{ "backends", "command", PC__SETTING_STRING_LIST, AT(command),
@@ -219,6 +222,11 @@ const struct pc__setting pc__backend_settings[] = {
 	  .min = 1, .fallback = "auto", .refine = pc__refine_device,
 	  .description = "Whose memory its workers take: \"auto\" (a GPU if there is one), \"cpu\", "
 			 "\"gpu0\" ...; a model's device overrides it" },
+	{ "backends", "model_by", PC__SETTING_WORD, AT(model_by),
+	  .fallback = "path", .words = ways_to_models,
+	  .description = "What {model_path} is: the file's \"path\"; \"descriptor\": /proc/self/fd/3, where "
+			 "the worker finds the very file open that was checked; \"auto\": a descriptor "
+			 "for a model of one GGUF file, else the path" },
 };
 /* clang-format on */
 

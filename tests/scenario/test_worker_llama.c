@@ -24,6 +24,15 @@ static const char *program, *engine, *model;
 static struct proc *worker;
 static char address[64];
 
+static void await_worker(void)
+{
+	const char *line = strstr(proc_wait_line(worker, "listening"), "address=");
+
+	assert_non_null(line);
+	snprintf(address, sizeof(address), "%.*s", (int)strcspn(line + 8, " "), line + 8);
+	proc_wait_line(worker, "worker ready");
+}
+
 /* Port 0: the log says which one it became. */
 static void launch(const char *capability)
 {
@@ -32,12 +41,7 @@ static void launch(const char *capability)
 			       "2",	     "--capability", capability, NULL };
 
 	worker = proc_start(args, NULL);
-
-	const char *line = strstr(proc_wait_line(worker, "listening"), "address=");
-
-	assert_non_null(line);
-	snprintf(address, sizeof(address), "%.*s", (int)strcspn(line + 8, " "), line + 8);
-	proc_wait_line(worker, "worker ready");
+	await_worker();
 }
 
 static int tear_down(void **state)
@@ -132,6 +136,64 @@ static void seeds_streams_and_stops(void **state)
 	free(other);
 	free(streamed);
 	stop();
+}
+
+/* A line of /proc/PID/maps that contains `text`. */
+static bool has_mapped(const char *text)
+{
+	char path[64], line[512];
+	bool found = false;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)proc_pid(worker));
+	maps = fopen(path, "re");
+	assert_non_null(maps);
+	while (!found && fgets(line, sizeof(line), maps))
+		found = strstr(line, text);
+	fclose(maps);
+	return found;
+}
+
+/*
+ * The model by a descriptor, as a backend with model_by = "descriptor" gets it. The shell opens the
+ * file as number 3, puts another one in its place, and becomes the worker: it loads what was opened,
+ * and maps it as it would a path.
+ */
+static void loads_from_a_descriptor(void **state)
+{
+	static const char script[] = "cp \"$1\" \"$2/m.gguf\" && exec 3<\"$2/m.gguf\" && "
+				     "echo no model >\"$2/new\" && mv \"$2/new\" \"$2/m.gguf\" && "
+				     "shift 2 && exec \"$@\"";
+	char *dir = test_dir_make(), finish[32], *text;
+	const char *args[] = { "/bin/sh",
+			       "-c",
+			       script,
+			       "sh",
+			       model,
+			       dir,
+			       program,
+			       "--engine",
+			       engine,
+			       "--model",
+			       "/proc/self/fd/3",
+			       "--model-id",
+			       "demo",
+			       "--port",
+			       "0",
+			       "--capability",
+			       "text_to_text",
+			       NULL };
+
+	(void)state;
+	worker = proc_start(args, NULL);
+	await_worker();
+	assert_true(has_mapped("/m.gguf (deleted)"));
+	text = complete("{\"prompt\":\"The\",\"max_tokens\":8,\"seed\":5}", finish);
+	assert_true(strlen(text) > 2);
+	free(text);
+	stop();
+	test_dir_remove(dir);
+	free(dir);
 }
 
 static void wishes_reach_the_engine(void **state)
@@ -251,6 +313,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(seeds_streams_and_stops, tear_down),
+		cmocka_unit_test_teardown(loads_from_a_descriptor, tear_down),
 		cmocka_unit_test_teardown(wishes_reach_the_engine, tear_down),
 		cmocka_unit_test_teardown(a_prompt_that_was_read_is_cached, tear_down),
 		cmocka_unit_test_teardown(a_prompt_longer_than_the_context_is_refused, tear_down),

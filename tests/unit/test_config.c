@@ -168,6 +168,7 @@ static void assert_pool_worker(const struct pc_config *config)
 	assert_string_equal(backend->readiness_path, "");
 	assert_int_equal(backend->start_timeout_secs, 120);
 	assert_int_equal(backend->stop_grace_secs, 10);
+	assert_string_equal(backend->model_by, "auto");
 	assert_string_equal(backend->device, "cpu");
 }
 
@@ -191,6 +192,7 @@ static void loads_the_sample(void **state)
 	assert_string_equal(backend->readiness_path, "/health");
 	assert_int_equal(backend->start_timeout_secs, 120);
 	assert_int_equal(backend->stop_grace_secs, 10);
+	assert_string_equal(backend->model_by, "path");
 	assert_string_equal(backend->device, "auto");
 	assert_null(pc_config_backend(config, "llama"));
 	pc_config_free(config);
