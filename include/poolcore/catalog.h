@@ -22,8 +22,9 @@ struct pc_model_entry {
 	const char *name;
 	const char *repo; /* "org/name" on the hub, or "" for a local file */
 	const char *file; /* as written: in the repo, or a path relative to the catalog's folder */
-	const char *path; /* where the file is or would be: absolute */
-	const char *model_ref; /* "hf:org/name::file=x.gguf" or "file:/abs/path" */
+	const char *path; /* where the file is or would be: absolute; of a repository beneath the
+			     cache's folder, in ORG/NAME or ORG/NAME@REVISION */
+	const char *model_ref; /* "hf:org/name[@revision]::file=x.gguf" or "file:/abs/path" */
 	uint64_t size_bytes;   /* 0: unknown */
 	const char *sha256;    /* lower-case hex or "" */
 	enum pc_capability capability;
@@ -42,6 +43,7 @@ struct pc_model_entry {
 	bool pinned;
 	const char *source_file; /* the catalog file and line it came from */
 	unsigned source_line;
+	const char *revision; /* of the repository; "": the hub's own choice */
 };
 
 #define PC_TTL_UNSET INT64_MAX

@@ -62,6 +62,38 @@ size_t pc__utf8_valid_prefix(const char *text, size_t length)
 	return done;
 }
 
+size_t pc__utf8_next(const char *text, size_t length, uint32_t *ret_scalar)
+{
+	const unsigned char *bytes = (const unsigned char *)text;
+	size_t count = length ? utf8_sequence(bytes, length) : 0;
+	uint32_t scalar;
+
+	if (count == 0)
+		return 0;
+	scalar = count > 1 ? bytes[0] & (0x7fu >> count) : bytes[0];
+	for (size_t i = 1; i < count; i++)
+		scalar = scalar << 6 | (bytes[i] & 0x3f);
+	*ret_scalar = scalar;
+	return count;
+}
+
+bool pc__is_unseen(uint32_t scalar)
+{
+	static const struct {
+		uint32_t first, last;
+	} unseen[] = {
+		{ 0x0000, 0x001f }, { 0x007f, 0x009f }, { 0x00ad, 0x00ad },   { 0x061c, 0x061c },
+		{ 0x180e, 0x180e }, { 0x200b, 0x200f }, { 0x2028, 0x202e },   { 0x2060, 0x206f },
+		{ 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xe0000, 0xe007f },
+	};
+
+	for (size_t i = 0; i < PC_ARRAY_LEN(unseen); i++) {
+		if (scalar >= unseen[i].first && scalar <= unseen[i].last)
+			return true;
+	}
+	return false;
+}
+
 size_t pc__utf8_cut(const char *text, size_t length)
 {
 	const unsigned char *bytes = (const unsigned char *)text;

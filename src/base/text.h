@@ -24,6 +24,16 @@ size_t pc__utf8_cut(const char *text, size_t length);
 /* Puts a '?' for each byte that is not part of UTF-8: what others wrote, for a sentence of ours. */
 void pc__utf8_repair(char *text);
 
+/* The well-formed sequence that text[0..length) begins with: its length, or 0; and its scalar. */
+size_t pc__utf8_next(const char *text, size_t length, uint32_t *ret_scalar);
+
+/*
+ * Whether a scalar does not show, or shows other things in another order: controls, marks and
+ * overrides of direction, joiners, separators of lines, tags (Unicode 15, general categories Cc, Cf,
+ * Zl and Zp as far as they matter in names).
+ */
+bool pc__is_unseen(uint32_t scalar);
+
 /* Appends the UTF-8 form of a scalar value to out[4]; returns its length, 0 when it is none. */
 size_t pc__utf8_encode(uint32_t scalar, char out[4]);
 

@@ -5,6 +5,7 @@
  * after it the catalog never changes, so that any thread may read it.
  */
 #include <poolcore/catalog.h>
+#include <poolcore/model_ref.h>
 
 #include "catalog/check.h"
 #include "catalog/index.h"
@@ -264,7 +265,7 @@ static const char *nearest_name(const struct pc_catalog *catalog, const char *na
 	enum { MODELS_COMPARED = 500 };
 	struct pc__nearest nearest = PC__NEAREST_INIT(name);
 
-	if (strlen(name) > MODEL_ID_MAX)
+	if (strlen(name) > PC_MODEL_ID_MAX)
 		return NULL;
 	for (size_t i = 0; i < catalog->count && i < MODELS_COMPARED; i++) {
 		const struct pc_model_entry *entry = &catalog->models[i].pub;
@@ -279,6 +280,7 @@ static const char *nearest_name(const struct pc_catalog *catalog, const char *na
 int pc_catalog_get(const struct pc_catalog *catalog, const char *name,
 		   const struct pc_model_entry **ret_entry, struct pc_error *err)
 {
+	char quoted[PC__QUOTED_MAX];
 	const char *nearest;
 	size_t index;
 	int shown;
@@ -292,14 +294,14 @@ int pc_catalog_get(const struct pc_catalog *catalog, const char *name,
 		return 0;
 	}
 	nearest = nearest_name(catalog, name);
-	shown = (int)pc__utf8_cut(name, strnlen(name, 100));
 	if (nearest)
 		pc_error_set(err, PC_E_MODEL_NOT_FOUND,
-			     "there is no model \"%.*s\"; did you mean \"%s\"?", shown, name,
+			     "there is no model %s; did you mean \"%s\"?", pc__quoted(name, quoted),
 			     nearest);
 	else
-		pc_error_set(err, PC_E_MODEL_NOT_FOUND, "there is no model \"%.*s\" in the catalog",
-			     shown, name);
+		pc_error_set(err, PC_E_MODEL_NOT_FOUND, "there is no model %s in the catalog",
+			     pc__quoted(name, quoted));
+	shown = (int)pc__utf8_cut(name, strnlen(name, 100));
 	pc_error_detail(err, "model", "%.*s", shown, name);
 	if (nearest)
 		pc_error_detail(err, "nearest", "%s", nearest);

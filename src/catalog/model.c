@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 
+#include "catalog/model_ref.h"
 #include "config/path.h"
 
 #define WORKERS_MAX 1024
@@ -15,33 +16,18 @@
 
 /* ---- checks of one value ---- */
 
-/* NAME or NAME/NAME: each of letters, digits, '.', '_', '-', beginning with a letter or digit, so
- * that no part is "." or "..". */
-static bool is_key(const char *text, bool slash_needed)
-{
-	char first[MODEL_ID_MAX + 1];
-	const char *slash = strchr(text, '/');
-	size_t length = slash ? (size_t)(slash - text) : strlen(text);
-
-	if (strlen(text) > MODEL_ID_MAX || (slash_needed && !slash))
-		return false;
-	*(char *)mempcpy(first, text, length) = '\0';
-	return pc__is_name(first, "._-", MODEL_ID_MAX) &&
-	       (!slash || pc__is_name(slash + 1, "._-", MODEL_ID_MAX));
-}
-
 static int refine_id(const struct pc__reading *reading, void *object, char **text,
 		     struct pc_error *err)
 {
 	char shown[PC__QUOTED_MAX];
 
 	(void)object;
-	if (is_key(*text, false))
+	if (pc__is_model_id(*text, false))
 		return 0;
 	return pc__setting_error(reading, err,
 				 "%s is not usable; use letters, digits, '.', '_' and '-', at "
 				 "most one '/', beginning with a letter or digit, at most %d bytes",
-				 pc__quoted(*text, shown), MODEL_ID_MAX);
+				 pc__quoted(*text, shown), PC_MODEL_ID_MAX);
 }
 
 static int refine_repo(const struct pc__reading *reading, void *object, char **text,
@@ -50,10 +36,24 @@ static int refine_repo(const struct pc__reading *reading, void *object, char **t
 	char shown[PC__QUOTED_MAX];
 
 	(void)object;
-	if ((*text)[0] == '\0' || is_key(*text, true))
+	if ((*text)[0] == '\0' || pc__is_model_id(*text, true))
 		return 0;
 	return pc__setting_error(reading, err, "%s is no repository; use \"ORG/NAME\"",
 				 pc__quoted(*text, shown));
+}
+
+static int refine_revision(const struct pc__reading *reading, void *object, char **text,
+			   struct pc_error *err)
+{
+	char shown[PC__QUOTED_MAX];
+
+	(void)object;
+	if ((*text)[0] == '\0' || pc__is_revision(*text))
+		return 0;
+	return pc__setting_error(reading, err,
+				 "%s is no revision; use a branch, tag or commit like \"main\" or "
+				 "\"refs/pr/1\", at most %d bytes",
+				 pc__quoted(*text, shown), PC_MODEL_ID_MAX);
 }
 
 static int refine_sha256(const struct pc__reading *reading, void *object, char **text,
@@ -95,6 +95,9 @@ const struct pc__setting pc__model_settings[] = {
 	{ "model", "repo", PC__SETTING_STRING, AT(repo),
 	  .fallback = "", .refine = refine_repo,
 	  .description = "Its repository on the hub, \"ORG/NAME\"; empty for a local file" },
+	{ "model", "revision", PC__SETTING_STRING, AT(revision),
+	  .fallback = "", .refine = refine_revision,
+	  .description = "The branch, tag or commit of the repository; empty: the hub's own choice" },
 	{ "model", "file", PC__SETTING_STRING, AT(file),
 	  .min = 1, .required = true,
 	  .description = "The file within the repository, or a path relative to the catalog's "
@@ -212,27 +215,22 @@ static int check_backend(const struct pc__model_text *text, const struct pc_conf
 				 pc__quoted(text->backend, shown));
 }
 
-/* A file of a repository stays inside the repository's folder: no "", "." or ".." in it. */
-static bool is_inside(const char *file)
-{
-	for (const char *part = file;; part++) {
-		size_t length = strcspn(part, "/");
-
-		if (length == 0 || (length == 1 && part[0] == '.') ||
-		    (length == 2 && part[0] == '.' && part[1] == '.'))
-			return false;
-		part += length;
-		if (*part == '\0')
-			return true;
-	}
-}
-
-static char *joined(const char *a, const char *between, const char *b, const char *more,
-		    const char *c)
+/* The repository with its revision, and its file behind it. */
+static char *in_repository(const struct pc__model_text *text, const char *before,
+			   const char *between)
 {
 	struct pc__buf out = PC__BUF_INIT;
 
-	pc__buf_printf(&out, "%s%s%s%s%s", a, between, b, more, c);
+	pc__buf_printf(&out, "%s%s%s%s%s%s", before, text->repo, text->revision[0] ? "@" : "",
+		       text->revision, between, text->file);
+	return pc__buf_steal(&out);
+}
+
+static char *joined(const char *a, const char *b)
+{
+	struct pc__buf out = PC__BUF_INIT;
+
+	pc__buf_printf(&out, "%s%s", a, b);
 	return pc__buf_steal(&out);
 }
 
@@ -243,25 +241,35 @@ static int place_file(struct pc__model *model, const struct pc_config *config,
 {
 	const struct pc__model_text *text = &model->text;
 	struct pc__reading inner = at_key(reading, table, "file");
+	char shown[PC__QUOTED_MAX], flaw[PC__FLAW_MAX];
 	struct pc_error why = PC_ERROR_INIT;
-	char shown[PC__QUOTED_MAX];
+	bool in_repo = text->repo[0];
+	const char *path = text->file;
 	int rc;
 
-	if (text->repo[0]) {
-		if (!is_inside(text->file))
-			return pc__setting_error(
-				&inner, err,
-				"%s leaves the repository; use a relative path without \"..\"",
-				pc__quoted(text->file, shown));
-		model->path = joined(config->catalog_cache_dir, "/", text->repo, "/", text->file);
-		model->model_ref = joined("hf:", "", text->repo, "::file=", text->file);
-	} else {
+	if (!in_repo) {
 		rc = pc__path_absolute(text->file, reading->folder, &model->path, &why);
-		if (rc && rc != PC_E_OUT_OF_MEMORY)
+		if (rc == PC_E_OUT_OF_MEMORY)
+			return pc_error_oom(err);
+		if (rc)
 			return pc__setting_error(&inner, err, "%s: %s",
 						 pc__quoted(text->file, shown), why.message);
-		if (rc == 0)
-			model->model_ref = joined("file:", "", model->path, "", "");
+		path = model->path;
+	}
+	if (!in_repo && text->revision[0]) {
+		inner = at_key(reading, table, "revision");
+		return pc__setting_error(&inner, err,
+					 "it belongs to a repository, and \"repo\" is empty");
+	}
+	if (pc__path_is_flawed(path, in_repo, flaw))
+		return pc__setting_error(&inner, err, "%s %s", pc__quoted(text->file, shown), flaw);
+	if (in_repo) {
+		pc_auto(pc_free) char *folder = joined(config->catalog_cache_dir, "/");
+
+		model->path = folder ? in_repository(text, folder, "/") : NULL;
+		model->model_ref = in_repository(text, "hf:", "::file=");
+	} else {
+		model->model_ref = joined("file:", model->path);
 	}
 	return model->path && model->model_ref ? 0 : pc_error_oom(err);
 }
@@ -326,6 +334,7 @@ static void publish(struct pc__model *model, const struct pc__reading *reading)
 		.id = text->id,
 		.name = text->name,
 		.repo = text->repo,
+		.revision = text->revision,
 		.file = text->file,
 		.path = model->path,
 		.model_ref = model->model_ref,

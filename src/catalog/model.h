@@ -11,14 +11,12 @@
 
 #include "config/schema.h"
 
-/* Of ids and aliases, in bytes; the pattern is at struct pc_model_entry. */
-#define MODEL_ID_MAX 128
-
 /* The values as the file says them; the rows of pc__model_settings point here. */
 struct pc__model_text {
 	char *id;
 	char *name;
 	char *repo;
+	char *revision;
 	char *file;
 	uint64_t size_bytes;
 	char *sha256;

@@ -99,12 +99,14 @@ static int open_failed(const struct pc_model_entry *entry, int sys_errno, struct
 /* ---- finding ---- */
 
 /*
- * The path of a repository's file is that of the cache's folder, "/REPO/FILE"; neither has "..", so
- * that the folder is found by its length.
+ * The path of a repository's file is that of the cache's folder, "/REPO/FILE" or
+ * "/REPO@REVISION/FILE"; none of them has "..", so that the folder is found by its length.
  */
 static int find_beneath_cache(const struct pc_model_entry *entry)
 {
-	size_t length = strlen(entry->path) - strlen(entry->repo) - strlen(entry->file) - 2;
+	size_t revision = entry->revision[0] ? strlen(entry->revision) + 1 : 0;
+	size_t inside = strlen(entry->repo) + revision + strlen(entry->file) + 2;
+	size_t length = strlen(entry->path) - inside;
 	pc_auto(pc_free) char *folder = length ? pc_strndup(entry->path, length) : pc_strdup("/");
 	int root, fd, saved;
 

@@ -40,6 +40,28 @@ int pc__setting_error(const struct pc__reading *reading, struct pc_error *err, c
 	return PC_E_INVALID_CONFIG;
 }
 
+/* A '?' for each character that does not show and each byte that is not UTF-8: what is quoted may
+ * be what somebody wants a terminal or a log to obey. */
+static void picture_unseen(char *text)
+{
+	size_t left = strlen(text), step;
+	uint32_t scalar;
+	char *out = text;
+
+	for (; left > 0; text += step, left -= step) {
+		bool shows;
+
+		step = pc__utf8_next(text, left, &scalar);
+		shows = step > 0 && !pc__is_unseen(scalar);
+		step = step ? step : 1;
+		if (shows)
+			out = (char *)memmove(out, text, step) + step;
+		else
+			*out++ = '?';
+	}
+	*out = '\0';
+}
+
 const char *pc__quoted(const char *text, char out[PC__QUOTED_MAX])
 {
 	size_t length = strlen(text);
@@ -49,10 +71,7 @@ const char *pc__quoted(const char *text, char out[PC__QUOTED_MAX])
 	else
 		snprintf(out, PC__QUOTED_MAX, "\"%.*s...\"",
 			 (int)pc__utf8_cut(text, PC__QUOTED_MAX - 6), text);
-	for (char *p = out; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	}
+	picture_unseen(out);
 	return out;
 }
 

@@ -51,6 +51,7 @@ lifecycle  src/lifecycle
 log        src/base
 memory     src/memory
 model_file src/catalog
+model_ref  src/catalog
 pool       src/pool
 registry   src/registry
 sched      src/sched

@@ -9,6 +9,7 @@
 
 #include <poolcore/catalog.h>
 #include <poolcore/config.h>
+#include <poolcore/model_ref.h>
 
 #include <errno.h>
 #include <limits.h>
@@ -356,6 +357,20 @@ static const struct refusal refusals[] = {
 	  "\"/x\" leaves the repository; use a relative path without \"..\"" },
 	{ LEAST_NO_FILE "repo = \"a/b\"\nfile = \"a//x\"\n", "6:8", "model.file",
 	  "\"a//x\" leaves the repository; use a relative path without \"..\"" },
+	{ LEAST_NO_FILE "repo = \"a/b\"\nfile = \"a\\\\b\"\n", "6:8", "model.file",
+	  "\"a\\b\" has a backslash; parts of a path are separated by '/'" },
+	{ LEAST_NO_FILE "repo = \"a/b\"\nfile = \"a\\u202eb\"\n", "6:8", "model.file",
+	  "\"a?b\" has the character U+202E, which does not show; leave it out" },
+	{ LEAST_NO_FILE "file = \"/a/../b\"\n", "5:8", "model.file",
+	  "\"/a/../b\" has a part that is empty, \".\" or \"..\"; write the path without it" },
+	{ LEAST_NO_FILE "file = \"a\\nb\"\n", "5:8", "model.file",
+	  "\"a?b\" has the character U+000A, which does not show; leave it out" },
+	{ LEAST_NO_FILE "repo = \"a/b\"\nfile = \"x\"\nrevision = \"../y\"\n", "7:12",
+	  "model.revision",
+	  "\"../y\" is no revision; use a branch, tag or commit like \"main\" or \"refs/pr/1\", at "
+	  "most 128 bytes" },
+	{ LEAST "revision = \"main\"\n", "6:12", "model.revision",
+	  "it belongs to a repository, and \"repo\" is empty" },
 	{ LEAST_NO_FILE "file = \"~x/y\"\n", "5:8", "model.file",
 	  "\"~x/y\": \"~name\" is not expanded; write \"~/...\" or an absolute path" },
 };
@@ -427,6 +442,61 @@ static void missing_and_broken_catalogs(void **state)
 }
 
 /* ---- finding ---- */
+
+#define REST "capability = \"vision\"\nest_memory_allocation_mb = 1\n"
+
+/* Two revisions of one file are two files, with a reference each, which reads back. */
+static void a_revision_has_its_own_place(void **state)
+{
+	struct pc_catalog *catalog = load(
+		"[[model]]\nid = \"old\"\nrepo = \"org/name\"\nrevision = \"refs/pr/1\"\n"
+		"file = \"d/x.gguf\"\ncapability = \"vision\"\nest_memory_allocation_mb = 1\n",
+		"[[model]]\nid = \"new\"\nrepo = \"org/name\"\n"
+		"file = \"d/x.gguf\"\ncapability = \"vision\"\nest_memory_allocation_mb = 1\n");
+	const struct pc_model_entry *old = pc_catalog_find(catalog, "old"), *entry = NULL;
+	char expected[2 * PATH_MAX];
+	struct pc_model_ref ref;
+
+	(void)state;
+	snprintf(expected, sizeof(expected), "%s/org/name@refs/pr/1/d/x.gguf",
+		 config->catalog_cache_dir);
+	assert_string_equal(old->path, expected);
+	assert_string_equal(old->revision, "refs/pr/1");
+	assert_string_equal(old->model_ref, "hf:org/name@refs/pr/1::file=d/x.gguf");
+	assert_string_equal(pc_catalog_find(catalog, "new")->revision, "");
+	assert_int_equal(pc_catalog_get(catalog, old->model_ref, &entry, NULL), 0);
+	assert_ptr_equal(entry, old);
+	assert_int_equal(pc_model_ref_parse(old->model_ref, &ref, NULL), 0);
+	assert_string_equal(ref.revision, old->revision);
+	pc_catalog_free(catalog);
+}
+
+/*
+ * An alias is a name of a model and never of an alias, so there is no way round: one that is taken
+ * is refused, in whichever order and file the two stand.
+ */
+static void aliases_go_no_further(void **state)
+{
+	static const char *const circles[][2] = {
+		{ "[[model]]\nid = \"a\"\naliases = [\"b\"]\nfile = \"x\"\n" REST,
+		  "[[model]]\nid = \"b\"\naliases = [\"a\"]\nfile = \"x\"\n" REST },
+		{ "[[model]]\nid = \"a\"\naliases = [\"a\"]\nfile = \"x\"\n" REST, "" },
+		{ "[[model]]\nid = \"a\"\naliases = [\"c\"]\nfile = \"x\"\n" REST,
+		  "[[model]]\nid = \"b\"\naliases = [\"c\"]\nfile = \"x\"\n" REST },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(circles); i++) {
+		struct pc_catalog *catalog = NULL;
+		struct pc_error err = PC_ERROR_INIT;
+
+		write_file("a.toml", circles[i][0]);
+		write_file("b.toml", circles[i][1]);
+		assert_int_equal(pc_catalog_load(config, &catalog, &err), PC_E_INVALID_CONFIG);
+		assert_contains(err.message, "ids and aliases are unique over all files");
+		assert_null(catalog);
+	}
+}
 
 static void finds_by_every_name(void **state)
 {
@@ -712,6 +782,8 @@ int main(void)
 		cmocka_unit_test(refusals_name_place_and_cure),
 		cmocka_unit_test(names_are_unique),
 		cmocka_unit_test(missing_and_broken_catalogs),
+		cmocka_unit_test(a_revision_has_its_own_place),
+		cmocka_unit_test(aliases_go_no_further),
 		cmocka_unit_test(finds_by_every_name),
 		cmocka_unit_test(nothing_is_no_name),
 		cmocka_unit_test(ten_thousand_models),
