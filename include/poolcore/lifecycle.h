@@ -90,6 +90,68 @@ PC_API int pc_port_check(uint16_t port, struct pc_error *err);
 /* 32 hexadecimal digits from getrandom(2), and the NUL. */
 PC_API int pc_token_make(char ret_token[33], struct pc_error *err);
 
+/* ---- validation ---- */
+
+struct pc_catalog;
+struct pc_gpu_inventory;
+struct pc_ledger;
+struct pc_model_entry;
+
+/* What is asked for. Zero is: as the catalog says. */
+struct pc_spawn_request {
+	const char *model;     /* id, alias or reference */
+	const char *worker_id; /* NULL: none is chosen yet */
+	const char *backend;   /* NULL: the model's */
+	const char *device;    /* "cpu", "gpu0", "auto"; NULL: the model's, or its backend's */
+	uint32_t port;	       /* 1024 to 65535; 0: the kernel chooses one at the start */
+	bool memory_reserved;  /* the caller has seen to it: no room is looked for */
+};
+
+/* What there is. */
+struct pc_spawn_means {
+	const struct pc_config *config;
+	const struct pc_catalog *catalog;
+	const struct pc_gpu_inventory *gpus; /* NULL: the ledger alone says which there are */
+	const struct pc_ledger *ledger; /* NULL: the GPUs' and the system's free memory counts */
+	struct pc_verify_options verify;
+};
+
+/* What would be spawned. */
+struct pc_spawn_plan {
+	const struct pc_model_entry *entry;	 /* the catalog's */
+	const struct pc_backend_config *backend; /* the configuration's */
+	char device[16];
+	uint64_t memory_bytes; /* to be reserved there */
+	uint64_t free_bytes;   /* what is free there, or UINT64_MAX when nobody looked */
+	char *program;
+	struct pc_model_file file; /* open, and to be handed over with pc_model_hand_over */
+};
+
+/*
+ * Whether a worker could be spawned: looks at everything that can be known before, the cheap things
+ * first, and takes nothing: no memory, no port, no process. The first thing wrong is the error; its
+ * sentence says what was asked, what there is and what would be right:
+ *
+ *	INVALID_ARGUMENT	a worker id, model, device or port that can be none; a port for a
+ *				backend that takes none; a value that its command cannot take
+ *	MODEL_NOT_FOUND		no such model in the catalog (the nearest id)
+ *	NOT_FOUND		no such backend (which there are), program (where it was looked
+ *				for) or device (which there are)
+ *	SPAWN_FAILED		the program cannot be run; the GPU cannot be used (why)
+ *	PORT_IN_USE		somebody listens there
+ *	INSUFFICIENT_MEMORY	the details needed_bytes, free_bytes, device, and with a ledger
+ *				budget_bytes and reserved_bytes
+ *	MODEL_FILE_...		as pc_model_file_open, which comes last and may hash for minutes
+ *
+ * and INVALID_CONFIG, CANCELLED, IO, OUT_OF_MEMORY. Nothing is left open after one. Any thread that
+ * may block, while nobody refreshes the inventory.
+ */
+PC_API int pc_spawn_validate(const struct pc_spawn_request *request,
+			     const struct pc_spawn_means *means, struct pc_spawn_plan *ret_plan,
+			     struct pc_error *err);
+/* Closes the file and frees the program. NULL is allowed. */
+PC_API void pc_spawn_plan_fini(struct pc_spawn_plan *plan);
+
 /* ---- process ---- */
 
 /* A running process of ours. The descriptors are close-on-exec and non-blocking; -1 when closed. */
