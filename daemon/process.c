@@ -420,6 +420,19 @@ static uint64_t measure(const struct process *process, uint64_t reported_bytes)
 	return reported_bytes > measured ? reported_bytes : measured;
 }
 
+/* A small model may be loaded before its stub has said which process loads it, and a record of a
+ * ready worker has a pid. */
+static bool has_started(struct process *process, uint64_t reported_bytes)
+{
+	if (process->worker->info.pid == 0)
+		read_reports(process);
+	if (process->worker->info.pid != 0)
+		return true;
+	process->ready_early = true;
+	process->ready_bytes = reported_bytes;
+	return false;
+}
+
 void process_become_ready(struct process *process, uint64_t reported_bytes)
 {
 	struct daemon *daemon = daemon_of(process);
@@ -428,8 +441,8 @@ void process_become_ready(struct process *process, uint64_t reported_bytes)
 
 	if (process->state == SERVING)
 		write_record(process, ready_recorded); /* the first time it could not be written */
-	if (process->state != STARTING)
-		return; /* late or repeated */
+	if (process->state != STARTING || !has_started(process, reported_bytes))
+		return; /* late or repeated; or note_started() goes on */
 	if (check_listener(process, &cause)) {
 		process_give_up(process, &cause);
 		return;
@@ -485,6 +498,9 @@ static void note_started(struct process *process, const struct pc_report *report
 	       "spawned");
 	process_write_record(process);
 	FAILPOINT(spawn_after_update);
+	if (process->ready_early)
+		process_become_ready(process, process->ready_bytes);
+	process->ready_early = false;
 }
 
 static void on_report(void *ctx, const struct pc_report *report)

@@ -37,6 +37,9 @@ struct process {
 	uint64_t launched_ns;
 	bool registered; /* the registry holds its record */
 
+	bool ready_early; /* it is loaded, but its stub has not said yet that it runs */
+	uint64_t ready_bytes;
+
 	bool stop_ordered;
 	enum pc_stop_reason stop_reason;
 	bool killed;	       /* everything below the stub was told to die */

@@ -62,7 +62,7 @@ static void wait_for_end(pid_t pid)
 	struct pollfd over = { .fd = pidfd, .events = POLLIN };
 
 	if (pidfd < 0) {
-		assert_int_equal(errno, ESRCH);
+		assert_true(errno == ESRCH || errno == EINVAL); /* gone, or half so */
 		return;
 	}
 	assert_int_equal(poll(&over, 1, (int)test_remaining_ms(test_deadline_ms())), 1);
