@@ -13,8 +13,6 @@
 
 PC_BEGIN_DECLS
 
-#define PC_WORKER_ID_MAX 48
-
 /* Plain data, copied in and out; strings are NUL-terminated and cut never, too long ones are
  * refused. */
 struct pc_worker_info {

@@ -56,6 +56,9 @@ PC_API int pc_worker_status_from_name(const char *name);
  */
 PC_API bool pc_worker_status_may_become(enum pc_worker_status from, enum pc_worker_status to);
 
+/* A worker's name, with its NUL. */
+#define PC_WORKER_ID_MAX 48
+
 /* How a worker process ended. */
 struct pc_worker_exit {
 	bool known;	  /* false: it has ended, but how was for its parent alone to learn */

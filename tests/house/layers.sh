@@ -37,6 +37,7 @@ tools           5  src/base
 # types.h is the exception: enums and plain structs that every room speaks, with nothing below.
 headers='
 alloc      src/base
+api        src/api
 base       src/base
 catalog    src/catalog
 catalog_edit src/catalog
