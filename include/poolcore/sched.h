@@ -299,6 +299,14 @@ PC_API uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t
 PC_API int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 			 uint64_t *ret_worker_id, struct pc_error *err);
 /*
+ * The same on one of these devices, of those that the model may live on. While room is made for it,
+ * a request that comes takes any of them, and then there may be no worker where it was wanted.
+ * Further errors: ALREADY_EXISTS when the model has workers, all on other devices; CONFLICT when
+ * requests wait for its first one; INVALID_ARGUMENT when it may live on none of them.
+ */
+PC_API int pc_sched_load_on(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
+			    uint32_t device_mask, uint64_t *ret_worker_id, struct pc_error *err);
+/*
  * Takes in a worker that the body has already, on a device that the model may live on. The memory
  * is reserved here. `loaded`: it may be granted at once; else worker_ready or worker_failed follows
  * as after a spawn, within the model's start timeout. A self-service one is never `loaded`:

@@ -75,6 +75,7 @@ struct pc_sched_model {
 	uint32_t chosen;	/* victims among its workers while room is being made */
 	uint64_t want_since_ns; /* while it stands in the line */
 	bool load_asked;	/* an operator wants one worker and there was no room yet */
+	uint32_t load_mask;	/* ... on one of these devices, while no request waits */
 	bool room_is_coming;	/* somebody was told to stop so that its worker will fit */
 	bool keep_floor;	/* loaded by request or operator: min_workers are kept */
 	uint64_t last_busy_ns;	/* when a lease last ended or a worker became ready */

@@ -124,6 +124,14 @@ static bool is_allowed(const struct pc_sched_model *model, unsigned device)
 	return device < model->sched->device_count && (model->spec.device_mask >> device & 1);
 }
 
+/* A request takes the first device with room; what an operator chose binds only his own wish. */
+static bool is_chosen(const struct pc_sched_model *model, unsigned device)
+{
+	bool by_operator = model->load_asked && model->waiting == 0;
+
+	return is_allowed(model, device) && (!by_operator || (model->load_mask >> device & 1));
+}
+
 static bool is_tight(const struct pc_sched *sched, unsigned device)
 {
 	return sched->tight_mask >> device & 1;
@@ -132,8 +140,7 @@ static bool is_tight(const struct pc_sched *sched, unsigned device)
 /* Rule 11: on a device whose memory is tight there is only what somebody waits for without any. */
 static bool may_use(const struct pc_sched_model *model, unsigned device)
 {
-	return is_allowed(model, device) &&
-	       (is_asked_for(model) || !is_tight(model->sched, device));
+	return is_chosen(model, device) && (is_asked_for(model) || !is_tight(model->sched, device));
 }
 
 static uint64_t budget_of(const struct pc_sched *sched, unsigned device)
@@ -177,7 +184,7 @@ unsigned pc__best_device(const struct pc_sched_model *model)
 	unsigned best = PC_DEVICE_MAX;
 
 	for (unsigned d = 0; d < model->sched->device_count; d++) {
-		if (is_allowed(model, d) &&
+		if (is_chosen(model, d) &&
 		    (best == PC_DEVICE_MAX ||
 		     free_bytes(model->sched, d) > free_bytes(model->sched, best)))
 			best = d;
@@ -626,14 +633,17 @@ struct pc__plan pc__plan_room(struct pc_sched_model *model)
 {
 	struct pc__plan plan = { .coming = model->room_is_coming };
 	bool load_asked = model->load_asked;
+	uint32_t load_mask = model->load_mask;
 
 	/* It stands in line for its first worker: what could be done for it has been done. */
 	if (pc__linked(&model->by_want) && is_asked_for(model))
 		return plan;
 	swap_promises(model->sched);
 	model->load_asked = true;
+	model->load_mask = UINT32_MAX;
 	plan = plan_as_asked(model);
 	model->load_asked = load_asked;
+	model->load_mask = load_mask;
 	swap_promises(model->sched);
 	return plan;
 }

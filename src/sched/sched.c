@@ -446,59 +446,94 @@ uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t deadli
 /* ---- operator ---- */
 
 /* The worker that a load can point at: a ready one, or else the first that is on its way. */
-static uint64_t worker_at_hand(const struct pc_sched_model *model)
+static struct pc_sched_worker *worker_at_hand(const struct pc_sched_model *model)
 {
 	const struct pc_link *link = model->workers.first;
 
 	for (; link; link = pc__set_next(link)) {
-		const struct pc_sched_worker *worker = pc__container_of(
-			link, struct pc_sched_worker, by_model);
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_model);
 
-		if (worker->state == WORKER_SPAWNING || worker->state == WORKER_READY)
-			return worker->id;
+		if ((worker->state == WORKER_SPAWNING || worker->state == WORKER_READY) &&
+		    (model->load_mask >> worker->device & 1))
+			return worker;
 	}
-	return 0;
+	return NULL;
 }
 
-static int load(struct pc_sched_model *model, uint64_t *ret_worker_id, struct pc_error *err)
+/* There is a worker, or will be one for requests, where the operator did not want one. */
+static int refuse_elsewhere(const struct pc_sched_model *model, struct pc_error *err)
+{
+	if (pc__live_workers(model) > 0)
+		return pc_error_set(err, PC_E_ALREADY_EXISTS,
+				    "'%s' has a worker already, on another device",
+				    model->spec.key);
+	return pc_error_set(err, PC_E_CONFLICT,
+			    "requests wait for '%s' already, and get a worker on the first device "
+			    "with room",
+			    model->spec.key);
+}
+
+static int load(struct pc_sched_model *model, uint32_t device_mask, uint64_t *ret_worker_id,
+		struct pc_error *err)
 {
 	struct pc_sched *sched = model->sched;
+	bool cold = pc__live_workers(model) == 0;
+	bool any_device = (model->spec.device_mask & ~device_mask) == 0;
+	const struct pc_sched_worker *worker;
 
 	if (sched->draining) {
 		return pc_error_set(err, PC_E_SHUTTING_DOWN,
 				    "the pool is shutting down and does not load '%s'",
 				    model->spec.key);
 	}
-	if (pc__live_workers(model) == 0 && pc__is_backing_off(model)) {
+	if (cold && pc__is_backing_off(model)) {
 		pc__explain_backoff(model, err);
 		return PC_E_MODEL_BACKOFF;
 	}
-	if (pc__live_workers(model) == 0) {
+	if (cold && model->waiting > 0 && !any_device)
+		return refuse_elsewhere(model, err);
+	model->load_mask = device_mask;
+	if (cold) {
 		model->load_asked = true;
 		model->room_is_coming = false;
 		pc__review_need(model);
 		pc__settle_room(sched);
 	}
-	*ret_worker_id = worker_at_hand(model);
-	if (*ret_worker_id != 0 || model->room_is_coming)
+	worker = worker_at_hand(model);
+	*ret_worker_id = worker ? worker->id : 0;
+	if (!cold && !worker)
+		return refuse_elsewhere(model, err);
+	if (worker || model->room_is_coming)
 		return 0;
+	model->load_asked = true; /* also when it was given up: what stands in the way there? */
+	pc__explain_memory(model, err);
 	model->load_asked = false;
 	pc__review_need(model); /* nothing is kept for it */
-	pc__explain_memory(model, err);
 	return PC_E_INSUFFICIENT_MEMORY;
 }
 
 int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 		  uint64_t *ret_worker_id, struct pc_error *err)
 {
+	return pc_sched_load_on(sched, now_ns, model, UINT32_MAX, ret_worker_id, err);
+}
+
+int pc_sched_load_on(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
+		     uint32_t device_mask, uint64_t *ret_worker_id, struct pc_error *err)
+{
 	uint64_t worker_id = 0;
 
 	if (!model || !ret_worker_id)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a load needs a model and a place for the worker's id");
+	if (!(device_mask & model->spec.device_mask))
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "device_mask 0x%x names no device that '%s' may live on",
+				    (unsigned)device_mask, model->spec.key);
 	enter(sched, now_ns);
 
-	int rc = load(model, &worker_id, err);
+	int rc = load(model, device_mask, &worker_id, err);
 
 	leave(sched);
 	if (rc == 0)
