@@ -108,7 +108,8 @@ int pc_api_error_take(const struct pc_api_error *value, struct pc_error *err)
 {
 	int code = pc_error_from_name(value->code);
 
-	pc_error_clear(err);
+	if (err)
+		pc_error_clear(err);
 	pc_error_set(err, code, "%s", value->message);
 	for (size_t i = 0; i < value->detail_count; i++)
 		pc_error_detail(err, value->details[i].key, "%s", value->details[i].value);

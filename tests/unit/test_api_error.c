@@ -79,18 +79,8 @@ static void shape(void **state)
 			    "{\"error\":{\"message\":\"the prompt has 812 tokens\","
 			    "\"type\":\"invalid_request_error\",\"param\":\"messages\","
 			    "\"code\":\"CONTEXT_EXCEEDED\",\"details\":{\"prompt_tokens\":\"812\"},"
-			    "\"correlation_id\":\"id-1\"}}");
-}
-
-static void types(void **state)
-{
-	(void)state;
-	assert_string_equal(api_error_type(PC_E_INVALID_JSON), "invalid_request_error");
-	assert_string_equal(api_error_type(PC_E_MODEL_NOT_FOUND), "invalid_request_error");
-	assert_string_equal(api_error_type(PC_E_UNAUTHORIZED), "authentication_error");
-	assert_string_equal(api_error_type(PC_E_TOO_MANY_REQUESTS), "rate_limit_error");
-	assert_string_equal(api_error_type(PC_E_QUEUE_FULL), "server_error");
-	assert_string_equal(api_error_type(PC_E_TIMEOUT), "server_error");
+			    "\"correlation_id\":\"id-1\",\"http_status\":400,"
+			    "\"retriable\":false}}");
 }
 
 static void hostile_text_is_escaped(void **state)
@@ -205,7 +195,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shape),
-		cmocka_unit_test(types),
 		cmocka_unit_test(hostile_text_is_escaped),
 		cmocka_unit_test(valid_at_every_size),
 		cmocka_unit_test(an_unset_error_is_internal),
