@@ -878,11 +878,12 @@ int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worke
 
 /* ---- the operator ---- */
 
-static int start_worker_locked(struct body *body, struct model *model, uint16_t port, char *ret_id,
-			       struct pc_error *err)
+static int start_worker_locked(struct body *body, struct model *model, uint32_t device_mask,
+			       uint16_t port, char *ret_id, struct pc_error *err)
 {
 	uint64_t id;
-	int rc = pc_sched_load(body->sched, pc_clock_now_ns(), model->sched, &id, err);
+	int rc = pc_sched_load_on(body->sched, pc_clock_now_ns(), model->sched, device_mask, &id,
+				  err);
 	struct worker *worker = rc || !id ? NULL : roster_find(&body->roster, id);
 
 	body->next_tick_ns = pc_sched_next_deadline(body->sched);
@@ -905,16 +906,63 @@ static int start_worker_locked(struct body *body, struct model *model, uint16_t 
 	return 0;
 }
 
-int body_start_worker(struct daemon *daemon, struct model *model, uint16_t port, char *ret_id,
-		      struct pc_error *err)
+/* "cpu, gpu0": the names of these devices. */
+static void name_devices(const struct daemon *daemon, uint32_t mask, char *out, size_t size)
+{
+	struct pc_device_account account;
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < pc_ledger_device_count(daemon->ledger); i++) {
+		size_t length = strlen(out);
+
+		if (!(mask >> i & 1))
+			continue;
+		pc_ledger_account(daemon->ledger, i, &account);
+		snprintf(out + length, size - length, "%s%s", length ? ", " : "", account.name);
+	}
+}
+
+/* The device of a GPU that was asked for; all of the model's when none was. */
+static int choose_device(const struct daemon *daemon, const struct model *model, int gpu_id,
+			 uint32_t *ret_mask, struct pc_error *err)
+{
+	uint32_t allowed = device_mask_of(daemon, model);
+	char name[24], names[256];
+	int index;
+
+	*ret_mask = allowed;
+	if (gpu_id < 0)
+		return 0;
+	snprintf(name, sizeof(name), "gpu%d", gpu_id);
+	index = pc_ledger_find(daemon->ledger, name);
+	*ret_mask = index < 0 ? 0 : allowed & 1u << index;
+	if (*ret_mask)
+		return 0;
+	name_devices(daemon, index < 0 ? UINT32_MAX : allowed, names, sizeof(names));
+	if (index < 0)
+		pc_error_set(err, PC_E_INVALID_REQUEST, "there is no %s; this machine has %s", name,
+			     names);
+	else
+		pc_error_set(err, PC_E_INVALID_REQUEST, "model '%s' may run on %s, not on %s",
+			     model->entry->id, names, name);
+	pc_error_detail(err, "param", "gpu_id");
+	return PC_E_INVALID_REQUEST;
+}
+
+int body_start_worker(struct daemon *daemon, struct model *model, int gpu_id, uint16_t port,
+		      char *ret_id, struct pc_error *err)
 {
 	struct body *body = daemon->body;
+	uint32_t device_mask;
 	int rc;
 
 	if (!model->sched)
 		return refuse_absent_device(model, err);
+	rc = choose_device(daemon, model, gpu_id, &device_mask, err);
+	if (rc)
+		return rc;
 	body_lock(body);
-	rc = start_worker_locked(body, model, port, ret_id, err);
+	rc = start_worker_locked(body, model, device_mask, port, ret_id, err);
 	unlock(body);
 	return rc;
 }

@@ -171,11 +171,12 @@ uint64_t body_next_tick(struct daemon *daemon);
 /* ---- the operator ---- */
 
 /*
- * port 0: choose. ret_id has PC_WORKER_ID_MAX bytes; it is empty when room is being made first and
- * the worker follows. Errors: those of pc_sched_load, NO_WORKERS.
+ * gpu_id -1 and port 0: choose. ret_id has PC_WORKER_ID_MAX bytes; it is empty when room is being
+ * made first and the worker follows. Errors: those of pc_sched_load_on, NO_WORKERS, INVALID_REQUEST
+ * (there is no such GPU, or the model may not use it: the sentence says what there is).
  */
-int body_start_worker(struct daemon *daemon, struct model *model, uint16_t port, char *ret_id,
-		      struct pc_error *err);
+int body_start_worker(struct daemon *daemon, struct model *model, int gpu_id, uint16_t port,
+		      char *ret_id, struct pc_error *err);
 /* Errors: WORKER_NOT_FOUND. */
 int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force,
 		     struct pc_error *err);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * render.c - snapshots of the daemon as JSON and as Prometheus' text. Reads, never changes. Any
- * loop's thread, and never under the body's lock.
+ * render.c - snapshots of the daemon as the wire's types, and as Prometheus' text. Reads, never
+ * changes. Any loop's thread, and never under the body's lock.
  */
 #include "daemon/render.h"
 
+#include <poolcore/api.h>
 #include <poolcore/catalog.h>
 #include <poolcore/clock.h>
 #include <poolcore/memory.h>
+#include <poolcore/text.h>
 #include <poolcore/version.h>
 
 #include <inttypes.h>
@@ -18,163 +20,191 @@
 #include "daemon/body.h"
 #include "daemon/daemon.h"
 
-/* ---- small ways to fill an object; a failed allocation leaves the member out ---- */
-
-static void put(json_t *object, const char *key, json_t *value)
+/* An empty text is "there is none". */
+static const char *text_or_none(const char *text)
 {
-	json_object_set_new(object, key, value);
-}
-
-static void put_text(json_t *object, const char *key, const char *text)
-{
-	put(object, key, json_string(text));
-}
-
-/* An empty text is null: "there is none". */
-static void put_text_or_null(json_t *object, const char *key, const char *text)
-{
-	put(object, key, text[0] ? json_string(text) : json_null());
-}
-
-static void put_number(json_t *object, const char *key, uint64_t value)
-{
-	put(object, key, json_integer((json_int_t)value));
-}
-
-static void put_number_or_null(json_t *object, const char *key, bool known, int64_t value)
-{
-	put(object, key, known ? json_integer((json_int_t)value) : json_null());
+	return text[0] ? text : NULL;
 }
 
 /* ---- workers ---- */
 
-static json_t *exit_value(const struct pc_worker_exit *exit)
+/* A reason may quote what a worker printed, or be cut within a character. */
+static void keep_utf8(char *text)
 {
-	json_t *object;
-
-	if (!exit->reason[0])
-		return json_null();
-	object = json_object();
-	put_number_or_null(object, "code", exit->known && !exit->signal, exit->code);
-	put_number_or_null(object, "signal", exit->signal != 0, exit->signal);
-	put_number(object, "wall_ms", (uint64_t)exit->wall_ms);
-	put_text(object, "reason", exit->reason);
-	return object;
+	text[pc_utf8_valid_prefix(text, strlen(text))] = '\0';
 }
 
-json_t *render_worker(const struct worker_snapshot *worker)
+/* The record borrows the snapshot's strings. */
+static void fill_worker(struct worker_snapshot *worker, struct pc_worker_record *ret_record)
 {
-	const struct pc_worker_info *info = &worker->info;
-	json_t *object = json_object();
+	struct pc_worker_info *info = &worker->info;
+	const struct pc_worker_exit *exit = &info->last_exit;
 
-	put_text(object, "worker_id", info->worker_id);
-	put_text(object, "model_id", info->model_id);
-	put_text(object, "model_ref", info->model_ref);
-	put_text(object, "backend", info->backend);
-	put_text(object, "device", info->device);
-	put_number_or_null(object, "gpu_id", info->gpu_id >= 0, info->gpu_id);
-	put_number_or_null(object, "port", info->port != 0, info->port);
-	put_text_or_null(object, "socket", info->socket);
-	put_text(object, "status", pc_worker_status_name(worker->status));
-	put_number_or_null(object, "pid", info->pid != 0, info->pid);
-	put_number(object, "spawned_wall_ms", (uint64_t)info->spawned_wall_ms);
-	put_number(object, "reserved_bytes", worker->reserved_bytes);
-	put_number_or_null(object, "measured_bytes", info->measured_bytes != 0,
-			   (int64_t)info->measured_bytes);
-	put_number(object, "slots", worker->slots);
-	put_number(object, "leases", worker->leases);
-	put_number(object, "served", worker->served);
-	put_number(object, "idle_ms", worker->idle_ns / PC_NS_PER_MS);
-	put(object, "draining", json_boolean(worker->draining));
-	put(object, "last_exit", exit_value(&info->last_exit));
-	return object;
+	keep_utf8(info->last_exit.reason);
+	*ret_record = (struct pc_worker_record){
+		.worker_id = info->worker_id,
+		.model_id = info->model_id,
+		.model_ref = info->model_ref,
+		.backend = info->backend,
+		.device = info->device,
+		.gpu_id = info->gpu_id,
+		.port = info->port,
+		.socket = text_or_none(info->socket),
+		.status = worker->status,
+		.pid = info->pid,
+		.start_ticks = info->start_ticks,
+		.boot_id = text_or_none(info->boot_id),
+		.spawned_wall_ms = info->spawned_wall_ms,
+		.updated_wall_ms = info->updated_wall_ms,
+		.reserved_bytes = worker->reserved_bytes,
+		.measured_bytes = info->measured_bytes,
+		.slots = worker->slots,
+		.leases = worker->leases,
+		.served = worker->served,
+		.idle_ms = worker->idle_ns / PC_NS_PER_MS,
+		.draining = worker->draining,
+		.has_last_exit = exit->reason[0] != '\0',
+		.last_exit = {
+			.known = exit->known,
+			.code = exit->known && !exit->signal ? exit->code : -1,
+			.signal = exit->signal,
+			.wall_ms = exit->wall_ms,
+			.reason = exit->reason,
+		},
+	};
 }
 
-static json_t *worker_list(struct daemon *daemon)
+int render_worker(struct worker_snapshot *worker, char **ret_text, struct pc_error *err)
 {
-	pc_auto(pc_free) struct worker_snapshot *workers = NULL;
-	json_t *list;
+	struct pc_worker_record record;
+
+	fill_worker(worker, &record);
+	return pc_worker_record_write(&record, ret_text, err);
+}
+
+/* All workers; the caller frees both arrays, in any order. */
+static int take_workers(struct daemon *daemon, struct worker_snapshot **ret_snapshots,
+			struct pc_worker_record **ret_records, size_t *ret_count,
+			struct pc_error *err)
+{
+	pc_auto(pc_free) struct worker_snapshot *snapshots = NULL;
+	struct pc_worker_record *records;
 	size_t count;
+	int rc = body_snapshot_workers(daemon, &snapshots, &count, err);
 
-	if (body_snapshot_workers(daemon, &workers, &count, NULL))
-		return NULL;
-	list = json_array();
+	if (rc)
+		return rc;
+	records = pc_calloc(count, sizeof(*records));
+	if (!records)
+		return pc_error_oom(err);
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, render_worker(&workers[i]));
-	return list;
+		fill_worker(&snapshots[i], &records[i]);
+	*ret_snapshots = pc_steal(&snapshots);
+	*ret_records = records;
+	*ret_count = count;
+	return 0;
 }
 
-json_t *render_workers(struct daemon *daemon)
+int render_workers(struct daemon *daemon, char **ret_text, struct pc_error *err)
 {
-	return json_pack("{s:o}", "workers", worker_list(daemon));
+	pc_auto(pc_free) struct worker_snapshot *snapshots = NULL;
+	struct pc_worker_list list = { .memory = NULL };
+	int rc = take_workers(daemon, &snapshots, &list.workers, &list.worker_count, err);
+
+	if (!rc)
+		rc = pc_worker_list_write(&list, ret_text, err);
+	pc_free(list.workers);
+	return rc;
 }
 
 /* ---- models ---- */
 
-/* One word for a model, in the order in which a user cares. */
-static const char *model_state(const struct model_snapshot *snapshot)
+static enum pc_model_state model_state(const struct model_snapshot *snapshot)
 {
 	const struct pc_sched_model_view *view = &snapshot->view;
 
 	if (!snapshot->model->sched)
-		return "unavailable";
+		return PC_MODEL_UNAVAILABLE;
 	if (view->workers > view->spawning)
-		return "loaded";
+		return PC_MODEL_LOADED;
 	if (view->spawning)
-		return "loading";
+		return PC_MODEL_LOADING;
 	if (view->backoff_until_ns > pc_clock_now_ns())
-		return "backoff";
-	return view->stopping ? "unloading" : "unloaded";
+		return PC_MODEL_BACKOFF;
+	return view->stopping ? PC_MODEL_UNLOADING : PC_MODEL_UNLOADED;
 }
 
-static json_t *alias_list(const struct pc_model_entry *entry)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < entry->alias_count; i++)
-		json_array_append_new(list, json_string(entry->aliases[i]));
-	return list;
-}
-
-static json_t *model_value(const struct model_snapshot *snapshot)
+/* The record borrows the catalog's strings. */
+static void fill_model(const struct model_snapshot *snapshot, struct pc_model_record *ret_record)
 {
 	const struct pc_model_entry *entry = snapshot->model->entry;
 	const struct pc_sched_model_view *view = &snapshot->view;
-	json_t *object = json_object();
 
-	put_text(object, "id", entry->id);
-	put_text(object, "name", entry->name);
-	put_text(object, "state", model_state(snapshot));
-	put_text(object, "capability", pc_capability_name(entry->capability));
-	put_text(object, "backend", entry->backend);
-	put_text(object, "model_ref", entry->model_ref);
-	put(object, "aliases", alias_list(entry));
-	put_number(object, "memory_bytes", entry->memory_bytes);
-	put_number(object, "slots", entry->slots);
-	put_number(object, "workers", view->workers);
-	put_number(object, "spawning", view->spawning);
-	put_number(object, "leases", view->leases);
-	put_number(object, "waiting", view->waiting);
-	put_number(object, "failures_in_row", view->failures_in_row);
-	return object;
+	*ret_record = (struct pc_model_record){
+		.id = entry->id,
+		.name = entry->name,
+		.state = model_state(snapshot),
+		.capability = entry->capability,
+		.backend = entry->backend,
+		.model_ref = entry->model_ref,
+		.aliases = entry->aliases,
+		.alias_count = entry->alias_count,
+		.memory_bytes = entry->memory_bytes,
+		.slots = entry->slots,
+		.workers = view->workers,
+		.spawning = view->spawning,
+		.leases = view->leases,
+		.waiting = view->waiting,
+		.failures_in_row = view->failures_in_row,
+	};
 }
+
+static int take_models(struct daemon *daemon, struct pc_model_record **ret_records,
+		       size_t *ret_count, struct pc_error *err)
+{
+	pc_auto(pc_free) struct model_snapshot *snapshots = NULL;
+	struct pc_model_record *records;
+	size_t count;
+	int rc = body_snapshot_models(daemon, &snapshots, &count, err);
+
+	if (rc)
+		return rc;
+	records = pc_calloc(count, sizeof(*records));
+	if (!records)
+		return pc_error_oom(err);
+	for (size_t i = 0; i < count; i++)
+		fill_model(&snapshots[i], &records[i]);
+	*ret_records = records;
+	*ret_count = count;
+	return 0;
+}
+
+int render_models(struct daemon *daemon, char **ret_text, struct pc_error *err)
+{
+	struct pc_model_list list = { .memory = NULL };
+	int rc = take_models(daemon, &list.models, &list.model_count, err);
+
+	if (!rc)
+		rc = pc_model_list_write(&list, ret_text, err);
+	pc_free(list.models);
+	return rc;
+}
+
+/* ---- models, as OpenAI lists them ---- */
 
 /* The first four are OpenAI's; clients ignore the rest. */
 static json_t *v1_model_value(const struct daemon *daemon, const struct model_snapshot *snapshot)
 {
 	const struct pc_model_entry *entry = snapshot->model->entry;
-	json_t *object = json_object();
 
-	put_text(object, "id", entry->id);
-	put_text(object, "object", "model");
-	put_number(object, "created", (uint64_t)daemon->started_wall_ms / 1000);
-	put_text(object, "owned_by", daemon->config->pool_id);
-	put_text(object, "capability", pc_capability_name(entry->capability));
-	put_text(object, "state", model_state(snapshot));
-	return object;
+	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s}", "id", entry->id, "object", "model",
+			 "created", (json_int_t)(daemon->started_wall_ms / 1000), "owned_by",
+			 daemon->config->pool_id, "capability",
+			 pc_capability_name(entry->capability), "state",
+			 pc_model_state_name(model_state(snapshot)));
 }
 
-static json_t *model_list(struct daemon *daemon, bool v1)
+static json_t *v1_model_list(struct daemon *daemon)
 {
 	pc_auto(pc_free) struct model_snapshot *models = NULL;
 	json_t *list;
@@ -184,19 +214,13 @@ static json_t *model_list(struct daemon *daemon, bool v1)
 		return NULL;
 	list = json_array();
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, v1 ? v1_model_value(daemon, &models[i])
-					       : model_value(&models[i]));
+		json_array_append_new(list, v1_model_value(daemon, &models[i]));
 	return list;
-}
-
-json_t *render_models(struct daemon *daemon)
-{
-	return json_pack("{s:o}", "models", model_list(daemon, false));
 }
 
 json_t *render_v1_models(struct daemon *daemon)
 {
-	return json_pack("{s:s, s:o}", "object", "list", "data", model_list(daemon, true));
+	return json_pack("{s:s, s:o}", "object", "list", "data", v1_model_list(daemon));
 }
 
 json_t *render_v1_model(struct daemon *daemon, const struct pc_model_entry *entry)
@@ -207,67 +231,34 @@ json_t *render_v1_model(struct daemon *daemon, const struct pc_model_entry *entr
 	return v1_model_value(daemon, &snapshot);
 }
 
-/* ---- devices ---- */
-
-static json_t *device_list(struct daemon *daemon)
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < pc_ledger_device_count(daemon->ledger); i++) {
-		struct pc_device_account account;
-		json_t *object = json_object();
-
-		pc_ledger_account(daemon->ledger, i, &account);
-		put_text(object, "device", account.name);
-		put_number(object, "total_bytes", account.total_bytes);
-		put_number(object, "budget_bytes", account.budget_bytes);
-		put_number(object, "reserved_bytes", account.reserved_bytes);
-		json_array_append_new(list, object);
-	}
-	return list;
-}
-
 /* ---- the whole ---- */
 
-/* One table for the counters' names in JSON and in the metrics. */
-struct counter {
-	const char *name;
-	const char *help;
-	size_t offset;
-};
-
-#define COUNTER(member, text) \
-	{ \
-#member, text, offsetof(struct pc_sched_counters, member) \
-	}
-
-static const struct counter counters[] = {
-	COUNTER(submitted, "Requests that asked for a worker."),
-	COUNTER(granted, "Requests that got a slot."),
-	COUNTER(rejected, "Requests that were refused, timeouts and full queues among them."),
-	COUNTER(cancelled, "Requests whose client left while they waited."),
-	COUNTER(timeouts, "Requests whose deadline passed while they waited."),
-	COUNTER(queue_full, "Requests refused because the model's queue was full."),
-	COUNTER(cold_starts, "Models loaded because a request asked and no worker was there."),
-	COUNTER(spawned, "Workers spawned."),
-	COUNTER(evicted, "Workers evicted to make room."),
-	COUNTER(failed_workers, "Workers that failed to load or died."),
-};
-
-static uint64_t counter_value(const struct pc_sched_counters *values, const struct counter *counter)
+/* Their names are the ledger's. */
+static size_t take_devices(const struct daemon *daemon,
+			   struct pc_device_account accounts[PC_DEVICE_MAX],
+			   struct pc_device_record records[PC_DEVICE_MAX])
 {
-	return *(const uint64_t *)((const char *)values + counter->offset);
+	unsigned count = pc_ledger_device_count(daemon->ledger);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct pc_device_account *account = &accounts[i];
+
+		pc_ledger_account(daemon->ledger, i, account);
+		records[i] = (struct pc_device_record){ account->name, account->total_bytes,
+							account->budget_bytes,
+							account->reserved_bytes };
+	}
+	return count;
 }
 
-static json_t *counters_value(struct daemon *daemon)
+static void take_counters(struct daemon *daemon, struct pc_pool_counters *ret_counters)
 {
 	struct pc_sched_counters values;
-	json_t *object = json_object();
 
 	body_counters(daemon, &values);
-	for (size_t i = 0; i < PC_ARRAY_LEN(counters); i++)
-		put_number(object, counters[i].name, counter_value(&values, &counters[i]));
-	return object;
+#define X(name, help) ret_counters->name = values.name;
+	PC_POOL_COUNTER_LIST(X)
+#undef X
 }
 
 static uint64_t uptime_secs(const struct daemon *daemon)
@@ -277,28 +268,34 @@ static uint64_t uptime_secs(const struct daemon *daemon)
 
 json_t *render_health(struct daemon *daemon)
 {
-	json_t *object = json_object();
-
-	put_text(object, "status", "ok");
-	put_text(object, "pool_id", daemon->config->pool_id);
-	put_text(object, "version", PC_VERSION);
-	put_number(object, "uptime_secs", uptime_secs(daemon));
-	return object;
+	return json_pack("{s:s, s:s, s:s, s:I}", "status", "ok", "pool_id", daemon->config->pool_id,
+			 "version", PC_VERSION, "uptime_secs", (json_int_t)uptime_secs(daemon));
 }
 
-json_t *render_state(struct daemon *daemon)
+int render_state(struct daemon *daemon, char **ret_text, struct pc_error *err)
 {
-	json_t *object = json_object();
+	struct pc_device_account accounts[PC_DEVICE_MAX];
+	struct pc_device_record devices[PC_DEVICE_MAX];
+	pc_auto(pc_free) struct worker_snapshot *snapshots = NULL;
+	struct pc_pool_status_response state = {
+		.pool_id = daemon->config->pool_id,
+		.version = PC_VERSION,
+		.started_wall_ms = daemon->started_wall_ms,
+		.uptime_secs = uptime_secs(daemon),
+		.devices = devices,
+	};
+	int rc;
 
-	put_text(object, "pool_id", daemon->config->pool_id);
-	put_text(object, "version", PC_VERSION);
-	put_number(object, "started_wall_ms", (uint64_t)daemon->started_wall_ms);
-	put_number(object, "uptime_secs", uptime_secs(daemon));
-	put(object, "devices", device_list(daemon));
-	put(object, "models", model_list(daemon, false));
-	put(object, "workers", worker_list(daemon));
-	put(object, "counters", counters_value(daemon));
-	return object;
+	state.device_count = take_devices(daemon, accounts, devices);
+	take_counters(daemon, &state.counters);
+	rc = take_models(daemon, &state.models, &state.model_count, err);
+	if (!rc)
+		rc = take_workers(daemon, &snapshots, &state.workers, &state.worker_count, err);
+	if (!rc)
+		rc = pc_pool_status_response_write(&state, ret_text, err);
+	pc_free(state.models);
+	pc_free(state.workers);
+	return rc;
 }
 
 /* ---- metrics ---- */
@@ -322,17 +319,16 @@ static int write_workers(struct daemon *daemon, FILE *out)
 
 static void write_counters(struct daemon *daemon, FILE *out)
 {
-	struct pc_sched_counters values;
+	struct pc_pool_counters values;
 
-	body_counters(daemon, &values);
-	for (size_t i = 0; i < PC_ARRAY_LEN(counters); i++) {
-		const char *name = counters[i].name;
-
-		fprintf(out,
-			"# HELP pool_%s_total %s\n# TYPE pool_%s_total counter\n"
-			"pool_%s_total %" PRIu64 "\n",
-			name, counters[i].help, name, name, counter_value(&values, &counters[i]));
-	}
+	take_counters(daemon, &values);
+#define X(name, help) \
+	fprintf(out, \
+		"# HELP pool_%s_total %s\n# TYPE pool_%s_total counter\npool_%s_total %" PRIu64 \
+		"\n", \
+		#name, help, #name, #name, values.name);
+	PC_POOL_COUNTER_LIST(X)
+#undef X
 }
 
 static void write_devices(struct daemon *daemon, FILE *out)

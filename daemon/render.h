@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * render.h - what the control API shows, as jansson values. Each returns a new reference, NULL when
- * out of memory. Any loop's thread; each takes its snapshot under the body's lock.
+ * render.h - what the control API shows. The wire's own types come as texts, which are freed with
+ * pc_free; the rest as jansson values, each a new reference, NULL when out of memory. Any loop's
+ * thread; each takes its snapshot under the body's lock.
  */
 #ifndef DAEMON_RENDER_H
 #define DAEMON_RENDER_H
+
+#include <poolcore/error.h>
 
 #include <jansson.h>
 
@@ -12,11 +15,14 @@ struct daemon;
 struct pc_model_entry;
 struct worker_snapshot;
 
+/* Errors: OUT_OF_MEMORY. */
+int render_state(struct daemon *daemon, char **ret_text, struct pc_error *err);
+int render_models(struct daemon *daemon, char **ret_text, struct pc_error *err);
+int render_workers(struct daemon *daemon, char **ret_text, struct pc_error *err);
+/* What of the snapshot is no UTF-8 is cut off. */
+int render_worker(struct worker_snapshot *worker, char **ret_text, struct pc_error *err);
+
 json_t *render_health(struct daemon *daemon);
-json_t *render_state(struct daemon *daemon);
-json_t *render_models(struct daemon *daemon);
-json_t *render_workers(struct daemon *daemon);
-json_t *render_worker(const struct worker_snapshot *worker);
 json_t *render_v1_models(struct daemon *daemon);
 json_t *render_v1_model(struct daemon *daemon, const struct pc_model_entry *entry);
 /* Prometheus' text format 0.0.4; freed with pc_free. */

@@ -5,6 +5,7 @@
  */
 #include "daemon/routes.h"
 
+#include <poolcore/api.h>
 #include <poolcore/log.h>
 
 #include <stdio.h>
@@ -15,10 +16,6 @@
 #include "daemon/request.h"
 #include "daemon/token.h"
 #include "http/api_error.h"
-
-/* A body of the control plane becomes a tree on the loop, which holds up all its streams (jansson
- * reads 75 MB/s). */
-#define CONTROL_BODY_MAX (64 << 10)
 
 /* clang-format off */
 static const struct route table[] = {
@@ -31,7 +28,7 @@ static const struct route table[] = {
 	{ "GET",  "/v2/workers",                control_workers,      0, "the workers that exist" },
 	{ "GET",  "/v2/workers/{}/logs",        control_worker_logs,  0, "its last lines; ?lines=N" },
 	{ "GET",  "/v2/workers/{}",             control_worker,       0, "one worker, also a departed one" },
-	{ "POST", "/v2/workers/start",          control_worker_start, ROUTE_BODY, "start a worker: {\"model\", \"port\"?}" },
+	{ "POST", "/v2/workers/start",          control_worker_start, ROUTE_BODY, "start a worker: {\"model\", \"backend\"?, \"gpu_id\"?, \"port\"?}" },
 	{ "POST", "/v2/workers/stop",           control_worker_stop,  ROUTE_BODY, "stop a worker: {\"worker_id\", \"force\"?}" },
 	{ "POST", "/v2/internal/workers/ready", control_worker_ready, ROUTE_BODY | ROUTE_OPEN, "a worker reports that it is loaded" },
 	{ "GET",  "/v1/models",                 control_v1_models,    0, "OpenAI: list models" },
@@ -283,8 +280,8 @@ static int refuse_scan(const struct json_scanner *scanner, struct pc_error *err)
 static int body_too_large(struct pc_error *err)
 {
 	pc_error_set(err, PC_E_PAYLOAD_TOO_LARGE, "a body of this route may have %d bytes",
-		     CONTROL_BODY_MAX);
-	pc_error_detail(err, "limit_bytes", "%d", CONTROL_BODY_MAX);
+		     PC_API_REQUEST_MAX);
+	pc_error_detail(err, "limit_bytes", "%d", PC_API_REQUEST_MAX);
 	return PC_E_PAYLOAD_TOO_LARGE;
 }
 
@@ -292,7 +289,7 @@ static int reserve_body(struct request *request, size_t needed, struct pc_error 
 {
 	size_t capacity = request->body_capacity ? request->body_capacity : 4096;
 
-	if (!(request->route->flags & ROUTE_GATEWAY) && needed > CONTROL_BODY_MAX)
+	if (!(request->route->flags & ROUTE_GATEWAY) && needed > PC_API_REQUEST_MAX)
 		return body_too_large(err);
 	if (needed <= request->body_capacity)
 		return 0;

@@ -172,6 +172,9 @@ enum pc_model_state {
 #undef X
 };
 
+/* Its wire name; "unknown" for numbers outside the list. */
+PC_API const char *pc_model_state_name(enum pc_model_state state);
+
 struct pc_model_record {
 	const char *id;
 	const char *name; /* "": none */
@@ -299,7 +302,7 @@ PC_API const char *pc_api_error_type(int code);
 PC_API void pc_api_error_of(const struct pc_error *err, const char *correlation_id,
 			    const char *param, struct pc_api_detail details[PC_ERROR_DETAILS_MAX],
 			    struct pc_api_error *ret_value);
-/* And back: *err becomes what the other side said, with its details. A code that is not known here
+/* And back: *err (it may be NULL) becomes what the other side said, with its details. A code that is not known here
  * becomes INTERNAL. Returns the code. */
 PC_API int pc_api_error_take(const struct pc_api_error *value, struct pc_error *err);
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * records.c - the tables of what the control API shows and the heartbeat says: workers, models,
- * devices, counters, and all of them together. No code.
+ * devices, counters, and all of them together.
  */
 #include "api/field.h"
 
@@ -18,6 +18,13 @@ static const char *const state_names[] = {
 #undef X
 };
 static const struct pc__api_words state_words = { state_names, PC_ARRAY_LEN(state_names) };
+
+const char *pc_model_state_name(enum pc_model_state state)
+{
+	size_t number = (size_t)state;
+
+	return number < PC_ARRAY_LEN(state_names) ? state_names[number] : "unknown";
+}
 
 static const char *const capability_names[] = {
 #define X(name, number, wire) [number] = (wire),

@@ -250,6 +250,49 @@ static void what_is_wrong_with_a_driver_is_said(void **state)
 	rig_fini(&rig);
 }
 
+/* ---- where a worker starts ---- */
+
+static int start(struct rig *rig, const char *more, json_t **ret_answer)
+{
+	char body[128];
+
+	*ret_answer = NULL;
+	snprintf(body, sizeof(body), "{\"model\":\"m\"%s}", more);
+	return client_call(rig->address, "POST", "/v2/workers/start", body, ret_answer);
+}
+
+static void a_worker_starts_on_the_gpu_that_was_asked_for(void **state)
+{
+	static const char *const refused[][2] = {
+		{ ",\"gpu_id\":0", "model 'm' may run on gpu1, not on gpu0" },
+		{ ",\"gpu_id\":7", "there is no gpu7; this machine has cpu, gpu0, gpu1" },
+		{ ",\"backend\":\"stub\"", "model 'm' runs on backend 'gpu', not on 'stub'" },
+	};
+	json_t *answer;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig, DRIVER CARD_A CARD_B);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		const char *said;
+
+		assert_int_equal(start(&rig, refused[i][0], &answer), 400);
+		said = json_string_value(
+			json_object_get(json_object_get(answer, "error"), "message"));
+		assert_string_equal(said, refused[i][1]);
+		json_decref(answer);
+	}
+	assert_int_equal(rig_workers(&rig, NULL, NULL), 0);
+	assert_int_equal(start(&rig, ",\"gpu_id\":1,\"backend\":\"gpu\"", &answer), 202);
+	assert_int_equal(json_integer_value(json_object_get(answer, "gpu_id")), 1);
+	assert_string_equal(json_string_value(json_object_get(answer, "device")), "gpu1");
+	json_decref(answer);
+	rig_wait_model(&rig, "m", "spawning", 0);
+	assert_int_equal(rig_workers(&rig, NULL, NULL), 1);
+	assert_int_equal(rig_stop(&rig), 0);
+	rig_fini(&rig);
+}
+
 /* ---- what changes ---- */
 
 static void gpus_change_under_a_running_daemon(void **state)
@@ -395,6 +438,7 @@ int main(void)
 		SCENARIO(gpus_are_shown_with_a_daemon_and_without),
 		SCENARIO(all_of_a_gpu_is_in_the_answer),
 		SCENARIO(what_is_wrong_with_a_driver_is_said),
+		SCENARIO(a_worker_starts_on_the_gpu_that_was_asked_for),
 		SCENARIO(gpus_change_under_a_running_daemon),
 		SCENARIO(a_driver_that_hangs_holds_up_nothing),
 		SCENARIO(a_reservation_grows_to_what_the_driver_says),

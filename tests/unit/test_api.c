@@ -238,6 +238,14 @@ static void spawn_response(void **state)
 	"\"reserved_bytes\":15}],\"models\":[" MODEL_TEXT "],\"workers\":[" BARE_WORKER_TEXT \
 	"," WORKER_TEXT "],\"counters\":" COUNTERS_TEXT "}"
 
+static void states_have_names(void **state)
+{
+	(void)state;
+	assert_string_equal(pc_model_state_name(PC_MODEL_UNAVAILABLE), "unavailable");
+	assert_string_equal(pc_model_state_name(PC_MODEL_UNLOADED), "unloaded");
+	assert_string_equal(pc_model_state_name((enum pc_model_state)6), "unknown");
+}
+
 static void assert_model(const struct pc_model_record *model)
 {
 	assert_string_equal(model->id, "org/m");
@@ -748,6 +756,7 @@ int main(void)
 		cmocka_unit_test(spawn_response),
 		cmocka_unit_test(pool_state),
 		cmocka_unit_test(lists),
+		cmocka_unit_test(states_have_names),
 		cmocka_unit_test(heartbeat),
 		cmocka_unit_test(answers_may_say_more),
 		cmocka_unit_test(everything_wrong_is_named),

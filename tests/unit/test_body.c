@@ -60,7 +60,10 @@ static int load_files(void **state)
 				   "est_memory_allocation_mb = 10\nslots = 2\n"
 				   "[[model]]\nid = \"far\"\nfile = \"a.gguf\"\n"
 				   "capability = \"text_to_text\"\nbackend = \"pool-worker\"\n"
-				   "est_memory_allocation_mb = 10\ndevice = \"gpu7\"\n");
+				   "est_memory_allocation_mb = 10\ndevice = \"gpu7\"\n"
+				   "[[model]]\nid = \"any\"\nfile = \"a.gguf\"\n"
+				   "capability = \"text_to_text\"\nbackend = \"pool-worker\"\n"
+				   "est_memory_allocation_mb = 10\ndevice = \"auto\"\n");
 	snprintf(path, sizeof(path), "%s/pool.toml", dir);
 	assert_int_equal(pc_config_load(path, NULL, 0, &config, NULL), 0);
 	assert_int_equal(pc_catalog_load(config, &catalog, NULL), 0);
@@ -86,9 +89,8 @@ static void ignore_wake(uv_async_t *wake)
 	(void)wake;
 }
 
-static int set_up(void **state)
+static int set_up_with(const char *const *gpus)
 {
-	(void)state;
 	memset(loops, 0, sizeof(loops));
 	pool = (struct daemon){
 		.config = config, .catalog = catalog, .loops = loops, .loop_count = 1
@@ -96,11 +98,25 @@ static int set_up(void **state)
 	snprintf(pool.instance, sizeof(pool.instance), "test");
 	assert_int_equal(pc_ledger_create(&pool.ledger, NULL), 0);
 	assert_int_equal(pc_ledger_add_device(pool.ledger, "cpu", 100 * MB, 80 * MB, NULL), 0);
+	for (; *gpus; gpus++)
+		assert_true(pc_ledger_add_device(pool.ledger, *gpus, 50 * MB, 40 * MB, NULL) > 0);
 	assert_int_equal(uv_loop_init(&loops[0].uv), 0);
 	assert_int_equal(uv_async_init(&loops[0].uv, &loops[0].wake, ignore_wake), 0);
 	loops[0].daemon = &pool;
 	assert_int_equal(body_create(&pool, &pool.body, NULL), 0);
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	return set_up_with((const char *const[]){ NULL });
+}
+
+static int set_up_gpus(void **state)
+{
+	(void)state;
+	return set_up_with((const char *const[]){ "gpu0", "gpu2", NULL });
 }
 
 static int tear_down(void **state)
@@ -237,7 +253,7 @@ static void a_device_that_is_not_there_is_named(void **state)
 	assert_int_equal(asker.heard, LEASE_REJECTED);
 	assert_int_equal(asker.lease.error.code, PC_E_NO_WORKERS);
 	assert_non_null(strstr(asker.lease.error.message, "gpu7"));
-	assert_int_equal(body_start_worker(&pool, far, 0, id, &err), PC_E_NO_WORKERS);
+	assert_int_equal(body_start_worker(&pool, far, -1, 0, id, &err), PC_E_NO_WORKERS);
 	assert_no_order();
 }
 
@@ -424,14 +440,50 @@ static void an_operator_starts_on_a_port_once(void **state)
 	struct worker *worker;
 
 	(void)state;
-	assert_int_equal(body_start_worker(&pool, model, 4711, id, NULL), 0);
+	assert_int_equal(body_start_worker(&pool, model, -1, 4711, id, NULL), 0);
 	assert_string_equal(id, "w-test-1");
 	worker = take_spawn();
 	assert_int_equal(worker->port, 4711);
-	assert_int_equal(body_start_worker(&pool, model, 0, id, NULL), 0);
+	assert_int_equal(body_start_worker(&pool, model, -1, 0, id, NULL), 0);
 	assert_string_equal(id, "w-test-1");
-	assert_int_equal(body_start_worker(&pool, model, 4712, id, NULL), PC_E_ALREADY_EXISTS);
+	assert_int_equal(body_start_worker(&pool, model, -1, 4712, id, NULL), PC_E_ALREADY_EXISTS);
 	assert_no_order();
+	leave(worker);
+}
+
+static void refused_gpu(const char *name, int gpu_id, const char *message)
+{
+	struct model *model = body_model(&pool, pc_catalog_find(catalog, name));
+	struct pc_error err = PC_ERROR_INIT;
+	char id[PC_WORKER_ID_MAX];
+
+	assert_int_equal(body_start_worker(&pool, model, gpu_id, 0, id, &err),
+			 PC_E_INVALID_REQUEST);
+	assert_string_equal(err.message, message);
+	assert_string_equal(pc_error_detail_get(&err, "param"), "gpu_id");
+	assert_no_order();
+}
+
+static void an_operator_chooses_the_gpu(void **state)
+{
+	struct model *model = body_model(&pool, pc_catalog_find(catalog, "any"));
+	struct pc_error err = PC_ERROR_INIT;
+	char id[PC_WORKER_ID_MAX];
+	struct worker *worker;
+
+	(void)state;
+	refused_gpu("any", 1, "there is no gpu1; this machine has cpu, gpu0, gpu2");
+	refused_gpu("a", 0, "model 'a' may run on cpu, not on gpu0");
+	assert_int_equal(body_start_worker(&pool, model, 2, 0, id, NULL), 0);
+	worker = take_spawn();
+	assert_int_equal(worker->info.gpu_id, 2);
+	assert_string_equal(worker->info.device, "gpu2");
+	assert_int_equal(body_start_worker(&pool, model, 2, 0, id, NULL), 0);
+	assert_int_equal(body_start_worker(&pool, model, 0, 0, id, &err), PC_E_ALREADY_EXISTS);
+	leave(worker);
+	assert_int_equal(body_start_worker(&pool, model, 0, 0, id, NULL), 0);
+	worker = take_spawn();
+	assert_int_equal(worker->info.gpu_id, 0);
 	leave(worker);
 }
 
@@ -532,7 +584,7 @@ static void snapshots_are_sorted_copies(void **state)
 	for (int i = 0; i < 12; i++) {
 		if (worker)
 			leave(worker);
-		assert_int_equal(body_start_worker(&pool, model, 0, id, NULL), 0);
+		assert_int_equal(body_start_worker(&pool, model, -1, 0, id, NULL), 0);
 		worker = take_spawn();
 	}
 	assert_int_equal(body_snapshot_workers(&pool, &workers, &count, NULL), 0);
@@ -540,7 +592,7 @@ static void snapshots_are_sorted_copies(void **state)
 	assert_string_equal(workers[0].info.worker_id, "w-test-12");
 	pc_free(workers);
 	assert_int_equal(body_snapshot_models(&pool, &models, &count, NULL), 0);
-	assert_int_equal(count, 2);
+	assert_int_equal(count, 3);
 	assert_string_equal(models[0].model->entry->id, "a");
 	assert_int_equal(models[0].view.spawning, 1);
 	assert_null(models[1].model->sched);
@@ -595,6 +647,8 @@ int main(void)
 		BODY_TEST(an_earlier_daemons_worker_serves_under_its_name),
 		BODY_TEST(a_measurement_only_grows_the_reservation),
 		BODY_TEST(an_operator_starts_on_a_port_once),
+		cmocka_unit_test_setup_teardown(an_operator_chooses_the_gpu, set_up_gpus,
+						tear_down),
 		BODY_TEST(a_stop_is_ordered_and_shown),
 		BODY_TEST(a_lost_worker_is_not_asked_again),
 		BODY_TEST(a_drain_ends_when_the_last_worker_is_gone),
