@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api.c - rbees-pool's way to the daemon: libcurl for HTTP over TCP or a Unix socket, jansson for
- * what is said. It knows the form of answers and errors, and nothing of what they mean.
+ * api.c - rbees-pool's way to the daemon: libcurl for HTTP over TCP or a Unix socket, the library
+ * for errors, jansson for the answers that are printed. It knows nothing of what they mean.
  */
+#include <poolcore/api.h>
 #include <poolcore/config.h>
 #include <poolcore/version.h>
 
@@ -14,8 +15,6 @@
 #include "cli/cli.h"
 
 #define DEFAULT_URL "http://127.0.0.1:9200"
-/* An answer of the control plane; a longer one is not ours. */
-#define ANSWER_MAX (64u << 20)
 /* One line of an event stream. */
 #define EVENT_MAX (16u << 20)
 #define CONNECT_TIMEOUT_SECS 5L
@@ -206,7 +205,7 @@ static bool add_headers(struct transfer *transfer, const struct cli *cli)
 static int transfer_init(struct transfer *transfer, const struct cli *cli, const char *path,
 			 struct pc_error *err)
 {
-	*transfer = (struct transfer){ .limit = ANSWER_MAX };
+	*transfer = (struct transfer){ .limit = PC_API_ANSWER_MAX };
 	transfer->curl = curl_easy_init();
 	transfer->url = join(cli->base, path, "");
 	if (!transfer->curl || !transfer->url || !add_headers(transfer, cli))
@@ -257,21 +256,17 @@ static int connection_error(struct cli *cli, CURLcode code, struct pc_error *err
 }
 
 /* Runs the transfer; 0 when an answer came, whatever it says. */
-static int perform(struct transfer *transfer, struct cli *cli, const json_t *body, long *ret_status,
+static int perform(struct transfer *transfer, struct cli *cli, const char *body, long *ret_status,
 		   struct pc_error *err)
 {
-	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	CURLcode code;
 
-	if (body && !text)
-		return pc_error_oom(err);
-	if (text) {
+	if (body) {
 		curl_easy_setopt(transfer->curl, CURLOPT_POSTFIELDSIZE_LARGE,
-				 (curl_off_t)strlen(text));
-		curl_easy_setopt(transfer->curl, CURLOPT_POSTFIELDS, text);
+				 (curl_off_t)strlen(body));
+		curl_easy_setopt(transfer->curl, CURLOPT_POSTFIELDS, body);
 	}
 	code = curl_easy_perform(transfer->curl);
-	free(text);
 	if (transfer->err.code) {
 		if (err)
 			*err = transfer->err;
@@ -285,32 +280,34 @@ static int perform(struct transfer *transfer, struct cli *cli, const json_t *bod
 
 /* ---- answers ---- */
 
-/* Turns an error body into an error of ours. */
-static int take_error(const json_t *answer, long status, struct pc_error *err)
+/*
+ * Turns an error body into an error of ours. The gateway passes on what a worker says, and one that
+ * is not ours may have a number for its code, or none: of such an error the message is taken.
+ */
+static int take_error(const char *text, size_t length, const json_t *answer, long status,
+		      struct pc_error *err)
 {
-	const json_t *error = json_object_get(answer, "error");
-	const char *name = json_string_value(json_object_get(error, "code"));
-	const char *message = json_string_value(json_object_get(error, "message"));
-	int code = name ? pc_error_from_name(name) : PC_E_INTERNAL;
-	const char *key;
-	json_t *value;
+	const json_t *foreign = json_object_get(json_object_get(answer, "error"), "message");
+	const char *message = json_string_value(foreign);
+	struct pc_api_error error;
 
-	pc_error_set(err, code, "%s", message ? message : "an error without a message");
+	if (!pc_api_error_parse(text, length, &error, NULL)) {
+		int code = pc_api_error_take(&error, err);
+
+		pc_api_error_free(&error);
+		return code;
+	}
+	pc_error_set(err, PC_E_INTERNAL, "%s", message ? message : "an error without a message");
 	if (!message)
 		pc_error_detail(err, "http_status", "%ld", status);
-	json_object_foreach(json_object_get(error, "details"), key, value)
-	{
-		if (json_is_string(value))
-			pc_error_detail(err, key, "%s", json_string_value(value));
-	}
-	return code;
+	return PC_E_INTERNAL;
 }
 
 static int parse_answer(const struct transfer *transfer, long status, json_t **ret_answer,
 			struct pc_error *err)
 {
-	json_t *answer = json_loadb(transfer->text ? transfer->text : "", transfer->length,
-				    JSON_ALLOW_NUL, NULL);
+	const char *text = transfer->text ? transfer->text : "";
+	json_t *answer = json_loadb(text, transfer->length, JSON_ALLOW_NUL, NULL);
 	int rc;
 
 	if (!answer)
@@ -321,12 +318,12 @@ static int parse_answer(const struct transfer *transfer, long status, json_t **r
 		*ret_answer = answer;
 		return 0;
 	}
-	rc = take_error(answer, status, err);
+	rc = take_error(text, transfer->length, answer, status, err);
 	json_decref(answer);
 	return rc;
 }
 
-static int exchange(struct cli *cli, const char *path, const json_t *body, json_t **ret_answer,
+static int exchange(struct cli *cli, const char *path, const char *body, json_t **ret_answer,
 		    struct pc_error *err)
 {
 	struct transfer transfer;
@@ -346,7 +343,7 @@ int api_get(struct cli *cli, const char *path, json_t **ret_answer, struct pc_er
 	return exchange(cli, path, NULL, ret_answer, err);
 }
 
-int api_post(struct cli *cli, const char *path, const json_t *body, json_t **ret_answer,
+int api_post(struct cli *cli, const char *path, const char *body, json_t **ret_answer,
 	     struct pc_error *err)
 {
 	return exchange(cli, path, body, ret_answer, err);
@@ -363,7 +360,7 @@ static void take_event(struct transfer *transfer, const char *text, size_t lengt
 		pc_error_set(&transfer->err, PC_E_RECV_FAILED,
 			     "an event of the stream is not JSON");
 	else if (json_object_get(data, "error"))
-		take_error(data, 200, &transfer->err);
+		take_error(text, length, data, 200, &transfer->err);
 	else if (!transfer->event(transfer->event_ctx, data))
 		transfer->finished = true;
 	if (transfer->err.code)
@@ -427,17 +424,21 @@ int api_stream(struct cli *cli, const char *path, const json_t *body,
 	       bool (*event)(void *ctx, const json_t *data), void *ctx, struct pc_error *err)
 {
 	struct transfer transfer;
+	char *text = json_dumps(body, JSON_COMPACT);
 	json_t *answer = NULL;
 	long status = 0;
 	int rc = transfer_init(&transfer, cli, path, err);
 
+	if (!rc && !text)
+		rc = pc_error_oom(err);
 	if (!rc) {
 		curl_easy_setopt(transfer.curl, CURLOPT_WRITEFUNCTION, on_stream);
 		transfer.limit = EVENT_MAX;
 		transfer.event = event;
 		transfer.event_ctx = ctx;
-		rc = perform(&transfer, cli, body, &status, err);
+		rc = perform(&transfer, cli, text, &status, err);
 	}
+	free(text);
 	if (!rc && status >= 400)
 		rc = parse_answer(&transfer, status, &answer, err);
 	else if (!rc && !transfer.finished)

@@ -78,7 +78,7 @@ void api_close(struct cli *cli);
  * reference.
  */
 int api_get(struct cli *cli, const char *path, json_t **ret_answer, struct pc_error *err);
-int api_post(struct cli *cli, const char *path, const json_t *body, json_t **ret_answer,
+int api_post(struct cli *cli, const char *path, const char *body, json_t **ret_answer,
 	     struct pc_error *err);
 
 /*

@@ -1,47 +1,65 @@
 /* SPDX-License-Identifier: MIT */
 /* worker.c - rbees-pool worker start|stop|logs. */
-#include <string.h>
+#include <poolcore/api.h>
 
 #include "cli/cli.h"
 
-/* Posts and takes over `body`; NULL stands for arguments that JSON cannot carry. */
-static enum exit_code post(struct cli *cli, const char *path, json_t *body)
+static enum exit_code print_worker(const struct cli *cli, const json_t *answer)
 {
-	struct pc_error err = PC_ERROR_INIT;
-	enum exit_code status = EXIT_OK;
-	json_t *answer = NULL;
-	const char *worker_id;
-	int rc;
+	const char *worker_id = json_string_value(json_object_get(answer, "worker_id"));
 
-	if (!body)
-		return usage_error("names are UTF-8 text");
-	rc = api_post(cli, path, body, &answer, &err);
-	json_decref(body);
-	if (rc)
-		return report(cli, &err);
-	worker_id = json_string_value(json_object_get(answer, "worker_id"));
 	if (cli->json)
-		status = print_json(cli, answer);
-	else
-		/* There is no worker yet while others are stopped to make room for it. */
-		say(stdout, "%s%s%s\n", worker_id ? worker_id : "", worker_id ? " " : "",
-		    text_of(answer, "status"));
+		return print_json(cli, answer);
+	/* There is no worker yet while others are stopped to make room for it. */
+	say(stdout, "%s%s%s\n", worker_id ? worker_id : "", worker_id ? " " : "",
+	    text_of(answer, "status"));
+	return EXIT_OK;
+}
+
+/* Posts and takes over the body; `rc` and `err` are those of writing it. */
+static enum exit_code post(struct cli *cli, const char *path, int rc, char *body,
+			   struct pc_error *err)
+{
+	enum exit_code status;
+	json_t *answer = NULL;
+
+	if (rc == PC_E_INVALID_REQUEST)
+		return usage_error("%s", err->message);
+	if (!rc)
+		rc = api_post(cli, path, body, &answer, err);
+	pc_free(body);
+	if (rc)
+		return report(cli, err);
+	status = print_worker(cli, answer);
 	json_decref(answer);
 	return status;
 }
 
 enum exit_code command_worker_start(struct cli *cli, int argc, char **argv)
 {
+	struct pc_worker_spawn_request request = PC_WORKER_SPAWN_REQUEST_INIT;
+	struct pc_error err = PC_ERROR_INIT;
+	char *body = NULL;
+	int rc;
+
 	(void)argc;
-	return post(cli, "/v2/workers/start", json_pack("{s:s}", "model", argv[0]));
+	request.model = argv[0];
+	rc = pc_worker_spawn_request_write(&request, &body, &err);
+	return post(cli, "/v2/workers/start", rc, body, &err);
 }
 
 enum exit_code command_worker_stop(struct cli *cli, int argc, char **argv)
 {
+	const struct pc_worker_stop_request request = {
+		.worker_id = argv[0],
+		.force = cli->options[OPTION_FORCE] != NULL,
+	};
+	struct pc_error err = PC_ERROR_INIT;
+	char *body = NULL;
+	int rc = pc_worker_stop_request_write(&request, &body, &err);
+
 	(void)argc;
-	return post(cli, "/v2/workers/stop",
-		    json_pack("{s:s, s:b}", "worker_id", argv[0], "force",
-			      cli->options[OPTION_FORCE] != NULL));
+	return post(cli, "/v2/workers/stop", rc, body, &err);
 }
 
 static void print_lines(const struct cli *cli, const json_t *lines)

@@ -16,6 +16,7 @@
  * A worker does not end when the daemon that spawned it does: the next daemon adopts it. A second
  * signal ends the process at once. All of this runs on the loop.
  */
+#include <poolcore/api.h>
 #include <poolcore/clock.h>
 #include <poolcore/log.h>
 
@@ -142,24 +143,24 @@ static void on_signal(uv_signal_t *handle, int signal)
 
 /* ---- what the worker says ---- */
 
-/* {"worker_id","model_ref","vram_bytes","uri","spawn_token"}; NULL when memory is short. */
-static char *ready_body(const struct program *program, uint64_t memory_bytes)
+/* NULL when memory is short, or a name is not UTF-8. */
+static char *ready_body(const struct program *program, uint64_t memory_bytes, struct pc_error *err)
 {
 	const char *token = getenv("POOL_WORKER_SPAWN_TOKEN");
-	char path[PATH_MAX], ref[PATH_MAX + 8], uri[160];
+	char path[PATH_MAX], ref[PATH_MAX + 8], uri[160], *body = NULL;
+	const struct pc_worker_ready_report report = {
+		.worker_id = program->options.worker_id,
+		.model_ref = ref,
+		.vram_bytes = memory_bytes,
+		.uri = uri,
+		.spawn_token = token ? token : "",
+	};
 
 	snprintf(ref, sizeof(ref), "file:%s",
 		 realpath(program->options.model, path) ? path : program->options.model);
 	snprintf(uri, sizeof(uri), "%s%s", program->options.socket ? "" : "http://",
 		 program->address);
-
-	json_t *root = json_pack("{s:s, s:s, s:I, s:s, s:s}", "worker_id",
-				 program->options.worker_id, "model_ref", ref, "vram_bytes",
-				 (json_int_t)memory_bytes, "uri", uri, "spawn_token",
-				 token ? token : "");
-	char *body = root ? json_dumps(root, JSON_COMPACT) : NULL;
-
-	json_decref(root);
+	pc_worker_ready_report_write(&report, &body, err);
 	return body;
 }
 
@@ -179,13 +180,14 @@ static void on_ready(void *ctx)
 	if (!program->ready || program->phase != SERVING)
 		return;
 
-	char *body = ready_body(program, figures.memory_bytes);
+	struct pc_error err = PC_ERROR_INIT;
+	char *body = ready_body(program, figures.memory_bytes, &err);
 
 	if (body)
 		ready_send(program->ready, body, strlen(body));
 	else
-		pc_log(PC_LOG_ERROR, "worker", PC_NO_FIELDS,
-		       "readiness not delivered: no memory, or a name that is not UTF-8");
+		pc_log(PC_LOG_ERROR, "worker", PC_NO_FIELDS, "readiness not delivered: %s",
+		       err.message);
 }
 
 static void on_failed(void *ctx, const struct pc_error *err)
