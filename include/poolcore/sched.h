@@ -53,7 +53,9 @@ struct pc_sched_worker;
 	X(OVERDUE,   "not ready in time")    /* it took longer than its start timeout */ \
 	X(PRESSURE,  "memory pressure")      /* the machine runs out of memory */ \
 	X(RECYCLED,  "recycled")             /* it has served, or grown, as much as one shall */ \
-	X(SHUTDOWN,  "shutdown")
+	X(SHUTDOWN,  "shutdown") \
+	X(REPLACED,  "replaced: its model's settings changed") \
+	X(RETIRED,   "its model was removed")
 /* clang-format on */
 
 enum pc_stop_reason {
@@ -184,7 +186,37 @@ PC_API int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_mode
  * an earlier one. Workers that are there keep their reservations; 0 changes nothing.
  */
 PC_API void pc_sched_set_estimate(struct pc_sched_model *model, uint64_t memory_bytes);
-/* The model of a key, or NULL; also when the key is NULL. */
+/*
+ * Whether add_model, or update_model where the key is registered, would take this spec: 0, or the
+ * INVALID_ARGUMENT that they would give. Changes nothing.
+ */
+PC_API int pc_sched_check_model(const struct pc_sched *sched,
+				const struct pc_sched_model_spec *spec, struct pc_error *err);
+/*
+ * An event: a registered model has another spec from now on. The key and self_service must be the
+ * same; `owner` may be another. Requests that wait stay in the queue, though it may be longer than
+ * its new capacity. With `relaunch` the new spec would launch its workers differently: those that
+ * are there are replaced, which means that they are granted nothing more and stop when their
+ * leases are over (PC_STOP_REPLACED), that failures of earlier launches are forgotten, and that
+ * memory_bytes counts instead of what was measured. Without it only those go that have another
+ * number of slots or a device that is not allowed any more. Brings a retired model back into
+ * service. Never allocates. Errors: INVALID_ARGUMENT, after which nothing has changed.
+ */
+PC_API int pc_sched_update_model(struct pc_sched *sched, uint64_t now_ns,
+				 struct pc_sched_model *model,
+				 const struct pc_sched_model_spec *spec, bool relaunch,
+				 struct pc_error *err);
+/* Only the owner is another: what later spawn orders and views hand back. */
+PC_API void pc_sched_set_owner(struct pc_sched_model *model, void *owner);
+/*
+ * An event: the model is out of service. New requests are rejected with MODEL_NOT_FOUND; those that
+ * wait or run are finished, and its workers go when nobody waits any more (PC_STOP_RETIRED),
+ * whatever min_workers and pinned say. Its record stays until the brain ends; update_model brings
+ * it back. While requests wait a worker may still be spawned for them, with the owner it has.
+ */
+PC_API uint64_t pc_sched_retire_model(struct pc_sched *sched, uint64_t now_ns,
+				      struct pc_sched_model *model);
+/* The model of a key, or NULL; also when the key is NULL. Retired ones too. */
 PC_API struct pc_sched_model *pc_sched_find_model(const struct pc_sched *sched, const char *key);
 
 /* ---- events ---- */
@@ -291,8 +323,8 @@ PC_API uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t
 
 /*
  * Asks for one worker as if a request had come, unless one is there or on its way. Errors:
- * INSUFFICIENT_MEMORY (with needed_bytes, free_bytes, holders), MODEL_BACKOFF, SHUTTING_DOWN,
- * INVALID_ARGUMENT.
+ * INSUFFICIENT_MEMORY (with needed_bytes, free_bytes, holders), MODEL_BACKOFF, MODEL_NOT_FOUND (it
+ * is retired), SHUTTING_DOWN, INVALID_ARGUMENT.
  * `ret_worker_id`: the new or the existing worker; 0 when idle workers of other models were
  * stopped for it and it follows as soon as they are gone.
  */
@@ -311,7 +343,7 @@ PC_API int pc_sched_load_on(struct pc_sched *sched, uint64_t now_ns, struct pc_s
  * is reserved here. `loaded`: it may be granted at once; else worker_ready or worker_failed follows
  * as after a spawn, within the model's start timeout. A self-service one is never `loaded`:
  * worker_ready says when the body hands its slots out.
- * Errors: INSUFFICIENT_MEMORY, NO_WORKERS (max_workers is reached), SHUTTING_DOWN,
+ * Errors: INSUFFICIENT_MEMORY, NO_WORKERS (max_workers is reached), MODEL_NOT_FOUND, SHUTTING_DOWN,
  * INVALID_ARGUMENT, OUT_OF_MEMORY; nothing has changed after one.
  */
 PC_API int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
@@ -323,6 +355,13 @@ PC_API int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sch
  */
 PC_API int pc_sched_stop_worker(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 				bool force, struct pc_error *err);
+/*
+ * Changes these two of the settings; an interval that has begun ends no later than a new one would.
+ * The others say in which order requests wait and stay as they were. Errors: INVALID_ARGUMENT.
+ */
+PC_API int pc_sched_set_maintenance(struct pc_sched *sched, uint64_t now_ns,
+				    uint64_t maintenance_interval_ns, uint64_t cooldown_idle_ns,
+				    struct pc_error *err);
 /* When the brain wants its next tick, for callers of the functions above. */
 PC_API uint64_t pc_sched_next_deadline(const struct pc_sched *sched);
 
@@ -356,6 +395,7 @@ struct pc_sched_model_view {
 	uint32_t waiting;
 	uint64_t backoff_until_ns; /* 0: none */
 	uint32_t failures_in_row;
+	bool retired;
 };
 
 struct pc_sched_counters {

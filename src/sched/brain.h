@@ -42,6 +42,7 @@ struct pc_sched_worker {
 	bool forced;  /* stop was sent with force */
 	bool leaving; /* in device->leaving_bytes: stop was sent, and nothing holds it up */
 	unsigned device;
+	uint32_t slots; /* it was launched with; of a ready one those of the spec */
 	uint32_t leases;
 	uint32_t lent; /* self-service: slots that were leased when the body last looked */
 	uint64_t reserved_bytes;
@@ -78,6 +79,7 @@ struct pc_sched_model {
 	uint32_t load_mask;	/* ... on one of these devices, while no request waits */
 	bool room_is_coming;	/* somebody was told to stop so that its worker will fit */
 	bool keep_floor;	/* loaded by request or operator: min_workers are kept */
+	bool retired;		/* takes no new requests; see change.c */
 	uint64_t last_busy_ns;	/* when a lease last ended or a worker became ready */
 	uint64_t lease_mean_ns; /* moving average of how long leases last, for Retry-After */
 
@@ -271,9 +273,21 @@ void pc__explain_backoff(const struct pc_sched_model *model, struct pc_error *er
 void pc__explain_load_failure(const struct pc_sched_model *model, struct pc_error *err);
 void pc__explain_overdue(const struct pc_sched_worker *worker, struct pc_error *err);
 void pc__explain_shutdown(const struct pc_sched_model *model, struct pc_error *err);
+void pc__explain_retired(const struct pc_sched_model *model, struct pc_error *err);
+
+/* ---- change.c: another spec, out of service ---- */
+
+int pc__check_update(const struct pc_sched_model *model, const struct pc_sched_model_spec *spec,
+		     struct pc_error *err);
+/* With a spec that was checked. What follows (slots, room) is the event's to see to. */
+void pc__update_model(struct pc_sched_model *model, const struct pc_sched_model_spec *spec,
+		      bool relaunch);
+void pc__retire_model(struct pc_sched_model *model);
 
 /* ---- model.c ---- */
 
+int pc__check_spec(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
+		   struct pc_error *err);
 void pc__free_models(struct pc_sched *sched);
 
 #endif

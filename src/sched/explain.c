@@ -290,3 +290,10 @@ void pc__explain_shutdown(const struct pc_sched_model *model, struct pc_error *e
 		     "the pool is shutting down and takes no request for '%s'", model->spec.key);
 	pc_error_detail(err, "model", "%s", model->spec.key);
 }
+
+void pc__explain_retired(const struct pc_sched_model *model, struct pc_error *err)
+{
+	pc_error_set(err, PC_E_MODEL_NOT_FOUND, "the model '%s' is not served any more",
+		     model->spec.key);
+	pc_error_detail(err, "model", "%s", model->spec.key);
+}

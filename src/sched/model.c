@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * model.c - registering models and finding them by key. A model costs its record and its key; it
- * lives as long as the brain.
+ * lives as long as the brain (change.c tells what it may go through).
  */
 #include <string.h>
 
@@ -46,8 +46,8 @@ static int check_key(const char *key, struct pc_error *err)
 	return 0;
 }
 
-static int check_spec(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
-		      struct pc_error *err)
+int pc__check_spec(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
+		   struct pc_error *err)
 {
 	uint64_t known = (UINT64_C(1) << sched->device_count) - 1;
 
@@ -109,7 +109,7 @@ int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec 
 	if (!spec || !ret_model)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a model needs a spec and a place for its handle");
-	if (check_spec(sched, spec, err))
+	if (pc__check_spec(sched, spec, err))
 		return PC_E_INVALID_ARGUMENT;
 	if (pc_sched_find_model(sched, spec->key)) {
 		return pc_error_set(err, PC_E_ALREADY_EXISTS,
@@ -144,6 +144,11 @@ void pc_sched_set_estimate(struct pc_sched_model *model, uint64_t memory_bytes)
 		return;
 	model->need_bytes = memory_bytes;
 	model->sched->room_changed = true; /* for the next event */
+}
+
+void pc_sched_set_owner(struct pc_sched_model *model, void *owner)
+{
+	model->spec.owner = owner;
 }
 
 void pc__free_models(struct pc_sched *sched)

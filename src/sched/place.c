@@ -50,6 +50,8 @@ bool pc__needs_worker(const struct pc_sched_model *model)
 		return false; /* one probe at a time (rule 9) */
 	if (model->waiting > 0 && live == 0)
 		return true; /* cold start */
+	if (model->retired)
+		return false; /* one worker is enough for those who wait */
 	if (model->sched->draining || pc__is_pressed(model))
 		return model->load_asked && live == 0 && !model->sched->draining;
 	if (model->waiting > 0 && model->in_state[WORKER_SPAWNING] == 0)

@@ -224,6 +224,8 @@ int pc__refuse(const struct pc_sched_model *model, const struct pc_ticket *ticke
 
 	if (sched->draining) {
 		pc__explain_shutdown(model, err);
+	} else if (model->retired) {
+		pc__explain_retired(model, err);
 	} else if (ticket->brain.deadline_ns <= sched->now_ns) {
 		pc_error_set(err, PC_E_TIMEOUT,
 			     "the deadline had passed when the request for '%s' came",

@@ -2,8 +2,8 @@
 /*
  * sched.c - the brain's events: what each of them changes, and what follows from it. See
  * poolcore/sched.h for the contract, and the other files of this room for the parts: queue.c
- * (tickets), worker.c (workers and failures), place.c (memory), forecast.c (what would be),
- * explain.c (sentences), views.c.
+ * (tickets), worker.c (workers and failures), place.c (memory), change.c (models that change),
+ * forecast.c (what would be), explain.c (sentences), views.c.
  *
  * It has no thread, clock, lock, I/O or log. It allocates in create, add_model and when it spawns;
  * a spawn that cannot be recorded is not done, and tried again at a later tick.
@@ -111,6 +111,8 @@ static void serve(struct pc_sched_model *model)
 	if (model->waiting == 0 && pc__live_workers(model) > 0) {
 		if (model->sched->draining)
 			let_go(model, PC_STOP_SHUTDOWN);
+		else if (model->retired)
+			let_go(model, PC_STOP_RETIRED);
 		else if (model->spec.idle_ttl_ns == 0 && !model->spec.pinned)
 			stop_used(model);
 	}
@@ -487,6 +489,10 @@ static int load(struct pc_sched_model *model, uint32_t device_mask, uint64_t *re
 				    "the pool is shutting down and does not load '%s'",
 				    model->spec.key);
 	}
+	if (model->retired) {
+		pc__explain_retired(model, err);
+		return PC_E_MODEL_NOT_FOUND;
+	}
 	if (cold && pc__is_backing_off(model)) {
 		pc__explain_backoff(model, err);
 		return PC_E_MODEL_BACKOFF;
@@ -557,6 +563,10 @@ static int refuse_adoption(const struct pc_sched_model *model, unsigned device,
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "a worker of '%s' is ready when its slots are handed out",
 				    model->spec.key);
+	if (model->retired) {
+		pc__explain_retired(model, err);
+		return PC_E_MODEL_NOT_FOUND;
+	}
 	if (sched->draining)
 		return pc_error_set(err, PC_E_SHUTTING_DOWN,
 				    "the pool is shutting down and takes in no worker of '%s'",
@@ -620,6 +630,64 @@ int pc_sched_stop_worker(struct pc_sched *sched, uint64_t now_ns, uint64_t worke
 	worker->model->keep_floor = false; /* until the model is asked for again */
 	pc__retire(worker, PC_STOP_REQUESTED, force);
 	serve(worker->model);
+	leave(sched);
+	return 0;
+}
+
+int pc_sched_check_model(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
+			 struct pc_error *err)
+{
+	const struct pc_sched_model *model;
+
+	if (!spec)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "there is no spec to check");
+	model = pc_sched_find_model(sched, spec->key);
+	return model ? pc__check_update(model, spec, err) : pc__check_spec(sched, spec, err);
+}
+
+int pc_sched_update_model(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
+			  const struct pc_sched_model_spec *spec, bool relaunch,
+			  struct pc_error *err)
+{
+	int rc;
+
+	if (!model || !spec)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "an update needs a model and its new spec");
+	rc = pc__check_update(model, spec, err);
+	if (rc)
+		return rc;
+	enter(sched, now_ns);
+	pc__update_model(model, spec, relaunch);
+	serve(model);
+	leave(sched);
+	return 0;
+}
+
+uint64_t pc_sched_retire_model(struct pc_sched *sched, uint64_t now_ns,
+			       struct pc_sched_model *model)
+{
+	enter(sched, now_ns);
+	pc__retire_model(model);
+	serve(model);
+	return leave(sched);
+}
+
+int pc_sched_set_maintenance(struct pc_sched *sched, uint64_t now_ns,
+			     uint64_t maintenance_interval_ns, uint64_t cooldown_idle_ns,
+			     struct pc_error *err)
+{
+	uint64_t next_ns;
+
+	if (maintenance_interval_ns == 0)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "maintenance_interval_ns must be more than 0");
+	enter(sched, now_ns);
+	sched->settings.maintenance_interval_ns = maintenance_interval_ns;
+	sched->settings.cooldown_idle_ns = cooldown_idle_ns;
+	next_ns = pc_time_add(sched->now_ns, maintenance_interval_ns);
+	if (next_ns < sched->maintenance_ns && sched->workers.first)
+		sched->maintenance_ns = next_ns;
 	leave(sched);
 	return 0;
 }

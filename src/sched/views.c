@@ -49,7 +49,7 @@ static struct pc_sched_worker_view view_worker(const struct pc_sched_worker *wor
 		.draining = worker->state == WORKER_DRAINING,
 		.device = worker->device,
 		.reserved_bytes = worker->reserved_bytes,
-		.slots = worker->model->spec.slots,
+		.slots = worker->slots,
 		.leases = use.leases,
 		.served = use.served,
 		.spawned_ns = worker->spawned_ns,
@@ -105,6 +105,7 @@ void pc_sched_get_model(const struct pc_sched_model *model, struct pc_sched_mode
 		.waiting = model->waiting,
 		.backoff_until_ns = pc__is_backing_off(model) ? model->retry_ns : 0,
 		.failures_in_row = model->failures_in_row,
+		.retired = model->retired,
 	};
 }
 

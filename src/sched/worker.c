@@ -82,6 +82,7 @@ static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned
 	worker->model = model;
 	worker->id = ++sched->last_worker_id; /* I8 */
 	worker->device = device;
+	worker->slots = model->spec.slots;
 	worker->reserved_bytes = bytes;
 	worker->spawned_ns = sched->now_ns;
 	worker->start_deadline_ns = pc_time_add(sched->now_ns, model->spec.start_timeout_ns);

@@ -45,6 +45,8 @@ static void check_spawn_is_called_for(struct world *world, unsigned m,
 		  "I6: %s got more workers at once than cold_start_workers", spec->key);
 	sim_check(world, !world->draining || (sim_live(model) == 0 && model->waiting > 0),
 		  "rule 12: %s was spawned during a drain", spec->key);
+	sim_check(world, !model->retired || (sim_live(model) == 0 && model->waiting > 0),
+		  "retired %s was spawned", spec->key);
 	if (sim_live(model) == 0)
 		world->coverage->cold_starts++;
 	else if (in_this_step)
@@ -108,6 +110,7 @@ static void on_spawn(void *ctx, const struct pc_spawn_order *order)
 		.id = order->worker_id,
 		.model = m,
 		.device = order->device,
+		.slots = order->slots,
 		.reserved_bytes = order->reserved_bytes,
 		.spawned_ns = world->now_ns,
 		.spawned_step = world->step,
@@ -261,6 +264,16 @@ static void check_stop_reason(struct world *world, const struct fake_worker *wor
 		else
 			world->coverage->recycled_grown++;
 		break;
+	case PC_STOP_REPLACED:
+		sim_check(world, worker->outdated,
+			  "worker %" PRIu64 " was replaced though nothing changed", worker->id);
+		break;
+	case PC_STOP_RETIRED:
+		sim_check(world,
+			  worker->let_go || (world->models[worker->model].retired &&
+					     world->models[worker->model].waiting == 0),
+			  "worker %" PRIu64 " is in service", worker->id);
+		break;
 	case PC_STOP_SHUTDOWN:
 		sim_check(world, world->draining, "worker %" PRIu64 " was shut down", worker->id);
 		break;
@@ -270,8 +283,9 @@ static void check_stop_reason(struct world *world, const struct fake_worker *wor
 /* Reasons for which nobody's lease is cut short, unless an operator or a shutdown insists. */
 static bool is_gentle(const struct fake_worker *worker, enum pc_stop_reason why)
 {
-	return worker->state != W_STOPPING && (why == PC_STOP_IDLE || why == PC_STOP_EVICTED ||
-					       why == PC_STOP_PRESSURE || why == PC_STOP_RECYCLED);
+	return worker->state != W_STOPPING &&
+	       (why == PC_STOP_IDLE || why == PC_STOP_EVICTED || why == PC_STOP_PRESSURE ||
+		why == PC_STOP_RECYCLED || why == PC_STOP_REPLACED || why == PC_STOP_RETIRED);
 }
 
 static void decide_end_of_stopping(struct world *world, struct fake_worker *worker, bool force)
@@ -404,8 +418,10 @@ static void on_grant(void *ctx, struct pc_ticket *pc_ticket, uint64_t worker_id)
 		  worker_id);
 	sim_check(world, !sim_spec(world, worker->model)->self_service,
 		  "worker %" PRIu64 " is not the brain's to grant", worker_id);
-	sim_check(world, worker->leases < sim_spec(world, worker->model)->slots,
-		  "I3: worker %" PRIu64 " has no free slot", worker_id);
+	sim_check(world, worker->leases < worker->slots, "I3: worker %" PRIu64 " has no free slot",
+		  worker_id);
+	sim_check(world, !worker->outdated, "worker %" PRIu64 " is of an earlier launch",
+		  worker_id);
 	sim_check(world, world->now_ns < ticket->deadline_ns,
 		  "rule 10: submission %" PRIu64 " is past its deadline", ticket->number);
 	sim_check_order(world, ticket);
@@ -443,6 +459,12 @@ static void check_refusal(struct world *world, const struct fake_ticket *ticket,
 		sim_check(world, model->waiting >= spec->queue_capacity,
 			  "rule 6: the queue of %s has room", spec->key);
 		world->coverage->queue_full++;
+		break;
+	case PC_E_MODEL_NOT_FOUND:
+		sim_check(world, model->retired && ticket->submitted_ns == world->now_ns,
+			  "submission %" PRIu64 " had been accepted, or %s is in service",
+			  ticket->number, spec->key);
+		world->coverage->retired_refusals++;
 		break;
 	case PC_E_SHUTTING_DOWN:
 		sim_check(world, world->draining, "rule 12: nobody shuts down");

@@ -24,7 +24,7 @@ void sim_fail(struct world *world, const char *fmt, ...)
 
 const struct pc_sched_model_spec *sim_spec(const struct world *world, unsigned model)
 {
-	return &world->script->models[model];
+	return &world->models[model].spec;
 }
 
 uint64_t sim_free_bytes(const struct world *world, unsigned device)
@@ -187,6 +187,8 @@ static void check_ready(struct world *world, const struct fake_worker *worker)
 		  spec->self_service || world->models[worker->model].waiting == 0 ||
 			  worker->leases >= spec->slots,
 		  "I4: a request waits while worker %" PRIu64 " has a free slot", worker->id);
+	sim_check(world, !worker->outdated, "worker %" PRIu64 " should have been replaced",
+		  worker->id);
 	sim_check(world, !worker->recalled,
 		  "worker %" PRIu64 " was recalled and neither stopped nor resumed", worker->id);
 	sim_check(world,
@@ -212,6 +214,8 @@ static void check_workers(struct world *world)
 			sim_check(world,
 				  world->now_ns <= worker->deadline_ns + world->script->tick_lag_ns,
 				  "I10: worker %" PRIu64 " loads past its deadline", worker->id);
+			sim_check(world, !worker->outdated, "outdated worker %" PRIu64 " loads on",
+				  worker->id);
 		}
 	}
 }
@@ -235,7 +239,7 @@ static bool needs_a_worker(const struct world *world, unsigned m)
 		return false;
 	if (sim_live(model) == 0 && model->waiting > 0)
 		return true;
-	if (world->draining)
+	if (world->draining || model->retired)
 		return false;
 	if (sim_live(model) == 0 && model->load_asked)
 		return true;
@@ -416,6 +420,8 @@ static void check_views(struct world *world)
 		struct pc_sched_model_view view;
 
 		pc_sched_get_model(model->handle, &view);
+		sim_check(world, view.retired == model->retired, "the view of %s: retired or not",
+			  sim_spec(world, m)->key);
 		sim_check(world, view.waiting == model->waiting && view.spawning == model->loading,
 			  "the view of %s: %u waiting, %u loading; in truth %u, %u",
 			  sim_spec(world, m)->key, view.waiting, view.spawning, model->waiting,

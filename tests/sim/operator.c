@@ -24,11 +24,16 @@ static void operator_loads(struct world *world, const struct line *line)
 	sim_trace(world, "LOAD model", line->model, 0, 0);
 	model->load_asked = model->loading + model->ready == 0;
 	if (pc_sched_load(world->sched, sim_told_now(world), model->handle, &id, &err)) {
-		sim_check(world, err.message[0] && model->loading + model->ready == 0,
+		sim_check(world,
+			  err.message[0] && (model->retired || model->loading + model->ready == 0),
 			  "a refused load spawned, or said nothing");
+		sim_check(world, model->retired == (err.code == PC_E_MODEL_NOT_FOUND),
+			  "a load of %s is refused with %s", model->spec.key,
+			  pc_error_name(err.code));
 		model->load_asked = false;
 		sim_check_nothing_is_kept(world);
 	} else if (id != 0) {
+		sim_check(world, !model->retired, "retired %s was loaded", model->spec.key);
 		sim_check(world, sim_find_worker(world, id), "load names no worker");
 		world->coverage->loads++;
 	}
@@ -101,6 +106,8 @@ static int expected_of_adoption(const struct world *world, const struct line *li
 {
 	if (!sim_allows(world, line->model, line->device))
 		return PC_E_INVALID_ARGUMENT;
+	if (world->models[line->model].retired)
+		return PC_E_MODEL_NOT_FOUND;
 	if (world->draining)
 		return PC_E_SHUTTING_DOWN;
 	if (!sim_may_have_more(world, line->model))
@@ -122,6 +129,7 @@ static void enters(struct world *world, const struct line *line, uint64_t id)
 		.id = id,
 		.model = line->model,
 		.device = line->device,
+		.slots = spec->slots,
 		.reserved_bytes = line->bytes,
 		.busy_since_ns = PC_TIME_NEVER,
 		.spawned_ns = world->now_ns,
@@ -172,6 +180,77 @@ static void estimates(struct world *world, const struct line *line)
 	sim_tick(world);
 }
 
+/* ---- models that change ---- */
+
+/* From now on nothing is granted on it. */
+static void outdate(struct world *world, struct fake_worker *worker)
+{
+	worker->outdated = true;
+	world->coverage->replaced_loading += worker->state == W_LOADING;
+	world->coverage->replaced_idle += worker->state == W_READY && worker->leases == 0;
+	if (worker->state != W_READY || worker->leases == 0)
+		return;
+	world->coverage->replaced_leased++;
+	if (sim_spec(world, worker->model)->self_service)
+		return; /* it is told to stop, and lets its leases end */
+	sim_leave_states(world, worker);
+	worker->state = W_DRAINING;
+}
+
+static void updates(struct world *world, const struct line *line)
+{
+	struct fake_model *model = &world->models[line->model];
+	struct pc_sched_model_spec spec = model->spec;
+	bool afresh = line->relaunch || model->retired;
+	struct pc_error err = PC_ERROR_INIT;
+
+	sim_redraw_spec(line->fate, world->script, &spec);
+	sim_trace(world, "UPDATE model, relaunch, MiB", line->model, line->relaunch,
+		  spec.memory_bytes / MIB);
+	world->coverage->updates++;
+	world->coverage->relaunches += line->relaunch;
+	world->coverage->revived += model->retired;
+	if (afresh || spec.memory_bytes != model->spec.memory_bytes)
+		model->need_bytes = spec.memory_bytes;
+	if (afresh) {
+		model->failures_in_row = 0;
+		model->no_spawn_before_ns = 0;
+		model->maybe_spawn_after_ns = 0;
+	}
+	model->spec = spec;
+	model->retired = false;
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		struct fake_worker *worker = &world->workers[i];
+		bool live = worker->state == W_LOADING || worker->state == W_READY;
+
+		if (live && worker->model == line->model &&
+		    (line->relaunch || worker->slots != spec.slots ||
+		     !sim_allows(world, line->model, worker->device)))
+			outdate(world, worker);
+	}
+	sim_check(world, pc_sched_check_model(world->sched, &spec, &err) == 0, "%s", err.message);
+	sim_check(world,
+		  pc_sched_update_model(world->sched, sim_told_now(world), model->handle, &spec,
+					line->relaunch, &err) == 0,
+		  "update: %s", err.message);
+	world->tick_ns = pc_sched_next_deadline(world->sched);
+}
+
+static void retires(struct world *world, const struct line *line)
+{
+	struct fake_model *model = &world->models[line->model];
+
+	sim_trace(world, "RETIRE model", line->model, 0, 0);
+	world->coverage->retired++;
+	world->coverage->retired_waited_for += model->waiting > 0;
+	model->retired = true;
+	model->load_asked = false;
+	model->spec.min_workers = 0;
+	model->spec.cold_start_workers = 1;
+	model->spec.pinned = false;
+	world->tick_ns = pc_sched_retire_model(world->sched, sim_told_now(world), model->handle);
+}
+
 static void jumps(struct world *world, const struct line *line)
 {
 	sim_trace(world, "JUMP, ms", line->jump_ns / MSEC, 0, 0);
@@ -206,6 +285,12 @@ void sim_line_happens(struct world *world, const struct line *line)
 		break;
 	case LINE_ESTIMATE:
 		estimates(world, line);
+		break;
+	case LINE_UPDATE:
+		updates(world, line);
+		break;
+	case LINE_RETIRE:
+		retires(world, line);
 		break;
 	case LINE_JUMP:
 		jumps(world, line);

@@ -179,8 +179,8 @@ void sim_check_nothing_is_kept(struct world *world)
 		struct pc_ticket probe = { .model = model->handle };
 		struct pc_sched_forecast forecast;
 
-		if (sim_live(model) > 0 || world->now_ns < model->maybe_spawn_after_ns ||
-		    !is_sure_to_fit(world, m))
+		if (model->retired || sim_live(model) > 0 ||
+		    world->now_ns < model->maybe_spawn_after_ns || !is_sure_to_fit(world, m))
 			continue;
 		pc_sched_explain(world->sched, world->now_ns, &probe, &forecast);
 		sim_check(world, world->draining || strstr(forecast.text, "free memory"),

@@ -42,6 +42,13 @@ static void print_line(const struct script *script, const struct line *line, FIL
 		fprintf(out, "the estimate of %s becomes %" PRIu64 " MiB\n",
 			script->keys[line->model], line->bytes / MIB);
 		break;
+	case LINE_UPDATE:
+		fprintf(out, "%s gets another spec%s\n", script->keys[line->model],
+			line->relaunch ? ", to be launched anew" : "");
+		break;
+	case LINE_RETIRE:
+		fprintf(out, "%s is out of service\n", script->keys[line->model]);
+		break;
 	case LINE_JUMP:
 		fprintf(out, "the clock jumps by %.3f s\n", (double)line->jump_ns / 1e9);
 		break;

@@ -81,6 +81,33 @@ static void draw_model(struct sim_random *random, struct script *script, unsigne
 	}
 }
 
+/*
+ * When a worker is recycled stays as it was: with the memory it is to be compared with, so that
+ * does too where there is a bound.
+ */
+void sim_redraw_spec(uint64_t fate, const struct script *script, struct pc_sched_model_spec *spec)
+{
+	struct sim_random random = { .stream = fate };
+	static struct script drawn;
+	struct pc_sched_model_spec *other = &drawn.models[0];
+
+	drawn.device_count = script->device_count;
+	draw_model(&random, &drawn, 0);
+	if (sim_chance(&random, 30))
+		spec->device_mask = other->device_mask;
+	if (spec->recycle_bytes == 0 && sim_chance(&random, 50))
+		spec->memory_bytes = other->memory_bytes;
+	if (sim_chance(&random, 30))
+		spec->slots = other->slots;
+	spec->min_workers = other->min_workers;
+	spec->max_workers = other->max_workers;
+	spec->cold_start_workers = other->cold_start_workers;
+	spec->queue_capacity = other->queue_capacity;
+	spec->idle_ttl_ns = other->idle_ttl_ns;
+	spec->start_timeout_ns = other->start_timeout_ns;
+	spec->pinned = other->pinned;
+}
+
 static void draw_line(struct sim_random *random, const struct script *script, uint64_t at_ns,
 		      struct line *line)
 {
@@ -111,7 +138,13 @@ static void draw_line(struct sim_random *random, const struct script *script, ui
 		line->kind = LINE_ESTIMATE;
 		line->bytes = script->models[line->model].memory_bytes *
 			      sim_between(random, 50, 120) / 100;
-	} else if (dice < 19) {
+	} else if (dice < 21) {
+		line->kind = LINE_UPDATE;
+		line->relaunch = sim_chance(random, 50);
+		line->fate = sim_draw(random);
+	} else if (dice < 22) {
+		line->kind = LINE_RETIRE;
+	} else if (dice < 23) {
 		line->kind = LINE_JUMP;
 		line->jump_ns = sim_between(random, 1, 100000) * MSEC;
 	} else {

@@ -64,23 +64,26 @@ enum line_kind {
 	LINE_PRESSURE,
 	LINE_ADOPT,
 	LINE_ESTIMATE,
+	LINE_UPDATE,
+	LINE_RETIRE,
 	LINE_JUMP, /* the machine was asleep, its clock was not */
 };
 
 struct line {
 	uint64_t at_ns;
 	enum line_kind kind;
-	unsigned model;	     /* submit, load, adopt, estimate */
+	unsigned model;	     /* submit, load, adopt, estimate, update, retire */
 	unsigned device;     /* limit, pressure, adopt */
 	uint64_t bytes;	     /* limit, adopt, estimate */
 	uint64_t nth_worker; /* stop: of those alive, modulo */
 	uint64_t jump_ns;
-	bool force; /* stop */
-	bool tight; /* pressure */
+	bool force;    /* stop */
+	bool tight;    /* pressure */
+	bool relaunch; /* update */
 	enum pc_priority priority;
 	uint64_t timeout_ns; /* 0: the default */
 	uint64_t affinity;
-	uint64_t fate; /* submit: stream of the client's behaviour */
+	uint64_t fate; /* submit: stream of the client's behaviour; update: of the new spec */
 };
 
 struct script {
@@ -105,6 +108,8 @@ struct script {
 };
 
 void sim_write_script(uint64_t seed, unsigned lines, struct script *script);
+/* Draws what an update may change of a spec; the rest stays. */
+void sim_redraw_spec(uint64_t fate, const struct script *script, struct pc_sched_model_spec *spec);
 void sim_print_script(const struct script *script, FILE *out);
 
 /* ---- the world ---- */
@@ -115,6 +120,7 @@ struct fake_worker {
 	enum fake_worker_state state;
 	uint64_t id;
 	unsigned model, device;
+	uint32_t slots;
 	uint64_t reserved_bytes;
 	uint32_t leases;
 	uint64_t served, seen_served; /* in truth; when the brain last looked */
@@ -124,6 +130,8 @@ struct fake_worker {
 	uint64_t busy_since_ns; /* PC_TIME_NEVER while idle */
 	bool forced, failed, asked_to_stop;
 	bool recycling; /* it goes when its leases are over */
+	bool outdated;	/* by an update */
+	bool let_go;	/* its model was retired */
 	/* Self-service. */
 	bool wanted, recalled;
 	/* What it will do next. */
@@ -152,6 +160,8 @@ struct fake_ticket {
 
 struct fake_model {
 	struct pc_sched_model *handle;
+	struct pc_sched_model_spec spec;
+	bool retired;
 	uint64_t need_bytes;
 	uint32_t waiting;
 	uint32_t loading, ready; /* not draining, not stopping */
@@ -187,7 +197,8 @@ struct trace_entry {
 	X(tight_holds) X(adoptions) X(adoptions_full) X(adoptions_no_room) X(estimates) \
 	X(hung_stops) X(stale_events) X(jumps) X(foresaw_grant) X(foresaw_queue) \
 	X(foresaw_load) X(foresaw_eviction) X(foresaw_coming) X(foresaw_wait) \
-	X(foresaw_refusal)
+	X(foresaw_refusal) X(updates) X(relaunches) X(replaced_idle) X(replaced_leased) \
+	X(replaced_loading) X(retired) X(retired_waited_for) X(retired_refusals) X(revived)
 /* clang-format on */
 
 struct coverage {

@@ -310,13 +310,16 @@ void sim_submit(struct world *world, const struct line *line)
 	ticket->ticket.deadline_ns = line->timeout_ns ? ticket->deadline_ns : 0;
 	ticket->ticket.affinity = line->affinity;
 	if (sim_spec(world, line->model)->self_service && !world->draining &&
-	    sim_take_slot(world, ticket))
+	    !world->models[line->model].retired && sim_take_slot(world, ticket))
 		return;
 	sim_trace(world, "SUBMIT submission, model", ticket->number, line->model, 0);
 	sim_foresee(world, ticket, &oracle);
 	ticket->state = T_WAITING;
 	world->models[line->model].waiting++;
 	world->tick_ns = pc_sched_submit(world->sched, sim_told_now(world), &ticket->ticket);
+	sim_check(world, !world->models[line->model].retired || ticket->state == T_NONE,
+		  "retired %s takes submission %" PRIu64, sim_spec(world, line->model)->key,
+		  ticket->number);
 	sim_check_forecast(world, ticket, &oracle);
 }
 
@@ -419,8 +422,29 @@ static void begin_step(struct world *world, uint64_t at_ns)
 	memset(world->spawns, 0, sizeof(world->spawns));
 }
 
+/* Who was retired and is waited for no more keeps nothing but what is leased. */
+static void note_let_go(struct world *world)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		struct fake_worker *worker = &world->workers[i];
+		const struct fake_model *model = &world->models[worker->model];
+
+		if (worker->state == W_NONE || worker->state == W_DEAD || !model->retired ||
+		    model->waiting > 0)
+			continue;
+		worker->let_go = true;
+		if (worker->state == W_READY && worker->leases > 0 && !model->spec.self_service) {
+			sim_leave_states(world, worker);
+			worker->state = W_DRAINING;
+		}
+		sim_check(world, worker->state == W_DRAINING || worker->state == W_STOPPING,
+			  "retired %s keeps worker %" PRIu64, model->spec.key, worker->id);
+	}
+}
+
 static void end_step(struct world *world)
 {
+	note_let_go(world);
 	sim_wake_waiting(world);
 	sim_check_world(world);
 	sim_check(world, world->step < 200000, "the world does not come to rest");
@@ -474,6 +498,7 @@ static void set_the_stage(struct world *world)
 		spec.key = script->keys[m];
 		spec.owner = (void *)(uintptr_t)m;
 		world->any_self_service |= spec.self_service;
+		world->models[m].spec = spec;
 		world->models[m].need_bytes = spec.memory_bytes;
 		world->models[m].asked_since_ns = PC_TIME_NEVER;
 		world->models[m].want_since_ns = PC_TIME_NEVER;

@@ -58,8 +58,9 @@ static void on_spawn(void *ctx, const struct pc_spawn_order *order)
 
 static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
 {
-	static const char *const reasons[] = { "idle",	  "evicted",  "requested", "failed",
-					       "overdue", "pressure", "recycled",  "shutdown" };
+	static const char *const reasons[] = { "idle",	   "evicted",  "requested", "failed",
+					       "overdue",  "pressure", "recycled",  "shutdown",
+					       "replaced", "retired" };
 
 	(void)ctx;
 	note("stop %llu %s%s\n", (unsigned long long)worker_id, reasons[why],

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# A retired model grows while somebody waits.
+s/model->retired/false/

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# A retired model takes new requests.
+s/model->retired/false/
