@@ -3,6 +3,8 @@
  * daemon.h - the rooms of pool-managerd and what they share.
  *
  *	main.c        options, configuration, start and end
+ *	devices.c     the ledger's devices and their budgets
+ *	state.c       the state directory: lock, registry, sockets, token
  *	loop.c        one event loop per core: its server, its upstream connections, its inbox
  *	body.c        the daemon as a body of the brain: the lock, the actions, the models
  *	roster.c      the records of workers, inside the body

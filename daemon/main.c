@@ -8,42 +8,34 @@
 #include <poolcore/catalog.h>
 #include <poolcore/clock.h>
 #include <poolcore/config.h>
-#include <poolcore/gpu.h>
-#include <poolcore/lifecycle.h>
 #include <poolcore/log.h>
 #include <poolcore/memory.h>
 #include <poolcore/registry.h>
-#include <poolcore/text.h>
 #include <poolcore/version.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon/adopt.h"
 #include "daemon/body.h"
-#include "daemon/cgroup.h"
 #include "daemon/daemon.h"
+#include "daemon/devices.h"
 #include "daemon/gpus.h"
 #include "daemon/loop.h"
 #include "daemon/shutdown.h"
+#include "daemon/state.h"
 #include "daemon/supervisor.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define OVERRIDES_MAX 64
 #define LISTEN_MAX 16
-#define TOKEN_MAX 4096
 /* What the daemon has open before it serves anybody: registry, log, loops, listeners. */
 #define DESCRIPTORS_OWN 48
 
@@ -188,222 +180,6 @@ static int parse_options(int argc, char **argv, struct options *options)
 	return rc;
 }
 
-/* ---- devices ---- */
-
-static uint64_t budget_of(const struct pc_config *config, const char *device, uint64_t total_bytes)
-{
-	for (size_t i = 0; i < config->memory_budget_count; i++) {
-		if (strcmp(config->memory_budgets[i].device, device) == 0)
-			return config->memory_budgets[i].bytes;
-	}
-	return (uint64_t)((unsigned __int128)total_bytes * config->memory_budget_percent / 100);
-}
-
-static int add_device(struct daemon *daemon, const char *device, uint64_t total_bytes,
-		      struct pc_error *err)
-{
-	uint64_t budget = budget_of(daemon->config, device, total_bytes);
-
-	if (budget > total_bytes) {
-		char wanted[32], there[32];
-
-		pc_error_set(err, PC_E_INVALID_CONFIG, "memory.%s: %s is more than the device's %s",
-			     device, pc_format_size(budget, wanted),
-			     pc_format_size(total_bytes, there));
-		pc_error_detail(err, "key", "memory.%s", device);
-		return PC_E_INVALID_CONFIG;
-	}
-	return pc_ledger_add_device(daemon->ledger, device, total_bytes, budget, err) < 0
-		       ? PC_E_INVALID_CONFIG
-		       : 0;
-}
-
-static int open_devices(struct daemon *daemon, struct pc_error *err)
-{
-	struct pc_memory_facts facts;
-	const struct pc_gpu *gpus;
-	int rc = pc_memory_facts_read("", &facts, err);
-
-	if (!rc)
-		rc = gpus_open(daemon, &daemon->gpus, err);
-	if (!rc)
-		rc = pc_ledger_create(&daemon->ledger, err);
-	if (!rc)
-		rc = add_device(daemon, "cpu", facts.total_bytes, err);
-	if (rc)
-		return rc;
-
-	size_t count = pc_gpu_inventory_list(gpus_first(daemon->gpus), &gpus);
-
-	/* One that cannot be read is no place to put a model; the note says what is wrong with it. */
-	_Static_assert(PC_GPU_MAX < PC_DEVICE_MAX, "with the CPU, all GPUs fit the ledger");
-	for (size_t i = 0; i < count && !rc; i++) {
-		if (!gpus[i].error[0] && gpus[i].vram_total_bytes > 0)
-			rc = add_device(daemon, gpus[i].device, gpus[i].vram_total_bytes, err);
-	}
-	for (size_t i = 0; i < daemon->config->memory_budget_count; i++) {
-		const char *device = daemon->config->memory_budgets[i].device;
-
-		if (pc_ledger_find(daemon->ledger, device) < 0)
-			pc_log(PC_LOG_WARN, "memory", PC_FIELDS({ "device", device }),
-			       "a budget is set for a device that is not there (%s)",
-			       pc_gpu_inventory_note(gpus_first(daemon->gpus)));
-	}
-	return rc;
-}
-
-static void log_devices(const struct daemon *daemon)
-{
-	for (unsigned i = 0; i < pc_ledger_device_count(daemon->ledger); i++) {
-		struct pc_device_account account;
-		char budget[32], total[32];
-
-		pc_ledger_account(daemon->ledger, i, &account);
-		snprintf(budget, sizeof(budget), "%" PRIu64, account.budget_bytes >> 20);
-		snprintf(total, sizeof(total), "%" PRIu64, account.total_bytes >> 20);
-		pc_log(PC_LOG_INFO, "memory",
-		       PC_FIELDS({ "device", account.name }, { "budget_mb", budget },
-				 { "total_mb", total }),
-		       "device");
-	}
-	pc_log(PC_LOG_INFO, "gpu", PC_NO_FIELDS, "%s",
-	       pc_gpu_inventory_note(gpus_first(daemon->gpus)));
-}
-
-/* ---- the state directory ---- */
-
-static int make_directories(const char *path, mode_t mode, struct pc_error *err)
-{
-	pc_auto(pc_free) char *copy = pc_strdup(path);
-
-	if (!copy)
-		return pc_error_oom(err);
-	for (char *at = copy + 1;; at++) {
-		char here = *at;
-
-		if (here != '/' && here != '\0')
-			continue;
-		*at = '\0';
-		if (mkdir(copy, mode) && errno != EEXIST)
-			return pc_error_sys(err, PC_E_IO, errno, "cannot make the directory %s",
-					    copy);
-		*at = here;
-		if (here == '\0')
-			return 0;
-	}
-}
-
-/* Held for the life of the daemon, so that two never share a registry. */
-static int lock_state(const char *state_dir, int *ret_fd, struct pc_error *err)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/lock", state_dir);
-
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return pc_error_sys(err, PC_E_IO, errno, "cannot open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		int rc = errno == EWOULDBLOCK
-				 ? pc_error_set(err, PC_E_ALREADY_EXISTS,
-						"another pool-managerd uses %s; give this one a "
-						"pool.state_dir of its own",
-						state_dir)
-				 : pc_error_sys(err, PC_E_IO, errno, "cannot lock %s", path);
-
-		close(fd);
-		return rc;
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
-/* A socket's path is at most 107 bytes (unix(7)); a worker's name takes up to 40 of them. */
-static int open_runtime_dir(struct daemon *daemon, struct pc_error *err)
-{
-	const char *state_dir = daemon->config->pool_state_dir;
-	size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 40;
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/run", state_dir);
-	if (strlen(path) < room) {
-		daemon->runtime_dir = pc_strdup(path);
-		return daemon->runtime_dir ? make_directories(path, 0700, err) : pc_error_oom(err);
-	}
-	snprintf(path, sizeof(path), "/tmp/pool-managerd-XXXXXX");
-	if (!mkdtemp(path))
-		return pc_error_sys(err, PC_E_IO, errno,
-				    "cannot make a directory for sockets in /tmp");
-	daemon->runtime_dir = pc_strdup(path);
-	return daemon->runtime_dir ? 0 : pc_error_oom(err);
-}
-
-/* Where stubs write, and the stub itself: without it no worker could be started. */
-static int open_life(struct daemon *daemon, struct pc_error *err)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/workers", daemon->config->pool_state_dir);
-	daemon->life_dir = pc_strdup(path);
-	if (!daemon->life_dir)
-		return pc_error_oom(err);
-
-	int rc = make_directories(path, 0700, err);
-
-	if (!rc)
-		rc = cgroup_open(daemon->config->pool_cgroup, err);
-	return rc ? rc : pc_program_find("pool-stub", &daemon->stub_program, err);
-}
-
-static int open_state(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
-{
-	const char *state_dir = daemon->config->pool_state_dir;
-	char token[33], path[PATH_MAX];
-	int rc = make_directories(state_dir, 0700, err);
-
-	if (!rc)
-		rc = lock_state(state_dir, ret_lock_fd, err);
-	if (!rc)
-		rc = open_runtime_dir(daemon, err);
-	if (!rc)
-		rc = open_life(daemon, err);
-	if (!rc)
-		rc = pc_token_make(token, err);
-	if (rc)
-		return rc;
-	snprintf(daemon->instance, sizeof(daemon->instance), "%.6s", token);
-	snprintf(path, sizeof(path), "%s/registry.db", state_dir);
-	return pc_registry_open_sqlite(path, &daemon->registry, err);
-}
-
-static int read_token(struct daemon *daemon, struct pc_error *err)
-{
-	const char *path = daemon->config->http_token_file;
-	char text[TOKEN_MAX];
-
-	if (!path[0])
-		return 0;
-
-	FILE *file = fopen(path, "re");
-
-	if (!file)
-		return pc_error_sys(err, PC_E_INVALID_CONFIG, errno, "http.token_file: %s", path);
-
-	size_t length = fread(text, 1, sizeof(text) - 1, file);
-
-	fclose(file);
-	text[length] = '\0';
-	text[strcspn(text, "\r\n")] = '\0';
-	if (strlen(text) < 16)
-		return pc_error_set(err, PC_E_INVALID_CONFIG,
-				    "http.token_file: the first line of %s must be a token of at "
-				    "least 16 characters",
-				    path);
-	daemon->token = pc_strdup(text);
-	return daemon->token ? 0 : pc_error_oom(err);
-}
-
 /* ---- listening ---- */
 
 struct listeners {
@@ -541,10 +317,10 @@ static void share_out_descriptors(struct daemon *daemon)
 static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
 {
 	struct listeners listeners = { .count = 0 };
-	int rc = read_token(daemon, err);
+	int rc = state_read_token(daemon, err);
 
 	if (!rc)
-		rc = open_state(daemon, ret_lock_fd, err);
+		rc = state_open(daemon, ret_lock_fd, err);
 	if (!rc)
 		rc = open_listeners(daemon, &listeners, err);
 	if (!rc)
@@ -613,7 +389,7 @@ static int run(struct daemon *daemon, struct pc_error *err)
 	signal(SIGPIPE, SIG_IGN);
 	daemon->started_ns = pc_clock_now_ns();
 	daemon->started_wall_ms = pc_clock_wall_ms();
-	log_devices(daemon);
+	devices_log(daemon);
 	rc = open_rooms(daemon, &lock_fd, err);
 	if (!rc) {
 		rc = run_loops(daemon, err);
@@ -660,7 +436,7 @@ static int start(const struct options *options)
 	}
 	daemon.config = config;
 	daemon.catalog = catalog;
-	if (open_devices(&daemon, &err))
+	if (devices_open(&daemon, &err))
 		status = report(&err);
 	else if (options->check)
 		status = check(&daemon, options);

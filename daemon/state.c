@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * state.c - the state directory: its lock, the registry in it, the folder of the workers' sockets,
+ * and the clients' token, which lies in a file too. Blocks; main thread, before any loop runs.
+ */
+#include "daemon/state.h"
+
+#include <poolcore/config.h>
+#include <poolcore/lifecycle.h>
+#include <poolcore/registry.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/cgroup.h"
+#include "daemon/daemon.h"
+
+#define TOKEN_MAX 4096
+
+static int make_directories(const char *path, mode_t mode, struct pc_error *err)
+{
+	pc_auto(pc_free) char *copy = pc_strdup(path);
+
+	if (!copy)
+		return pc_error_oom(err);
+	for (char *at = copy + 1;; at++) {
+		char here = *at;
+
+		if (here != '/' && here != '\0')
+			continue;
+		*at = '\0';
+		if (mkdir(copy, mode) && errno != EEXIST)
+			return pc_error_sys(err, PC_E_IO, errno, "cannot make the directory %s",
+					    copy);
+		*at = here;
+		if (here == '\0')
+			return 0;
+	}
+}
+
+/* Held for the life of the daemon, so that two never share a registry. */
+static int lock_state(const char *state_dir, int *ret_fd, struct pc_error *err)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/lock", state_dir);
+
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return pc_error_sys(err, PC_E_IO, errno, "cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		int rc = errno == EWOULDBLOCK
+				 ? pc_error_set(err, PC_E_ALREADY_EXISTS,
+						"another pool-managerd uses %s; give this one a "
+						"pool.state_dir of its own",
+						state_dir)
+				 : pc_error_sys(err, PC_E_IO, errno, "cannot lock %s", path);
+
+		close(fd);
+		return rc;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/* A socket's path is at most 107 bytes (unix(7)); a worker's name takes up to 40 of them. */
+static int open_runtime_dir(struct daemon *daemon, struct pc_error *err)
+{
+	const char *state_dir = daemon->config->pool_state_dir;
+	size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 40;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/run", state_dir);
+	if (strlen(path) < room) {
+		daemon->runtime_dir = pc_strdup(path);
+		return daemon->runtime_dir ? make_directories(path, 0700, err) : pc_error_oom(err);
+	}
+	snprintf(path, sizeof(path), "/tmp/pool-managerd-XXXXXX");
+	if (!mkdtemp(path))
+		return pc_error_sys(err, PC_E_IO, errno,
+				    "cannot make a directory for sockets in /tmp");
+	daemon->runtime_dir = pc_strdup(path);
+	return daemon->runtime_dir ? 0 : pc_error_oom(err);
+}
+
+/* Where stubs write, and the stub itself: without it no worker could be started. */
+static int open_life(struct daemon *daemon, struct pc_error *err)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/workers", daemon->config->pool_state_dir);
+	daemon->life_dir = pc_strdup(path);
+	if (!daemon->life_dir)
+		return pc_error_oom(err);
+
+	int rc = make_directories(path, 0700, err);
+
+	if (!rc)
+		rc = cgroup_open(daemon->config->pool_cgroup, err);
+	return rc ? rc : pc_program_find("pool-stub", &daemon->stub_program, err);
+}
+
+int state_open(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
+{
+	const char *state_dir = daemon->config->pool_state_dir;
+	char token[33], path[PATH_MAX];
+	int rc = make_directories(state_dir, 0700, err);
+
+	if (!rc)
+		rc = lock_state(state_dir, ret_lock_fd, err);
+	if (!rc)
+		rc = open_runtime_dir(daemon, err);
+	if (!rc)
+		rc = open_life(daemon, err);
+	if (!rc)
+		rc = pc_token_make(token, err);
+	if (rc)
+		return rc;
+	snprintf(daemon->instance, sizeof(daemon->instance), "%.6s", token);
+	snprintf(path, sizeof(path), "%s/registry.db", state_dir);
+	return pc_registry_open_sqlite(path, &daemon->registry, err);
+}
+
+int state_read_token(struct daemon *daemon, struct pc_error *err)
+{
+	const char *path = daemon->config->http_token_file;
+	char text[TOKEN_MAX];
+
+	if (!path[0])
+		return 0;
+
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return pc_error_sys(err, PC_E_INVALID_CONFIG, errno, "http.token_file: %s", path);
+
+	size_t length = fread(text, 1, sizeof(text) - 1, file);
+
+	fclose(file);
+	text[length] = '\0';
+	text[strcspn(text, "\r\n")] = '\0';
+	if (strlen(text) < 16)
+		return pc_error_set(err, PC_E_INVALID_CONFIG,
+				    "http.token_file: the first line of %s must be a token of at "
+				    "least 16 characters",
+				    path);
+	daemon->token = pc_strdup(text);
+	return daemon->token ? 0 : pc_error_oom(err);
+}
