@@ -6,14 +6,13 @@
 #ifndef POOLCORE_CATALOG_H
 #define POOLCORE_CATALOG_H
 
+#include <poolcore/config.h>
 #include <poolcore/error.h>
 #include <poolcore/types.h>
 
 #include <stdio.h>
 
 PC_BEGIN_DECLS
-
-struct pc_config;
 
 /* One [[model]]; the strings belong to the catalog. Absent strings are "". */
 struct pc_model_entry {
@@ -69,6 +68,15 @@ PC_API const struct pc_model_entry *pc_catalog_find(const struct pc_catalog *cat
 /* By id, alias or model_ref; MODEL_NOT_FOUND names the nearest id when one is near. */
 PC_API int pc_catalog_get(const struct pc_catalog *catalog, const char *name,
 			  const struct pc_model_entry **ret_entry, struct pc_error *err);
+
+/*
+ * How two entries of catalogs differ: in nothing, in something that workers do not notice (limits,
+ * names, times), or in what they are launched with (the file and where it lies, backend, device,
+ * slots, context, capability). Where they stand in their files makes no difference, nor does what
+ * their backends are.
+ */
+PC_API enum pc_difference pc_model_entry_compare(const struct pc_model_entry *a,
+						 const struct pc_model_entry *b);
 
 /* Writes the reference of a model's settings, as pc_config_write_reference does. */
 PC_API int pc_catalog_write_reference(FILE *file, struct pc_error *err);

@@ -26,6 +26,15 @@ enum pc_readiness {
 	PC_READINESS_CALLBACK, /* "callback": the worker calls POST /v2/internal/workers/ready */
 };
 
+/* When a value that was changed takes effect. */
+enum pc_setting_effect {
+	PC_EFFECT_RELOAD = 0,  /* at a reload of the configuration */
+	PC_EFFECT_WORKERS = 1, /* at a reload; workers that were launched without it are replaced */
+	PC_EFFECT_RESTART = 2, /* when the daemon is started anew */
+};
+/* "reload", "workers", "restart". */
+PC_API const char *pc_setting_effect_name(enum pc_setting_effect effect);
+
 /* What stands between two sources when they disagree: flag beats environment beats file beats
  * default. */
 enum pc_setting_source {
@@ -34,6 +43,8 @@ enum pc_setting_source {
 	PC_SOURCE_ENVIRONMENT = 2,
 	PC_SOURCE_FLAG = 3,
 };
+/* "default", "file", "environment", "flag". */
+PC_API const char *pc_setting_source_name(enum pc_setting_source source);
 
 struct pc_backend_config {
 	char *name;
@@ -112,7 +123,8 @@ struct pc_setting_override {
  * Loads the configuration. `path` may be NULL: then the defaults, the environment and the flags are
  * all there is. `overrides` are the program's flags in order. The environment is read as
  * RBEES_POOL_<SECTION>_<KEY> in upper case (RBEES_POOL_HTTP_LISTEN; lists are separated by commas).
- * Backends come from the file only; other variables that begin with RBEES_POOL_ are left alone.
+ * Backends come from the file only; other variables that begin with RBEES_POOL_ are left alone. Any
+ * thread, while nobody changes the environment or the working directory.
  * Relative paths are relative to the file's folder, those of flags and environment to the working
  * directory. Errors: INVALID_CONFIG, "FILE:LINE:COLUMN: key: what is wrong, what would be right"
  * with the details file, line, column, key; IO when the file cannot be read; OUT_OF_MEMORY. Nothing
@@ -133,6 +145,65 @@ PC_API const struct pc_backend_config *pc_config_backend(const struct pc_config 
  * OUT_OF_MEMORY.
  */
 PC_API int pc_config_show(const struct pc_config *config, FILE *file, struct pc_error *err);
+
+/* One setting in effect, for who visits them all; the strings are valid during the visit. */
+struct pc_setting_view {
+	const char *section; /* "pool", "backends.llama-server" */
+	const char *key;
+	const char *value; /* as JSON; sizes in bytes */
+	enum pc_setting_source source;
+	const char *file; /* of PC_SOURCE_FILE, else NULL */
+	unsigned line;	  /* 0: no file says it */
+	const char *name; /* the variable or the flag, else NULL */
+	enum pc_setting_effect effect;
+};
+
+/*
+ * Calls `visit` for every setting, in the table's order, budgets of devices and backends too. With
+ * `hide_secrets` the values of backends' variables, and the user in orchestrator.url, are replaced
+ * by "hidden". `config` must come from pc_config_load. Errors: OUT_OF_MEMORY, before any visit or
+ * between two.
+ */
+PC_API int pc_config_each(const struct pc_config *config, bool hide_secrets,
+			  void (*visit)(void *ctx, const struct pc_setting_view *view), void *ctx,
+			  struct pc_error *err);
+
+/* ---- two configurations ---- */
+
+/* How much two of a kind differ. */
+enum pc_difference {
+	PC_DIFFERENCE_NONE = 0,
+	PC_DIFFERENCE_SETTINGS = 1, /* but not in how a worker is launched */
+	PC_DIFFERENCE_LAUNCH = 2,
+};
+PC_API enum pc_difference pc_backend_config_compare(const struct pc_backend_config *a,
+						    const struct pc_backend_config *b);
+
+enum pc_change_kind {
+	PC_CHANGE_CHANGED,
+	PC_CHANGE_ADDED,
+	PC_CHANGE_REMOVED,
+};
+struct pc_config_change {
+	enum pc_change_kind kind;
+	enum pc_setting_effect effect;
+	const char *name; /* "pool.queue_capacity", "memory.gpu0", "backend llama-server" */
+};
+/*
+ * Calls `visit` for whatever differs between two configurations of pc_config_load: single settings
+ * and device budgets are changed, backends are added, removed or changed as a whole. Where a value
+ * comes from makes no difference.
+ */
+PC_API void pc_config_diff(const struct pc_config *before, const struct pc_config *after,
+			   void (*visit)(void *ctx, const struct pc_config_change *change),
+			   void *ctx);
+/*
+ * Puts into `config` what `in_force` says of the settings that take effect at a restart only, with
+ * where it came from: then `config` is what will be in force when it is taken over. Errors:
+ * OUT_OF_MEMORY, after which `config` can only be freed.
+ */
+PC_API int pc_config_keep(struct pc_config *config, const struct pc_config *in_force,
+			  struct pc_error *err);
 
 /* Writes the settings' reference (subsections in man(7) macros) from the table. Errors: IO,
  * OUT_OF_MEMORY. */

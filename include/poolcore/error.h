@@ -52,7 +52,7 @@ PC_BEGIN_DECLS
 	X(MODEL_BACKOFF,        27, 503, true,  "the model failed to load and waits before it is tried again") \
 	X(INSUFFICIENT_MEMORY,  28, 503, true,  "there is not enough memory for the model") \
 	X(TIMEOUT,              29, 504, true,  "the deadline passed") \
-	X(INVALID_CONFIG,       30, 500, false, "the configuration is not valid") \
+	X(INVALID_CONFIG,       30, 422, false, "the configuration is not valid") \
 	X(SEND_FAILED,          31, 502, true,  "the request could not be handed to the worker") \
 	X(RECV_FAILED,          32, 502, true,  "the worker's answer could not be received") \
 	X(CONTEXT_EXCEEDED,     33, 400, false, "the prompt is longer than the model's context") \

@@ -93,13 +93,13 @@ const struct pc__setting pc__model_settings[] = {
 	  .max = 256, .fallback = "",
 	  .description = "Its name for people" },
 	{ "model", "repo", PC__SETTING_STRING, AT(repo),
-	  .fallback = "", .refine = refine_repo,
+	  .effect = PC_EFFECT_WORKERS, .fallback = "", .refine = refine_repo,
 	  .description = "Its repository on the hub, \"ORG/NAME\"; empty for a local file" },
 	{ "model", "revision", PC__SETTING_STRING, AT(revision),
 	  .fallback = "", .refine = refine_revision,
 	  .description = "The branch, tag or commit of the repository; empty: the hub's own choice" },
 	{ "model", "file", PC__SETTING_STRING, AT(file),
-	  .min = 1, .required = true,
+	  .effect = PC_EFFECT_WORKERS, .min = 1, .required = true,
 	  .description = "The file within the repository, or a path relative to the catalog's "
 			 "folder when there is no repository" },
 	{ "model", "size", PC__SETTING_SIZE, AT(size_bytes),
@@ -109,24 +109,24 @@ const struct pc__setting pc__model_settings[] = {
 	  .fallback = "", .refine = refine_sha256,
 	  .description = "The file's SHA-256 in hexadecimal; empty: not known" },
 	{ "model", "capability", PC__SETTING_WORD, AT(capability),
-	  .required = true, .words = capabilities,
+	  .effect = PC_EFFECT_WORKERS, .required = true, .words = capabilities,
 	  .description = "What the model does" },
 	{ "model", "est_memory_allocation_mb", PC__SETTING_INTEGER, AT(est_memory_mb),
 	  .min = 1, .max = 16 * MIB, .required = true, .unit = "MiB",
 	  .description = "The memory that one worker takes, which is reserved before it starts; it "
 			 "is never guessed" },
 	{ "model", "backend", PC__SETTING_STRING, AT(backend),
-	  .min = 1, .fallback = "pool-worker",
+	  .effect = PC_EFFECT_WORKERS, .min = 1, .fallback = "pool-worker",
 	  .description = "The backend that runs its workers, a [backends.NAME] of the configuration" },
 	{ "model", "device", PC__SETTING_STRING, AT(device),
-	  .fallback = "", .refine = pc__refine_device,
+	  .effect = PC_EFFECT_WORKERS, .fallback = "", .refine = pc__refine_device,
 	  .description = "Whose memory its workers take: \"auto\", \"cpu\", \"gpu0\" ...; empty: as "
 			 "its backend says" },
 	{ "model", "slots", PC__SETTING_INTEGER, AT(slots),
-	  .min = 1, .max = 64, .fallback = "1", .unit = "requests",
+	  .effect = PC_EFFECT_WORKERS, .min = 1, .max = 64, .fallback = "1", .unit = "requests",
 	  .description = "How many requests one worker runs at once" },
 	{ "model", "context_tokens", PC__SETTING_INTEGER, AT(context_tokens),
-	  .max = 1 << 24, .fallback = "0", .unit = "tokens",
+	  .effect = PC_EFFECT_WORKERS, .max = 1 << 24, .fallback = "0", .unit = "tokens",
 	  .description = "How long a prompt and its answer may be; 0: as long as the model allows" },
 	{ "model", "aliases", PC__SETTING_STRING_LIST, AT(aliases),
 	  .max = 64, .fallback = "", .refine = refine_id,
@@ -378,6 +378,19 @@ int pc__model_read(struct pc__model *model, const struct pc_config *config,
 	if (rc == 0)
 		publish(model, reading);
 	return rc;
+}
+
+enum pc_difference pc_model_entry_compare(const struct pc_model_entry *a,
+					  const struct pc_model_entry *b)
+{
+	const struct pc__model *left = (const struct pc__model *)a;
+	const struct pc__model *right = (const struct pc__model *)b;
+
+	/* The folder that the catalog lies in, or that of the cache, decides too. */
+	if (strcmp(a->path, b->path) != 0)
+		return PC_DIFFERENCE_LAUNCH;
+	return pc__settings_compare(pc__model_settings, pc__model_setting_count, &left->text,
+				    &right->text);
 }
 
 void pc__model_fini(struct pc__model *model)

@@ -35,7 +35,8 @@ struct pc__model_text {
 	bool pinned;
 };
 
-/* An entry and what its strings live in. May be moved: nothing points into it. */
+/* An entry and what its strings live in, `pub` first: who has the one has the other. May be moved:
+ * nothing points into it. */
 struct pc__model {
 	struct pc_model_entry pub;
 	struct pc__model_text text;

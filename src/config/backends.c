@@ -197,13 +197,16 @@ static const char *const ways_to_models[] = { "path", "descriptor", "auto", NULL
 /* clang-format off */
 const struct pc__setting pc__backend_settings[] = {
 	{ "backends", "command", PC__SETTING_STRING_LIST, AT(command),
+	  .effect = PC_EFFECT_WORKERS,
 	  .min = 1, .max = 256, .required = true, .refine = refine_argument,
 	  .description = "The program and its arguments, one element each and never a shell, with "
 			 "placeholders in braces: " PC__PLACEHOLDER_NAMES },
 	{ "backends", "env", PC__SETTING_STRING_TABLE, AT(env),
-	  .max = 256, .fallback = "", .refine = refine_variable,
+	  .effect = PC_EFFECT_WORKERS,
+	  .max = 256, .fallback = "", .refine = refine_variable, .secret = true,
 	  .description = "Variables of the worker's environment, with the same placeholders" },
 	{ "backends", "readiness", PC__SETTING_STRING, AT(readiness_path),
+	  .effect = PC_EFFECT_WORKERS,
 	  .min = 1, .max = 1024, .fallback = "http:/health", .refine = refine_readiness,
 	  .print = print_readiness,
 	  .description = "How a worker shows that it has loaded: \"http:/PATH\" is asked until it "
@@ -219,7 +222,7 @@ const struct pc__setting pc__backend_settings[] = {
 	  .min = 0, .max = 3600, .fallback = "10", .unit = "seconds",
 	  .description = "How long a worker may take to stop after TERM, before KILL" },
 	{ "backends", "device", PC__SETTING_STRING, AT(device),
-	  .min = 1, .fallback = "auto", .refine = pc__refine_device,
+	  .effect = PC_EFFECT_WORKERS, .min = 1, .fallback = "auto", .refine = pc__refine_device,
 	  .description = "Whose memory its workers take: \"auto\" (a GPU if there is one), \"cpu\", "
 			 "\"gpu0\" ...; a model's device overrides it" },
 	{ "backends", "model_by", PC__SETTING_WORD, AT(model_by),

@@ -59,6 +59,8 @@ struct pc__setting {
 	const char *const *words; /* ends with NULL */
 	const char *unit;	  /* "minutes"; "" when it has none */
 	bool required;
+	bool secret; /* it may hold one: see pc_config_each */
+	enum pc_setting_effect effect;
 	/* Checks one string (of a list, each), and may replace it by the form that is stored. */
 	int (*refine)(const struct pc__reading *reading, void *object, char **text,
 		      struct pc_error *err);
@@ -107,6 +109,16 @@ int pc__setting_unknown(const struct pc__reading *reading, const char *key,
 int pc__setting_wrong_kind(const struct pc__reading *reading, const struct pc__toml_value *value,
 			   const char *expected, struct pc_error *err);
 
+/* ---- comparing (compare.c) ---- */
+
+bool pc__setting_equal(const struct pc__setting *row, const void *a, const void *b);
+/* Copies one member and frees what was there; OUT_OF_MEMORY changes nothing. */
+int pc__setting_copy(const struct pc__setting *row, const void *from, void *to,
+		     struct pc_error *err);
+/* The strongest difference in any of the rows. */
+enum pc_difference pc__settings_compare(const struct pc__setting *rows, size_t count, const void *a,
+					const void *b);
+
 /* Frees every member that the rows own and leaves them empty. */
 void pc__settings_fini(const struct pc__setting *rows, size_t count, void *object);
 
@@ -120,6 +132,9 @@ void pc__print_toml_key(struct pc__buf *out, const char *key);
 void pc__print_toml_size(struct pc__buf *out, uint64_t bytes);
 /* The value of a row as TOML reads it again. */
 void pc__setting_print(const struct pc__setting *row, const void *object, struct pc__buf *out);
+/* The same as JSON; `hide` leaves secrets out. */
+void pc__setting_print_json(const struct pc__setting *row, const void *object, bool hide,
+			    struct pc__buf *out);
 /* What a row accepts: "1 to 86400 seconds". */
 void pc__setting_print_range(const struct pc__setting *row, struct pc__buf *out);
 /* One entry of the manual in man(7) macros. `variable` may be NULL. */

@@ -108,6 +108,60 @@ void pc__setting_print(const struct pc__setting *row, const void *object, struct
 	}
 }
 
+/* ---- JSON ---- */
+
+/* A table's strings; the names are those of variables and need no escape. */
+static void print_json_table(const struct pc_string_list *list, bool hide, struct pc__buf *out)
+{
+	pc__buf_puts(out, "{");
+	for (size_t i = 0; i < list->count; i++) {
+		const char *item = list->items[i];
+		int length = (int)strcspn(item, "=");
+
+		pc__buf_printf(out, "%s\"%.*s\": ", i ? ", " : "", length, item);
+		pc__print_toml_string(out, hide ? "hidden" : item + length + 1);
+	}
+	pc__buf_puts(out, "}");
+}
+
+/* "https://user:word@host" without what stands in front of the host. */
+static void print_json_url(const char *url, struct pc__buf *out)
+{
+	const char *scheme = strstr(url, "://"), *at = strrchr(url, '@');
+
+	if (!scheme || !at) {
+		pc__print_toml_string(out, url);
+		return;
+	}
+	pc__buf_printf(out, "\"%.*shidden", (int)(scheme + 3 - url), url);
+	pc__buf_printf(out, "%s\"", at); /* refine_url lets nothing pass that needs an escape */
+}
+
+void pc__setting_print_json(const struct pc__setting *row, const void *object, bool hide,
+			    struct pc__buf *out)
+{
+	const void *member = (const char *)object + row->offset;
+
+	hide &= row->secret;
+	switch (row->kind) {
+	case PC__SETTING_STRING_TABLE:
+		print_json_table(member, hide, out);
+		break;
+	case PC__SETTING_SIZE:
+		pc__buf_printf(out, "%" PRIu64, *(const uint64_t *)member);
+		break;
+	default:
+		/* TOML's basic strings, arrays of them, integers and booleans are JSON. */
+		if (hide && row->kind == PC__SETTING_STRING)
+			print_json_url(*(char *const *)member, out);
+		else
+			pc__setting_print(row, object, out);
+		break;
+	}
+}
+
+/* ---- what a row accepts ---- */
+
 static void print_words(const char *const *words, struct pc__buf *out)
 {
 	for (size_t i = 0; words[i]; i++) {
@@ -188,6 +242,17 @@ static const char *kind_text(enum pc__setting_kind kind)
 	return texts[kind];
 }
 
+static const char *effect_text(enum pc_setting_effect effect)
+{
+	static const char *const texts[] = {
+		[PC_EFFECT_RELOAD] = "Takes effect at a reload",
+		[PC_EFFECT_WORKERS] = "Takes effect at a reload, which replaces workers that run",
+		[PC_EFFECT_RESTART] = "Takes effect at a restart",
+	};
+
+	return texts[effect];
+}
+
 void pc__setting_print_manual(const struct pc__setting *row, const char *variable,
 			      struct pc__buf *out)
 {
@@ -216,6 +281,7 @@ void pc__setting_print_manual(const struct pc__setting *row, const char *variabl
 	}
 	if (variable)
 		pc__buf_printf(out, "Environment: %s.\n", variable);
+	pc__buf_printf(out, "%s.\n", effect_text(row->effect));
 }
 
 int pc__print_to(struct pc__buf *out, FILE *file, struct pc_error *err)

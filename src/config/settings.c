@@ -122,11 +122,12 @@ static const char *const log_formats[] = { "human", "json", NULL };
 /* clang-format off */
 const struct pc__setting pc__settings[] = {
 	{ "pool", "pool_id", PC__SETTING_STRING, AT(pool_id),
+	  .effect = PC_EFFECT_RESTART,
 	  .min = 1, .max = POOL_ID_MAX, .fallback = "the host name", .compute = default_pool_id,
 	  .refine = refine_pool_id,
 	  .description = "The name of this pool, as an orchestrator and its metrics know it" },
 	{ "pool", "state_dir", PC__SETTING_PATH, AT(pool_state_dir),
-	  .min = 1, .compute = default_state_dir,
+	  .effect = PC_EFFECT_RESTART, .min = 1, .compute = default_state_dir,
 	  .fallback = "/var/lib/pool-managerd as root, else $XDG_STATE_HOME/pool-managerd or "
 		      "~/.local/state/pool-managerd",
 	  .description = "The folder of the registry, the workers' logs and their sockets" },
@@ -172,26 +173,28 @@ const struct pc__setting pc__settings[] = {
 			 "replaced" },
 
 	{ "http", "listen", PC__SETTING_STRING_LIST, AT(http_listen),
+	  .effect = PC_EFFECT_RESTART,
 	  .min = 1, .max = 16, .fallback = "127.0.0.1:9200", .refine = refine_listen,
 	  .description = "Where to listen: \"HOST:PORT\" (port 0: any free one), \"[IPV6]:PORT\" or "
 			 "\"unix:/path\"" },
 	{ "http", "token_file", PC__SETTING_PATH, AT(http_token_file),
-	  .fallback = "",
+	  .effect = PC_EFFECT_RESTART, .fallback = "",
 	  .description = "A file with the token that clients must send; required when an address is "
 			 "not loopback" },
 	{ "http", "max_body_bytes", PC__SETTING_SIZE, AT(http_max_body_bytes),
-	  .min = KIB(1), .max = GIB(4), .fallback = "32MiB",
+	  .effect = PC_EFFECT_RESTART, .min = KIB(1), .max = GIB(4), .fallback = "32MiB",
 	  .description = "The longest request body; a longer one is refused with 413" },
 	{ "http", "loops", PC__SETTING_INTEGER, AT(http_loops),
-	  .min = 0, .max = 256, .fallback = "0", .unit = "event loops",
+	  .effect = PC_EFFECT_RESTART, .min = 0, .max = 256, .fallback = "0", .unit = "event loops",
 	  .description = "How many threads serve connections; 0: one per core" },
 	/* The default is a guess that stays under the usual limit of descriptors; change freely. */
 	{ "http", "max_connections", PC__SETTING_INTEGER, AT(http_max_connections),
+	  .effect = PC_EFFECT_RESTART,
 	  .min = 1, .max = 1000000, .fallback = "4096", .unit = "connections",
 	  .description = "How many client connections may be open at once" },
 	/* nginx's keepalive_timeout has the same default. */
 	{ "http", "idle_timeout_secs", PC__SETTING_SECONDS, AT(http_idle_timeout_secs),
-	  .min = 1, .max = 86400, .fallback = "75", .unit = "seconds",
+	  .effect = PC_EFFECT_RESTART, .min = 1, .max = 86400, .fallback = "75", .unit = "seconds",
 	  .description = "How long a client connection may stay open without a request" },
 
 	{ "memory", "budget_percent", PC__SETTING_INTEGER, AT(memory_budget_percent),
@@ -208,25 +211,26 @@ const struct pc__setting pc__settings[] = {
 			 "repository" },
 
 	{ "orchestrator", "url", PC__SETTING_STRING, AT(orchestrator_url),
-	  .max = 2048, .fallback = "", .refine = refine_url,
+	  .effect = PC_EFFECT_RESTART, .max = 2048, .fallback = "", .refine = refine_url,
+	  .secret = true,
 	  .description = "The orchestrator to register with; empty: none" },
 	{ "orchestrator", "heartbeat_interval_secs", PC__SETTING_SECONDS,
 	  AT(orchestrator_heartbeat_interval_secs),
-	  .min = 1, .max = 3600, .fallback = "15", .unit = "seconds",
+	  .effect = PC_EFFECT_RESTART, .min = 1, .max = 3600, .fallback = "15", .unit = "seconds",
 	  .description = "How often the orchestrator is told the pool's state" },
 
 	{ "staging", "enabled", PC__SETTING_BOOLEAN, AT(staging_enabled),
-	  .fallback = "true",
+	  .effect = PC_EFFECT_RESTART, .fallback = "true",
 	  .description = "Whether model files are kept in the page cache, so that they load fast" },
 	{ "staging", "max_bytes", PC__SETTING_SIZE, AT(staging_max_bytes),
-	  .min = 0, .max = NO_LIMIT, .fallback = "64GiB",
+	  .effect = PC_EFFECT_RESTART, .min = 0, .max = NO_LIMIT, .fallback = "64GiB",
 	  .description = "How much of the page cache model files may take" },
 
 	{ "log", "level", PC__SETTING_WORD, AT(log_level),
 	  .fallback = "info", .words = log_levels,
 	  .description = "The least severe messages that are written" },
 	{ "log", "format", PC__SETTING_WORD, AT(log_format),
-	  .fallback = "human", .words = log_formats,
+	  .effect = PC_EFFECT_RESTART, .fallback = "human", .words = log_formats,
 	  .description = "How messages are written: lines for people, or one JSON object a line" },
 };
 /* clang-format on */

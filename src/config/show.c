@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * show.c - writes the settings in effect as a configuration file that reads back to the same ones,
- * and the reference of all settings for the manual. Both come from the tables; no setting is named
- * here but [memory]'s, which has a key per device. Any thread.
+ * visits them for programs, and writes the reference of all settings for the manual. All of it
+ * comes from the tables; no setting is named here but [memory]'s, which has a key per device. Any
+ * thread.
  */
 #include <poolcore/config.h>
 
@@ -32,7 +33,9 @@ static void print_source(const struct pc_config *config, const struct pc__source
 static void print_setting(const struct pc_config *config, const struct pc__setting *row,
 			  const void *object, const struct pc__source *source, struct pc__buf *out)
 {
-	pc__buf_printf(out, "# %s.\n%s = ", row->description, row->key);
+	pc__buf_printf(out, "# %s.%s\n%s = ", row->description,
+		       row->effect == PC_EFFECT_RESTART ? " A change needs a restart." : "",
+		       row->key);
 	pc__setting_print(row, object, out);
 	print_source(config, source, out);
 }
@@ -84,6 +87,119 @@ int pc_config_show(const struct pc_config *pub, FILE *file, struct pc_error *err
 	}
 	return pc__print_to(&out, file, err);
 }
+
+/* ---- for programs ---- */
+
+const char *pc_setting_effect_name(enum pc_setting_effect effect)
+{
+	static const char *const names[] = {
+		[PC_EFFECT_RELOAD] = "reload",
+		[PC_EFFECT_WORKERS] = "workers",
+		[PC_EFFECT_RESTART] = "restart",
+	};
+
+	return (unsigned)effect < PC_ARRAY_LEN(names) ? names[effect] : "unknown";
+}
+
+const char *pc_setting_source_name(enum pc_setting_source source)
+{
+	static const char *const names[] = {
+		[PC_SOURCE_DEFAULT] = "default",
+		[PC_SOURCE_FILE] = "file",
+		[PC_SOURCE_ENVIRONMENT] = "environment",
+		[PC_SOURCE_FLAG] = "flag",
+	};
+
+	return (unsigned)source < PC_ARRAY_LEN(names) ? names[source] : "unknown";
+}
+
+struct visitor {
+	const struct pc_config *config;
+	bool hide_secrets;
+	void (*visit)(void *ctx, const struct pc_setting_view *view);
+	void *ctx;
+};
+
+static int visit_one(const struct visitor *visitor, const char *section,
+		     const struct pc__setting *row, const void *object,
+		     const struct pc__source *source, struct pc_error *err)
+{
+	struct pc__buf out = PC__BUF_INIT;
+
+	pc__setting_print_json(row, object, visitor->hide_secrets, &out);
+
+	pc_auto(pc_free) char *value = pc__buf_steal(&out);
+
+	if (!value)
+		return pc_error_oom(err);
+	visitor->visit(
+		visitor->ctx,
+		&(struct pc_setting_view){
+			.section = section,
+			.key = row->key,
+			.value = value,
+			.source = source->kind,
+			.file = source->kind == PC_SOURCE_FILE ? visitor->config->path : NULL,
+			.line = source->kind == PC_SOURCE_FILE ? source->pos.line : 0,
+			.name = source->name,
+			.effect = row->effect,
+		});
+	return 0;
+}
+
+static int visit_budgets(const struct visitor *visitor, struct pc_error *err)
+{
+	const struct pc__config *config = (const struct pc__config *)visitor->config;
+	int rc = 0;
+
+	for (size_t i = 0; i < config->pub.memory_budget_count && !rc; i++) {
+		const struct pc__setting row = {
+			.key = config->pub.memory_budgets[i].device,
+			.kind = PC__SETTING_SIZE,
+			.offset = offsetof(struct pc_device_budget_config, bytes),
+		};
+
+		rc = visit_one(visitor, "memory", &row, &config->pub.memory_budgets[i],
+			       &config->budget_sources[i], err);
+	}
+	return rc;
+}
+
+static int visit_backend(const struct visitor *visitor, size_t index, struct pc_error *err)
+{
+	const struct pc__config *config = (const struct pc__config *)visitor->config;
+	const struct pc_backend_config *backend = &config->pub.backends[index];
+	char section[sizeof("backends.") + 64]; /* BACKEND_NAME_MAX */
+	int rc = 0;
+
+	snprintf(section, sizeof(section), "backends.%s", backend->name);
+	for (size_t i = 0; i < pc__backend_setting_count && !rc; i++)
+		rc = visit_one(visitor, section, &pc__backend_settings[i], backend,
+			       &config->backend_sources[index].rows[i], err);
+	return rc;
+}
+
+int pc_config_each(const struct pc_config *pub, bool hide_secrets,
+		   void (*visit)(void *ctx, const struct pc_setting_view *view), void *ctx,
+		   struct pc_error *err)
+{
+	const struct pc__config *config = (const struct pc__config *)pub;
+	const struct visitor visitor = { pub, hide_secrets, visit, ctx };
+	int rc = 0;
+
+	for (size_t i = 0; i < pc__setting_count && !rc; i++) {
+		const struct pc__setting *row = &pc__settings[i];
+
+		rc = visit_one(&visitor, row->section, row, pub, &config->sources[i], err);
+		if (!rc && ends_section(i) && strcmp(row->section, "memory") == 0)
+			rc = visit_budgets(&visitor, err);
+	}
+	for (size_t i = 0; i < pub->backend_count && !rc; i++)
+		rc = visit_backend(&visitor, i, err);
+	return rc;
+}
+
+/* ---- the reference ---- */
 
 int pc_config_write_reference(FILE *file, struct pc_error *err)
 {
