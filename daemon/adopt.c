@@ -68,7 +68,7 @@ static int forget(struct daemon *daemon, const struct pc_worker_info *info,
 		return rc;
 	if (info->socket[0])
 		unlink(info->socket);
-	cgroup_remove(daemon->config->pool_cgroup, info->worker_id);
+	cgroup_remove(daemon->cgroup, info->worker_id);
 	return pc_stub_forget(daemon->life_dir, info->worker_id, err);
 }
 
@@ -113,16 +113,16 @@ static int look(struct daemon *daemon, struct orphan *orphan, struct pc_error *e
 /* ---- those that go on ---- */
 
 /* Why it cannot: NULL, or the end of a sentence. */
-static const char *misfit(const struct daemon *daemon, const struct pc_worker_info *info,
+static const char *misfit(const struct generation *generation, const struct pc_worker_info *info,
 			  struct model **ret_model)
 {
 	const struct pc_model_entry *entry;
 
-	if (strcmp(daemon->config->pool_orphan_policy, "kill") == 0)
+	if (strcmp(generation->config->pool_orphan_policy, "kill") == 0)
 		return "pool.orphan_policy is \"kill\"";
 	if (info->status >= PC_WORKER_STOPPING)
 		return "it was being stopped";
-	if (pc_catalog_get(daemon->catalog, info->model_id, &entry, NULL))
+	if (pc_catalog_get(generation->catalog, info->model_id, &entry, NULL))
 		return "its model is not in the catalog any more";
 	if (strcmp(entry->model_ref, info->model_ref) != 0)
 		return "its model has another file now";
@@ -130,7 +130,7 @@ static const char *misfit(const struct daemon *daemon, const struct pc_worker_in
 		return "its model has another backend now";
 	if (entry->slots != info->slots)
 		return "its model has another number of slots now";
-	*ret_model = body_model((struct daemon *)daemon, entry);
+	*ret_model = generation_model(generation, entry);
 	return NULL;
 }
 
@@ -149,7 +149,7 @@ static void adopt_one(struct daemon *daemon, struct orphan *orphan)
 	struct pc_error err = PC_ERROR_INIT;
 	struct model *model;
 	struct worker *worker;
-	const char *why = misfit(daemon, info, &model);
+	const char *why = misfit(daemon->generation, info, &model);
 	char pid[16];
 
 	if (why || body_adopt(daemon, model, info, loaded, &worker, &err)) {

@@ -78,8 +78,11 @@ static void bury_stillborn_locked(struct body *body)
 static void unlock_from(struct body *body, const struct loop *self)
 {
 	struct daemon *daemon = body->daemon;
+	struct retiring *retired = NULL;
 
 	bury_stillborn_locked(body);
+	if (body->retiring)
+		retired = body_take_retired_locked(body);
 	if (body->next_tick_ns < body->armed_tick_ns)
 		wake_locked(&daemon->loops[0]);
 	if (body->draining && !body->told_drained && pc_sched_is_drained(body->sched)) {
@@ -94,9 +97,10 @@ static void unlock_from(struct body *body, const struct loop *self)
 		loop->wake_wanted = loop->inbox_news = false;
 	}
 	uv_mutex_unlock(&body->lock);
+	body_free_retired(retired);
 }
 
-static void unlock(struct body *body)
+void body_unlock(struct body *body)
 {
 	unlock_from(body, NULL);
 }
@@ -130,8 +134,7 @@ static struct worker *new_worker(struct model *model, unsigned device)
 		return NULL;
 	}
 	worker->model = model;
-	worker->entry = model->entry;
-	worker->backend = model->backend;
+	generation_ref(model->generation);
 	worker->slots = model->entry->slots;
 	worker->device = device;
 	return worker;
@@ -152,9 +155,9 @@ static struct worker *make_worker(struct body *body, const struct pc_spawn_order
 	pc_ledger_account(body->daemon->ledger, order->device, &account);
 	snprintf(info->worker_id, sizeof(info->worker_id), "w-%s-%llu", body->daemon->instance,
 		 (unsigned long long)order->worker_id);
-	snprintf(info->backend, sizeof(info->backend), "%s", worker->backend->name);
-	snprintf(info->model_ref, sizeof(info->model_ref), "%s", worker->entry->model_ref);
-	snprintf(info->model_id, sizeof(info->model_id), "%s", worker->entry->id);
+	snprintf(info->backend, sizeof(info->backend), "%s", worker->model->backend->name);
+	snprintf(info->model_ref, sizeof(info->model_ref), "%s", worker->model->entry->model_ref);
+	snprintf(info->model_id, sizeof(info->model_id), "%s", worker->model->entry->id);
 	snprintf(info->device, sizeof(info->device), "%s", account.name);
 	if (sscanf(account.name, "gpu%d", &info->gpu_id) != 1)
 		info->gpu_id = -1;
@@ -246,104 +249,9 @@ static const struct pc_sched_driver driver = {
 
 /* ---- creation ---- */
 
-/* Which ledger devices a model may use: its own word, else its backend's, else any GPU, else the
- * cpu. */
-static uint32_t device_mask_of(const struct daemon *daemon, const struct model *model)
-{
-	const char *device = model->entry->device[0] ? model->entry->device
-						     : model->backend->device;
-	unsigned count = pc_ledger_device_count(daemon->ledger);
-	int index;
-
-	if (strcmp(device, "auto") != 0) {
-		index = pc_ledger_find(daemon->ledger, device);
-		return index < 0 ? 0 : 1u << index;
-	}
-	index = pc_ledger_find(daemon->ledger, "cpu");
-
-	uint32_t all = count >= 32 ? UINT32_MAX : (1u << count) - 1;
-	uint32_t cpu = index < 0 ? 0 : 1u << index;
-
-	return (all & ~cpu) ? all & ~cpu : cpu;
-}
-
-static uint64_t idle_ttl_ns(const struct pc_model_entry *entry, const struct pc_config *config)
-{
-	if (entry->ttl_ms == PC_TTL_UNSET)
-		return config->pool_cooldown_idle_minutes * 60 * PC_NS_PER_SEC;
-	if (entry->ttl_ms < 0)
-		return PC_TIME_NEVER;
-	return (uint64_t)entry->ttl_ms * PC_NS_PER_MS;
-}
-
-static int add_model(struct daemon *daemon, struct body *body, struct model *model,
-		     const struct pc_model_entry *entry, struct pc_error *err)
-{
-	const struct pc_config *config = daemon->config;
-
-	model->entry = entry;
-	model->backend = pc_config_backend(config, entry->backend);
-	assert(model->backend); /* the catalog checked it */
-
-	uint32_t device_mask = device_mask_of(daemon, model);
-
-	if (!device_mask) {
-		pc_log(PC_LOG_WARN, "model",
-		       PC_FIELDS({ "model", entry->id }, { "device", entry->device }),
-		       "the model's device is not there; its requests are refused");
-		return 0;
-	}
-
-	const struct pc_sched_model_spec spec = {
-		.key = entry->id,
-		.owner = model,
-		.device_mask = device_mask,
-		.memory_bytes = entry->memory_bytes,
-		.slots = entry->slots,
-		.min_workers = entry->min_workers,
-		.max_workers = entry->max_workers,
-		.cold_start_workers = entry->cold_start_workers,
-		.queue_capacity = entry->queue_capacity ? entry->queue_capacity
-							: (uint32_t)config->pool_queue_capacity,
-		.idle_ttl_ns = idle_ttl_ns(entry, config),
-		.start_timeout_ns = model->backend->start_timeout_secs * PC_NS_PER_SEC,
-		.pinned = entry->pinned,
-	};
-
-	return pc_sched_add_model(body->sched, &spec, &model->sched, err);
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-	uintptr_t left = (uintptr_t)(*(struct model *const *)a)->entry;
-	uintptr_t right = (uintptr_t)(*(struct model *const *)b)->entry;
-
-	return (left > right) - (left < right);
-}
-
-static int add_models(struct daemon *daemon, struct body *body, struct pc_error *err)
-{
-	size_t count = pc_catalog_count(daemon->catalog);
-
-	body->models = pc_calloc(count, sizeof(*body->models));
-	body->by_entry = pc_calloc(count, sizeof(struct model *));
-	if (!body->models || !body->by_entry)
-		return pc_error_oom(err);
-	for (body->model_count = 0; body->model_count < count; body->model_count++) {
-		int rc = add_model(daemon, body, &body->models[body->model_count],
-				   pc_catalog_at(daemon->catalog, body->model_count), err);
-
-		if (rc)
-			return rc;
-		body->by_entry[body->model_count] = &body->models[body->model_count];
-	}
-	qsort(body->by_entry, count, sizeof(struct model *), compare_entries);
-	return 0;
-}
-
 int body_create(struct daemon *daemon, struct body **ret_body, struct pc_error *err)
 {
-	const struct pc_config *config = daemon->config;
+	const struct pc_config *config = daemon->generation->config;
 	struct pc_sched_settings settings;
 	struct body *body = pc_calloc(1, sizeof(*body));
 	int rc;
@@ -363,7 +271,7 @@ int body_create(struct daemon *daemon, struct body **ret_body, struct pc_error *
 	settings.seed = (uint64_t)pc_clock_wall_ms();
 	rc = pc_sched_create(&settings, &driver, body, daemon->ledger, &body->sched, err);
 	if (!rc)
-		rc = add_models(daemon, body, err);
+		rc = body_install_first(body, err);
 	if (rc) {
 		body_destroy(body);
 		return rc;
@@ -378,21 +286,9 @@ void body_destroy(struct body *body)
 		return;
 	pc_sched_destroy(body->sched);
 	roster_fini(&body->roster);
+	body_free_retired(body->retiring);
 	uv_mutex_destroy(&body->lock);
-	pc_free(body->by_entry);
-	pc_free(body->models);
 	pc_free(body);
-}
-
-struct model *body_model(struct daemon *daemon, const struct pc_model_entry *entry)
-{
-	struct body *body = daemon->body;
-	const struct model wanted = { .entry = entry };
-	const struct model *key = &wanted;
-	struct model **found = bsearch(&key, body->by_entry, body->model_count,
-				       sizeof(struct model *), compare_entries);
-
-	return found ? *found : NULL;
 }
 
 /* ---- requests ---- */
@@ -677,7 +573,7 @@ void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t me
 		measured_bytes = 0;
 	body->next_tick_ns = pc_sched_worker_ready(body->sched, pc_clock_now_ns(), worker->id,
 						   measured_bytes);
-	unlock(body);
+	body_unlock(body);
 }
 
 struct holder {
@@ -719,7 +615,7 @@ bool body_worker_measured(struct daemon *daemon, struct worker *worker, uint64_t
 
 	bool grew = measured_locked(daemon->body, worker, bytes);
 
-	unlock(daemon->body);
+	body_unlock(daemon->body);
 	return grew;
 }
 
@@ -732,7 +628,7 @@ void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t session, uint64_
 	roster_each(&body->roster, match_holder, &holder);
 	if (holder.worker)
 		measured_locked(body, holder.worker, bytes);
-	unlock(body);
+	body_unlock(body);
 }
 
 uint32_t body_worker_leases(struct daemon *daemon, const struct worker *worker)
@@ -752,7 +648,7 @@ void body_worker_failed(struct daemon *daemon, struct worker *worker, const stru
 	body_lock(body);
 	body->next_tick_ns = pc_sched_worker_failed(body->sched, pc_clock_now_ns(), worker->id,
 						    cause);
-	unlock(body);
+	body_unlock(body);
 }
 
 void body_worker_ended(struct daemon *daemon, struct worker *worker,
@@ -781,19 +677,21 @@ void body_answer_reports(struct daemon *daemon, struct worker *worker, const str
 	body_lock(daemon->body);
 	worker->ready_recorded |= !err;
 	answer_reports_locked(worker, err);
-	unlock(daemon->body);
+	body_unlock(daemon->body);
 }
 
 void body_worker_gone(struct daemon *daemon, struct worker *worker,
 		      const struct pc_worker_exit *exit, const struct pc_error *cause)
 {
 	struct pc_error departed = PC_ERROR_INIT;
+	struct generation *generation = worker->model->generation;
 	struct body *body = daemon->body;
 	uint64_t id = worker->id;
 
 	no_such_worker(worker->info.worker_id, &departed);
 	body_lock(body);
 	answer_reports_locked(worker, &departed);
+	worker->model = NULL;
 	worker->info.status = PC_WORKER_STOPPED;
 	worker->info.updated_wall_ms = pc_clock_wall_ms();
 	if (exit)
@@ -801,7 +699,8 @@ void body_worker_gone(struct daemon *daemon, struct worker *worker,
 	forget_orders_locked(body, worker);
 	roster_depart(&body->roster, worker);
 	body->next_tick_ns = pc_sched_worker_gone(body->sched, pc_clock_now_ns(), id, cause);
-	unlock(body);
+	body_unlock(body);
+	generation_unref(generation);
 }
 
 uint64_t body_tick(struct daemon *daemon)
@@ -813,7 +712,7 @@ uint64_t body_tick(struct daemon *daemon)
 	uint64_t next = body->armed_tick_ns = body->next_tick_ns = pc_sched_tick(body->sched,
 										 pc_clock_now_ns());
 
-	unlock(body);
+	body_unlock(body);
 	return next;
 }
 
@@ -868,7 +767,7 @@ int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worke
 	worker->info.status = loaded ? PC_WORKER_READY : PC_WORKER_SPAWNING;
 	body_lock(daemon->body);
 	rc = adopt_locked(daemon->body, worker, loaded, err);
-	unlock(daemon->body);
+	body_unlock(daemon->body);
 	if (rc)
 		worker_free(worker);
 	else
@@ -926,7 +825,7 @@ static void name_devices(const struct daemon *daemon, uint32_t mask, char *out, 
 static int choose_device(const struct daemon *daemon, const struct model *model, int gpu_id,
 			 uint32_t *ret_mask, struct pc_error *err)
 {
-	uint32_t allowed = device_mask_of(daemon, model);
+	uint32_t allowed = body_device_mask(daemon, model);
 	char name[24], names[256];
 	int index;
 
@@ -963,7 +862,7 @@ int body_start_worker(struct daemon *daemon, struct model *model, int gpu_id, ui
 		return rc;
 	body_lock(body);
 	rc = start_worker_locked(body, model, device_mask, port, ret_id, err);
-	unlock(body);
+	body_unlock(body);
 	return rc;
 }
 
@@ -982,7 +881,7 @@ int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force, s
 		rc = pc_sched_stop_worker(body->sched, pc_clock_now_ns(), worker->id, force, err);
 		body->next_tick_ns = pc_sched_next_deadline(body->sched);
 	}
-	unlock(body);
+	body_unlock(body);
 	return rc;
 }
 
@@ -1011,7 +910,7 @@ int body_report_ready(struct daemon *daemon, struct lease *lease, const char *wo
 		order_locked(body, worker);
 		rc = 1;
 	}
-	unlock(body);
+	body_unlock(body);
 	return rc;
 }
 
@@ -1024,7 +923,7 @@ void body_drain(struct daemon *daemon, uint64_t deadline_ns)
 	body_lock(body);
 	body->draining = true;
 	body->next_tick_ns = pc_sched_drain(body->sched, pc_clock_now_ns(), deadline_ns);
-	unlock(body);
+	body_unlock(body);
 }
 
 bool body_is_drained(struct daemon *daemon)
@@ -1046,7 +945,15 @@ void body_wish_loops(struct daemon *daemon, enum loop_wish wish)
 		daemon->loops[i].wish = wish;
 		wake_locked(&daemon->loops[i]);
 	}
-	unlock(daemon->body);
+	body_unlock(daemon->body);
+}
+
+void body_wake_loops(struct daemon *daemon)
+{
+	body_lock(daemon->body);
+	for (size_t i = 0; i < daemon->loop_count; i++)
+		wake_locked(&daemon->loops[i]);
+	body_unlock(daemon->body);
 }
 
 enum loop_wish body_loop_wish(struct daemon *daemon, struct loop *loop)
@@ -1065,7 +972,7 @@ void body_loop_empty(struct daemon *daemon, struct loop *loop)
 	body_lock(daemon->body);
 	loop->empty = true;
 	wake_locked(&daemon->loops[0]);
-	unlock(daemon->body);
+	body_unlock(daemon->body);
 }
 
 bool body_loops_are_empty(struct daemon *daemon)

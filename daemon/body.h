@@ -10,21 +10,13 @@
 #include <poolcore/registry.h>
 #include <poolcore/sched.h>
 
+#include "daemon/generation.h"
 #include "http/http.h"
 
 struct body;
 struct daemon;
 struct loop;
 struct logbook;
-struct pc_backend_config;
-struct pc_model_entry;
-
-/* A model as the daemon knows it. [const after start] */
-struct model {
-	const struct pc_model_entry *entry;
-	const struct pc_backend_config *backend;
-	struct pc_sched_model *sched; /* NULL: its device is not there; requests are refused */
-};
 
 /* ---- requests ---- */
 
@@ -92,14 +84,12 @@ struct worker_orders {
  * are kept so that their logs can be read).
  */
 struct worker {
-	uint64_t id;				 /* the brain's */
-	struct model *model;			 /* [const] */
-	const struct pc_model_entry *entry;	 /* [const] the model's, when it was spawned */
-	const struct pc_backend_config *backend; /* [const] likewise */
-	uint32_t slots;				 /* [const] */
-	unsigned device;			 /* [const] */
-	uint16_t port;				 /* [const] the one that was asked for; 0: any */
-	struct logbook *log;			 /* [const] has a lock of its own */
+	uint64_t id;	     /* the brain's */
+	struct model *model; /* [const] until it is gone, with its generation; then NULL */
+	uint32_t slots;	     /* [const] */
+	unsigned device;     /* [const] */
+	uint16_t port;	     /* [const] the one that was asked for; 0: any */
+	struct logbook *log; /* [const] has a lock of its own */
 
 	struct worker *next;	     /* [lock] its bucket, or the departed ones */
 	struct pc_worker_info info;  /* [lock] what the control API shows; its names never change */
@@ -112,11 +102,21 @@ struct worker {
 	bool ready_recorded;	     /* [lock] the registry knows that it is ready */
 };
 
-/* Errors: OUT_OF_MEMORY, and what pc_sched_add_model refuses. */
+/* With daemon->generation. Errors: OUT_OF_MEMORY, and what pc_sched_add_model refuses. */
 int body_create(struct daemon *daemon, struct body **ret_body, struct pc_error *err);
 void body_destroy(struct body *body);
 
-struct model *body_model(struct daemon *daemon, const struct pc_model_entry *entry);
+/* ---- the configuration in force (install.c) ---- */
+
+/* The one in force, with a reference for the caller. Any thread. */
+struct generation *body_generation(struct daemon *daemon);
+/*
+ * Puts `next` in force, of which the caller keeps its reference: from now on every request finds
+ * what it says. `budgets` has the bytes of each ledger device. One thread at a time. Errors:
+ * SHUTTING_DOWN, OUT_OF_MEMORY; nothing has changed after one.
+ */
+int body_install(struct daemon *daemon, struct generation *next, const uint64_t *budgets,
+		 struct pc_error *err);
 
 /* The supervisor takes the next order; NULL when there is none. Loop 0. */
 struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_orders);
@@ -205,6 +205,8 @@ void body_drain(struct daemon *daemon, uint64_t deadline_ns);
  */
 bool body_is_drained(struct daemon *daemon);
 void body_wish_loops(struct daemon *daemon, enum loop_wish wish);
+/* Wakes every loop: another thread has something for some of them. Any thread. */
+void body_wake_loops(struct daemon *daemon);
 /* What is wished of this loop. A loop that was told to close is woken no more. Loop thread. */
 enum loop_wish body_loop_wish(struct daemon *daemon, struct loop *loop);
 /* A drained loop has sent its last byte. */
@@ -235,9 +237,9 @@ int body_snapshot_workers(struct daemon *daemon, struct worker_snapshot **ret_li
 /* One worker, also a departed one. Errors: WORKER_NOT_FOUND. */
 int body_snapshot_worker(struct daemon *daemon, const char *worker_id,
 			 struct worker_snapshot *ret_snapshot, struct pc_error *err);
-/* In the catalog's order. */
-int body_snapshot_models(struct daemon *daemon, struct model_snapshot **ret_list, size_t *ret_count,
-			 struct pc_error *err);
+/* In the catalog's order; they point into the generation, which the caller has. */
+int body_snapshot_models(struct daemon *daemon, const struct generation *generation,
+			 struct model_snapshot **ret_list, struct pc_error *err);
 void body_snapshot_model(struct daemon *daemon, const struct model *model,
 			 struct model_snapshot *ret_snapshot);
 void body_counters(struct daemon *daemon, struct pc_sched_counters *ret_counters);

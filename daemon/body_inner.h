@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* body_inner.h - the body's insides, for body.c (what happens) and snapshot.c (what is). Nobody
- * else. */
+/* body_inner.h - the body's insides, for body.c (what happens), install.c (what changes) and
+ * snapshot.c (what is). Nobody else. */
 #ifndef DAEMON_BODY_INNER_H
 #define DAEMON_BODY_INNER_H
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 #include "daemon/roster.h"
 
 struct body {
@@ -20,9 +21,14 @@ struct body {
 	bool stillbirth;	   /* [lock] the brain has a worker that has no record here */
 	bool draining;		   /* [lock] */
 	bool told_drained;	   /* [lock] loop 0 was woken for it */
-	struct model *models;	   /* [const after create] in the catalog's order */
-	struct model **by_entry;   /* [const after create] sorted, for body_model */
-	size_t model_count;
+	struct retiring *retiring; /* [lock] removed, and still waited for; see install.c */
+};
+
+/* A model that was removed, and the generation that its spawn orders name. */
+struct retiring {
+	struct retiring *next;
+	struct pc_sched_model *sched;
+	struct generation *generation;
 };
 
 static inline void body_lock(struct body *body)
@@ -35,5 +41,17 @@ static inline void body_unlock_quietly(struct body *body)
 {
 	uv_mutex_unlock(&body->lock);
 }
+
+/* Drops the lock after an event and wakes the loops that have news. */
+void body_unlock(struct body *body);
+
+/* Which ledger devices a model may use: its own word, else its backend's, else any GPU, else the
+ * cpu. */
+uint32_t body_device_mask(const struct daemon *daemon, const struct model *model);
+/* Registers the models of the daemon's first generation. */
+int body_install_first(struct body *body, struct pc_error *err);
+/* Those for which nobody waits any more, to be freed without the lock. */
+struct retiring *body_take_retired_locked(struct body *body);
+void body_free_retired(struct retiring *retired);
 
 #endif

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 #include "daemon/gpus.h"
 #include "daemon/logbook.h"
 #include "daemon/loop.h"
@@ -151,13 +152,22 @@ void control_v1_models(struct request *request, const char *argument)
 
 void control_v1_model(struct request *request, const char *argument)
 {
+	struct generation *generation = body_generation(request->daemon);
 	const struct pc_model_entry *entry;
 	struct pc_error err = PC_ERROR_INIT;
 
-	if (pc_catalog_get(request->daemon->catalog, argument, &entry, &err))
+	if (pc_catalog_get(generation->catalog, argument, &entry, &err))
 		respond_error(request, &err);
 	else
-		respond_json(request, 200, render_v1_model(request->daemon, entry));
+		respond_json(request, 200,
+			     render_v1_model(request->daemon, generation_model(generation, entry)));
+	generation_unref(generation);
+}
+
+void control_config(struct request *request, const char *argument)
+{
+	(void)argument;
+	respond_json(request, 200, render_config(request->daemon));
 }
 
 void control_workers(struct request *request, const char *argument)
@@ -249,19 +259,20 @@ static int check_backend(const struct pc_model_entry *entry, const char *backend
 	return PC_E_INVALID_REQUEST;
 }
 
-static int start_worker(struct daemon *daemon, const struct pc_worker_spawn_request *order,
-			char *ret_id, struct pc_error *err)
+static int start_worker(struct daemon *daemon, const struct generation *generation,
+			const struct pc_worker_spawn_request *order, char *ret_id,
+			struct pc_error *err)
 {
 	const struct pc_model_entry *entry;
 	struct model *model;
-	int rc = pc_catalog_get(daemon->catalog, order->model ? order->model : order->model_ref,
+	int rc = pc_catalog_get(generation->catalog, order->model ? order->model : order->model_ref,
 				&entry, err);
 
 	if (!rc)
 		rc = check_backend(entry, order->backend, err);
 	if (rc)
 		return rc;
-	model = body_model(daemon, entry);
+	model = generation_model(generation, entry);
 	rc = check_port(model, order->port, err);
 	if (rc)
 		return rc;
@@ -282,6 +293,7 @@ static void respond_making_room(struct request *request)
 
 void control_worker_start(struct request *request, const char *argument)
 {
+	struct generation *generation = body_generation(request->daemon);
 	struct pc_error err = PC_ERROR_INIT;
 	char worker_id[PC_WORKER_ID_MAX];
 	struct pc_worker_spawn_request order;
@@ -290,9 +302,10 @@ void control_worker_start(struct request *request, const char *argument)
 
 	(void)argument;
 	if (!rc) {
-		rc = start_worker(request->daemon, &order, worker_id, &err);
+		rc = start_worker(request->daemon, generation, &order, worker_id, &err);
 		pc_worker_spawn_request_free(&order);
 	}
+	generation_unref(generation);
 	if (rc)
 		respond_error(request, &err);
 	else if (worker_id[0])

@@ -7,6 +7,9 @@
  *	state.c       the state directory: lock, registry, sockets, token
  *	loop.c        one event loop per core: its server, its upstream connections, its inbox
  *	body.c        the daemon as a body of the brain: the lock, the actions, the models
+ *	generation.c  one reading of the configuration
+ *	install.c     puts one in force, inside the body
+ *	reload.c      reads another one, on a thread of its own
  *	roster.c      the records of workers, inside the body
  *	snapshot.c    copies of what the body knows
  *	supervisor.c  all worker processes, on loop 0
@@ -37,23 +40,30 @@
 #include <poolcore/error.h>
 
 struct body;
+struct generation;
 struct gpus;
 struct loop;
 struct pc_ledger;
 struct pc_registry;
+struct reload;
 struct shutdown;
 struct supervisor;
 
 /* [const after start], except where a member says otherwise */
 struct daemon {
-	const struct pc_config *config;
-	const struct pc_catalog *catalog;
+	/* What a reload starts from: the program's arguments. */
+	const char *config_path; /* or NULL */
+	const struct pc_setting_override *overrides;
+	size_t override_count;
+	/* [body lock] once loops run: then ask body_generation. */
+	struct generation *generation;
 	struct pc_ledger *ledger;
 	struct pc_registry *registry;
 	struct gpus *gpus;
 	struct body *body;
 	struct supervisor *supervisor;
 	struct shutdown *shutdown;
+	struct reload *reload;
 
 	struct loop *loops;
 	size_t loop_count;
@@ -61,6 +71,7 @@ struct daemon {
 	char instance[8];	  /* random, part of every worker id: an id is never used twice */
 	char *runtime_dir;	  /* sockets of workers */
 	char *life_dir;		  /* what stubs write about workers, see stub.h */
+	char *cgroup;		  /* pool.cgroup */
 	char *stub_program;	  /* path of pool-stub */
 	uint64_t open_files;	  /* the soft limit that we were started with, for workers */
 	char *token;		  /* what clients must present, or NULL */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 #include "daemon/gpus.h"
 
 static uint64_t budget_of(const struct pc_config *config, const char *device, uint64_t total_bytes)
@@ -24,10 +25,11 @@ static uint64_t budget_of(const struct pc_config *config, const char *device, ui
 	return (uint64_t)((unsigned __int128)total_bytes * config->memory_budget_percent / 100);
 }
 
-static int add_device(struct daemon *daemon, const char *device, uint64_t total_bytes,
-		      struct pc_error *err)
+/* The same, if the device has that much. */
+static int check_budget(const struct pc_config *config, const char *device, uint64_t total_bytes,
+			uint64_t *ret_budget, struct pc_error *err)
 {
-	uint64_t budget = budget_of(daemon->config, device, total_bytes);
+	uint64_t budget = budget_of(config, device, total_bytes);
 
 	if (budget > total_bytes) {
 		char wanted[32], there[32];
@@ -38,9 +40,32 @@ static int add_device(struct daemon *daemon, const char *device, uint64_t total_
 		pc_error_detail(err, "key", "memory.%s", device);
 		return PC_E_INVALID_CONFIG;
 	}
+	*ret_budget = budget;
+	return 0;
+}
+
+static int add_device(struct daemon *daemon, const char *device, uint64_t total_bytes,
+		      struct pc_error *err)
+{
+	uint64_t budget;
+	int rc = check_budget(daemon->generation->config, device, total_bytes, &budget, err);
+
+	if (rc)
+		return rc;
 	return pc_ledger_add_device(daemon->ledger, device, total_bytes, budget, err) < 0
 		       ? PC_E_INVALID_CONFIG
 		       : 0;
+}
+
+static void warn_of_absent(const struct daemon *daemon, const struct pc_config *config)
+{
+	for (size_t i = 0; i < config->memory_budget_count; i++) {
+		const char *device = config->memory_budgets[i].device;
+
+		if (pc_ledger_find(daemon->ledger, device) < 0)
+			pc_log(PC_LOG_WARN, "memory", PC_FIELDS({ "device", device }),
+			       "a budget is set for a device that is not there");
+	}
 }
 
 int devices_open(struct daemon *daemon, struct pc_error *err)
@@ -66,14 +91,23 @@ int devices_open(struct daemon *daemon, struct pc_error *err)
 		if (!gpus[i].error[0] && gpus[i].vram_total_bytes > 0)
 			rc = add_device(daemon, gpus[i].device, gpus[i].vram_total_bytes, err);
 	}
-	for (size_t i = 0; i < daemon->config->memory_budget_count; i++) {
-		const char *device = daemon->config->memory_budgets[i].device;
+	warn_of_absent(daemon, daemon->generation->config);
+	return rc;
+}
 
-		if (pc_ledger_find(daemon->ledger, device) < 0)
-			pc_log(PC_LOG_WARN, "memory", PC_FIELDS({ "device", device }),
-			       "a budget is set for a device that is not there (%s)",
-			       pc_gpu_inventory_note(gpus_first(daemon->gpus)));
+int devices_budgets(const struct daemon *daemon, const struct pc_config *config,
+		    uint64_t ret_budgets[PC_DEVICE_MAX], struct pc_error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < pc_ledger_device_count(daemon->ledger) && !rc; i++) {
+		struct pc_device_account account;
+
+		pc_ledger_account(daemon->ledger, i, &account);
+		rc = check_budget(config, account.name, account.total_bytes, &ret_budgets[i], err);
 	}
+	if (!rc)
+		warn_of_absent(daemon, config);
 	return rc;
 }
 

@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 #include "daemon/loop.h"
 #include "daemon/request.h"
 #include "daemon/routes.h"
@@ -306,6 +307,7 @@ static int find_model(struct request *request, struct pc_error *err)
 {
 	const struct json_scanner *scanner = &request->scanner;
 	const struct pc_model_entry *entry;
+	struct generation *generation;
 	int rc;
 
 	if (!scanner->has_model || !scanner->model_is_string) {
@@ -316,12 +318,15 @@ static int find_model(struct request *request, struct pc_error *err)
 		pc_error_detail(err, "param", "model");
 		return PC_E_INVALID_REQUEST;
 	}
-	rc = pc_catalog_get(request->daemon->catalog, scanner->model, &entry, err);
+	generation = body_generation(request->daemon);
+	rc = pc_catalog_get(generation->catalog, scanner->model, &entry, err);
 	if (rc) {
 		pc_error_detail(err, "param", "model");
+		generation_unref(generation);
 		return rc;
 	}
-	request->model = body_model(request->daemon, entry);
+	/* The reference is the request's from now on: request_destroy gives it back. */
+	request->model = generation_model(generation, entry);
 	return 0;
 }
 
@@ -341,7 +346,7 @@ void gateway_handle(struct request *request, const char *argument)
 	/* Of the request, not of each attempt. */
 	request->lease.ticket.deadline_ns = pc_time_add(
 		pc_clock_now_ns(),
-		request->daemon->config->pool_request_timeout_secs * PC_NS_PER_SEC);
+		request->model->generation->config->pool_request_timeout_secs * PC_NS_PER_SEC);
 	submit(request);
 	loop_deliver(loop);
 }

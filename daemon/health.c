@@ -32,15 +32,31 @@
  * loop stays far below, one that computes (or drives a GPU, and polls it) far above. A guess. */
 #define WORKING_PERCENT 5
 
-static const struct pc_config *config_of(const struct process *process)
+/* [health], as it is in force now. */
+struct health_settings {
+	uint64_t interval_ms;
+	uint64_t misses;
+	uint64_t stopped_secs;
+};
+
+static struct health_settings settings_of(const struct process *process)
 {
-	return supervisor_daemon(process->supervisor)->config;
+	struct generation *generation = body_generation(supervisor_daemon(process->supervisor));
+	const struct pc_config *config = generation->config;
+	const struct health_settings settings = {
+		.interval_ms = config->health_interval_secs * 1000,
+		.misses = config->health_misses,
+		.stopped_secs = config->health_stopped_secs,
+	};
+
+	generation_unref(generation);
+	return settings;
 }
 
 /* Where it is asked, or NULL. */
 static const char *path_of(const struct process *process)
 {
-	const struct pc_backend_config *backend = process->worker->backend;
+	const struct pc_backend_config *backend = process->worker->model->backend;
 
 	if (strncmp(backend->health, "http:", 5) == 0)
 		return backend->health + 5;
@@ -64,8 +80,8 @@ static bool is_working(struct process *process)
 {
 	uint64_t before = process->cpu_ticks;
 	uint64_t ticks = process->cpu_ticks = pc_process_cpu_ticks(process->stub.pid);
-	uint64_t enough = config_of(process)->health_interval_secs *
-			  (uint64_t)sysconf(_SC_CLK_TCK) * WORKING_PERCENT / 100;
+	uint64_t enough = settings_of(process).interval_ms * (uint64_t)sysconf(_SC_CLK_TCK) *
+			  WORKING_PERCENT / 100 / 1000;
 
 	return ticks >= before + enough &&
 	       body_worker_leases(supervisor_daemon(process->supervisor), process->worker) > 0;
@@ -74,7 +90,7 @@ static bool is_working(struct process *process)
 /* No answer, or not the right one; `what` says which. */
 static void miss(struct process *process, const char *what)
 {
-	uint64_t misses_max = config_of(process)->health_misses;
+	uint64_t misses_max = settings_of(process).misses;
 	struct pc_error cause = PC_ERROR_INIT;
 	char misses[24];
 
@@ -151,7 +167,7 @@ static void ask(struct process *process, const char *path)
 		.target = &process->worker->target,
 		.method = "GET",
 		.path = { path, strlen(path) },
-		.timeout_ms = daemon->config->health_interval_secs * 1000,
+		.timeout_ms = settings_of(process).interval_ms,
 	};
 
 	/* No memory or no descriptor here says nothing about the worker. */
@@ -187,7 +203,7 @@ static void on_interval(uv_timer_t *timer)
 
 void health_begin(struct process *process)
 {
-	uint64_t interval_ms = config_of(process)->health_interval_secs * 1000;
+	uint64_t interval_ms = settings_of(process).interval_ms;
 
 	process->cpu_ticks = pc_process_cpu_ticks(process->stub.pid);
 	uv_timer_start(&process->health_timer, on_interval, interval_ms, interval_ms);
@@ -212,7 +228,7 @@ static void on_stood_too_long(uv_timer_t *timer)
 	pc_error_set(&cause, PC_E_WORKER_FAILED,
 		     "worker %s of '%s' hangs: a signal stopped it %" PRIu64 " s ago",
 		     process_name(process), process_model(process),
-		     config_of(process)->health_stopped_secs);
+		     settings_of(process).stopped_secs);
 	process_give_up(process, &cause);
 }
 
@@ -227,7 +243,7 @@ void health_note_stopped(struct process *process, int signal)
 		health_end(process);
 	process->stands_still = true;
 	uv_timer_start(&process->health_timer, on_stood_too_long,
-		       config_of(process)->health_stopped_secs * 1000, 0);
+		       settings_of(process).stopped_secs * 1000, 0);
 }
 
 void health_note_continued(struct process *process)

@@ -62,7 +62,7 @@ static int pick_port(struct process *process, uint16_t *ret_port, struct pc_erro
 
 static int plan_address(struct process *process, struct http_target *target, struct pc_error *err)
 {
-	if (pc_command_uses(process->worker->backend, "socket")) {
+	if (pc_command_uses(process->worker->model->backend, "socket")) {
 		int length = snprintf(target->socket, sizeof(target->socket), "%s/%s.sock",
 				      supervisor_daemon(process->supervisor)->runtime_dir,
 				      process_name(process));
@@ -86,7 +86,7 @@ static int plan_command(const struct process *process, struct launch_plan *plan,
 			struct pc_error *err)
 {
 	const struct daemon *daemon = supervisor_daemon(process->supervisor);
-	const struct pc_model_entry *entry = process->worker->entry;
+	const struct pc_model_entry *entry = process->worker->model->entry;
 	int gpu_id = process->worker->info.gpu_id;
 	char uuid[96] = "";
 	bool has_uuid = gpu_id < 0 || gpus_uuid(daemon->gpus, gpu_id, uuid);
@@ -104,7 +104,8 @@ static int plan_command(const struct process *process, struct launch_plan *plan,
 		.spawn_token = plan->token,
 		.ready_url = daemon->ready_url,
 	};
-	int rc = pc_command_build(process->worker->backend, &values, &plan->argv, &plan->env, err);
+	int rc = pc_command_build(process->worker->model->backend, &values, &plan->argv, &plan->env,
+				  err);
 
 	if (!rc)
 		rc = pc_program_find(plan->argv.items[0], &plan->program, err);
@@ -135,7 +136,7 @@ int launch(struct process *process, struct pc_error *err)
 	struct launch_plan *plan = process->plan;
 	char cgroup[PATH_MAX];
 
-	cgroup_path(daemon->config->pool_cgroup, process_name(process), cgroup);
+	cgroup_path(daemon->cgroup, process_name(process), cgroup);
 
 	const struct pc_stub_spec spec = {
 		.life_dir = daemon->life_dir,

@@ -14,6 +14,8 @@
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
+#include "daemon/reload.h"
 #include "daemon/request.h"
 #include "daemon/routes.h"
 #include "daemon/shutdown.h"
@@ -106,6 +108,7 @@ static void on_wake(uv_async_t *wake)
 		arm_tick(loop, body_next_tick(daemon));
 	}
 	loop_deliver(loop);
+	reload_deliver(daemon->reload, loop);
 	if (loop->index == 0)
 		shutdown_step(daemon->shutdown);
 	follow_wish(loop);
@@ -115,7 +118,7 @@ static void on_wake(uv_async_t *wake)
 
 static int init_server(struct loop *loop, const int *fds, size_t fd_count, struct pc_error *err)
 {
-	const struct pc_config *config = loop->daemon->config;
+	const struct pc_config *config = loop->daemon->generation->config;
 	struct http_limits limits;
 	int rc;
 

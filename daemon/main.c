@@ -26,8 +26,10 @@
 #include "daemon/body.h"
 #include "daemon/daemon.h"
 #include "daemon/devices.h"
+#include "daemon/generation.h"
 #include "daemon/gpus.h"
 #include "daemon/loop.h"
+#include "daemon/reload.h"
 #include "daemon/shutdown.h"
 #include "daemon/state.h"
 #include "daemon/supervisor.h"
@@ -87,7 +89,8 @@ static void print_help(FILE *out)
 		fprintf(out, "  -%c, %-22s  %s\n", row->letter, left, row->help);
 	}
 	fputs("\nExit status: 0 after a clean stop, 1 when it could not run, 2 for a wrong option\n"
-	      "or configuration. SIGTERM, SIGINT and SIGHUP drain and stop; a second one kills.\n",
+	      "or configuration. SIGTERM and SIGINT drain and stop, a second one kills; SIGHUP reads\n"
+	      "the configuration again.\n",
 	      out);
 }
 
@@ -221,7 +224,7 @@ static void choose_ready_url(struct daemon *daemon, const char *address)
 
 static int open_listeners(struct daemon *daemon, struct listeners *listeners, struct pc_error *err)
 {
-	const struct pc_string_list *addresses = &daemon->config->http_listen;
+	const struct pc_string_list *addresses = &daemon->generation->config->http_listen;
 
 	daemon->loopback_only = true;
 	for (size_t i = 0; i < addresses->count; i++) {
@@ -253,7 +256,7 @@ static void close_listeners(struct listeners *listeners)
 
 static void unlink_sockets(const struct daemon *daemon)
 {
-	const struct pc_string_list *addresses = &daemon->config->http_listen;
+	const struct pc_string_list *addresses = &daemon->generation->config->http_listen;
 
 	for (size_t i = 0; i < daemon->listening; i++) {
 		if (strncmp(addresses->items[i], "unix:", 5) == 0)
@@ -264,7 +267,7 @@ static void unlink_sockets(const struct daemon *daemon)
 static int open_loops(struct daemon *daemon, const struct listeners *listeners,
 		      struct pc_error *err)
 {
-	size_t count = daemon->config->http_loops;
+	size_t count = daemon->generation->config->http_loops;
 	int rc = 0;
 
 	if (count == 0) {
@@ -293,7 +296,7 @@ static void share_out_descriptors(struct daemon *daemon)
 	struct rlimit limit;
 	uint64_t most;
 
-	daemon->max_connections = daemon->config->http_max_connections;
+	daemon->max_connections = daemon->generation->config->http_max_connections;
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
 	daemon->open_files = limit.rlim_cur;
@@ -335,6 +338,8 @@ static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *
 		rc = shutdown_create(daemon, &daemon->shutdown, err);
 	if (!rc)
 		rc = gpus_start(daemon->gpus, err);
+	if (!rc)
+		rc = reload_create(daemon, &daemon->reload, err);
 	/* The loops have duplicates. Were these left open, the kernel would go on accepting during
 	 * a drain. */
 	close_listeners(&listeners);
@@ -344,6 +349,7 @@ static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *
 static void free_daemon(struct daemon *daemon)
 {
 	gpus_stop(daemon->gpus);
+	reload_free(daemon->reload);
 	shutdown_free(daemon->shutdown);
 	supervisor_free(daemon->supervisor);
 	body_destroy(daemon->body);
@@ -353,27 +359,32 @@ static void free_daemon(struct daemon *daemon)
 	pc_free(daemon->loops);
 	pc_free(daemon->runtime_dir);
 	pc_free(daemon->life_dir);
+	pc_free(daemon->cgroup);
 	pc_free(daemon->stub_program);
 	pc_free(daemon->token);
+	generation_unref(daemon->generation);
 }
 
 /* From here on the loops run until the shutdown closes them, even when one of them could not start.
  */
 static int run_loops(struct daemon *daemon, struct pc_error *err)
 {
+	struct generation *generation = body_generation(daemon);
 	char models[24];
 	int rc = 0;
 
 	for (size_t i = 1; i < daemon->loop_count && !rc; i++)
 		rc = loop_start(&daemon->loops[i], err);
-	snprintf(models, sizeof(models), "%zu", pc_catalog_count(daemon->catalog));
+	snprintf(models, sizeof(models), "%zu", generation->model_count);
 	if (rc)
 		shutdown_now(daemon->shutdown);
 	else
 		pc_log(PC_LOG_INFO, "daemon",
-		       PC_FIELDS({ "version", PC_VERSION }, { "pool_id", daemon->config->pool_id },
-				 { "models", models }, { "address", daemon->address }),
+		       PC_FIELDS({ "version", PC_VERSION },
+				 { "pool_id", generation->config->pool_id }, { "models", models },
+				 { "address", daemon->address }),
 		       "serving");
+	generation_unref(generation);
 	uv_run(&daemon->loops[0].uv, UV_RUN_DEFAULT);
 	for (size_t i = daemon->loop_count; i-- > 0;)
 		loop_fini(&daemon->loops[i]);
@@ -407,7 +418,8 @@ static int check(const struct daemon *daemon, const struct options *options)
 {
 	printf("%s: ok, %zu models, %zu backends\n",
 	       options->config ? options->config : "built-in configuration",
-	       pc_catalog_count(daemon->catalog), daemon->config->backend_count);
+	       pc_catalog_count(daemon->generation->catalog),
+	       daemon->generation->config->backend_count);
 	return EXIT_OK;
 }
 
@@ -417,25 +429,41 @@ static int report(const struct pc_error *err)
 	return err->code == PC_E_INVALID_CONFIG ? EXIT_USAGE : EXIT_FAILED;
 }
 
+/* What the program was told, read and checked; only then is there a log. */
+static int read_configuration(const struct options *options, struct generation **ret_generation,
+			      struct pc_error *err)
+{
+	struct pc_config *config = NULL;
+	struct pc_catalog *catalog = NULL;
+	int rc = pc_config_load(options->config, options->overrides, options->override_count,
+				&config, err);
+
+	if (rc)
+		return rc;
+	pc_log_set(strcmp(config->log_format, "json") == 0 ? pc_log_sink_json : pc_log_sink_human,
+		   stderr, (enum pc_log_level)pc_log_level_from_name(config->log_level));
+	rc = pc_catalog_load(config, &catalog, err);
+	if (!rc)
+		rc = generation_create(config, catalog, ret_generation, err);
+	if (rc) {
+		pc_catalog_free(catalog);
+		pc_config_free(config);
+	}
+	return rc;
+}
+
 static int start(const struct options *options)
 {
 	struct pc_error err = PC_ERROR_INIT;
-	struct pc_config *config = NULL;
-	struct pc_catalog *catalog = NULL;
-	struct daemon daemon = { .config = NULL };
+	struct daemon daemon = {
+		.config_path = options->config,
+		.overrides = options->overrides,
+		.override_count = options->override_count,
+	};
 	int status;
 
-	if (pc_config_load(options->config, options->overrides, options->override_count, &config,
-			   &err))
+	if (read_configuration(options, &daemon.generation, &err))
 		return report(&err);
-	pc_log_set(strcmp(config->log_format, "json") == 0 ? pc_log_sink_json : pc_log_sink_human,
-		   stderr, (enum pc_log_level)pc_log_level_from_name(config->log_level));
-	if (pc_catalog_load(config, &catalog, &err)) {
-		status = report(&err);
-		goto out;
-	}
-	daemon.config = config;
-	daemon.catalog = catalog;
 	if (devices_open(&daemon, &err))
 		status = report(&err);
 	else if (options->check)
@@ -443,9 +471,6 @@ static int start(const struct options *options)
 	else
 		status = run(&daemon, &err) ? report(&err) : EXIT_OK;
 	free_daemon(&daemon);
-out:
-	pc_catalog_free(catalog);
-	pc_config_free(config);
 	return status;
 }
 

@@ -355,7 +355,7 @@ static void begin_to_stop(struct process *process)
 	/* The stub adds a SIGCONT, for a stopped process cannot act on SIGTERM. */
 	pc_stub_terminate(&process->stub, NULL);
 	uv_timer_start(&process->timer, on_grace_over,
-		       process->worker->backend->stop_grace_secs * 1000, 0);
+		       process->worker->model->backend->stop_grace_secs * 1000, 0);
 }
 
 void process_stop(struct process *process, enum pc_stop_reason why, bool force)
@@ -680,7 +680,7 @@ void process_begin(struct supervisor *supervisor, struct worker *worker)
 		be_stillborn(process, &err);
 		return;
 	}
-	job->entry = worker->entry;
+	job->entry = worker->model->entry;
 	clerk_give(supervisor_clerk(supervisor), job);
 }
 

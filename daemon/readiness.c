@@ -83,7 +83,7 @@ static const struct http_call_handlers handlers = {
 static void ask(uv_timer_t *timer)
 {
 	struct process *process = timer->data;
-	const char *path = process->worker->backend->readiness_path;
+	const char *path = process->worker->model->backend->readiness_path;
 	const struct http_call_request request = {
 		.target = &process->worker->target,
 		.method = "GET",
@@ -105,7 +105,7 @@ static void ask_again_in(struct process *process, uint64_t delay_ms)
 
 void readiness_begin(struct process *process)
 {
-	if (process->worker->backend->readiness == PC_READINESS_HTTP)
+	if (process->worker->model->backend->readiness == PC_READINESS_HTTP)
 		ask_again_in(process, PROBE_MIN_MS);
 }
 

@@ -19,6 +19,7 @@
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 
 /* An empty text is "there is none". */
 static const char *text_or_none(const char *text)
@@ -159,13 +160,14 @@ static void fill_model(const struct model_snapshot *snapshot, struct pc_model_re
 	};
 }
 
-static int take_models(struct daemon *daemon, struct pc_model_record **ret_records,
-		       size_t *ret_count, struct pc_error *err)
+static int take_models(struct daemon *daemon, const struct generation *generation,
+		       struct pc_model_record **ret_records, size_t *ret_count,
+		       struct pc_error *err)
 {
 	pc_auto(pc_free) struct model_snapshot *snapshots = NULL;
 	struct pc_model_record *records;
-	size_t count;
-	int rc = body_snapshot_models(daemon, &snapshots, &count, err);
+	size_t count = generation->model_count;
+	int rc = body_snapshot_models(daemon, generation, &snapshots, err);
 
 	if (rc)
 		return rc;
@@ -181,12 +183,14 @@ static int take_models(struct daemon *daemon, struct pc_model_record **ret_recor
 
 int render_models(struct daemon *daemon, char **ret_text, struct pc_error *err)
 {
+	struct generation *generation = body_generation(daemon);
 	struct pc_model_list list = { .memory = NULL };
-	int rc = take_models(daemon, &list.models, &list.model_count, err);
+	int rc = take_models(daemon, generation, &list.models, &list.model_count, err);
 
 	if (!rc)
 		rc = pc_model_list_write(&list, ret_text, err);
 	pc_free(list.models);
+	generation_unref(generation);
 	return rc;
 }
 
@@ -195,26 +199,26 @@ int render_models(struct daemon *daemon, char **ret_text, struct pc_error *err)
 /* The first four are OpenAI's; clients ignore the rest. */
 static json_t *v1_model_value(const struct daemon *daemon, const struct model_snapshot *snapshot)
 {
+	const struct pc_config *config = snapshot->model->generation->config;
 	const struct pc_model_entry *entry = snapshot->model->entry;
 
 	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s}", "id", entry->id, "object", "model",
 			 "created", (json_int_t)(daemon->started_wall_ms / 1000), "owned_by",
-			 daemon->config->pool_id, "capability",
-			 pc_capability_name(entry->capability), "state",
-			 pc_model_state_name(model_state(snapshot)));
+			 config->pool_id, "capability", pc_capability_name(entry->capability),
+			 "state", pc_model_state_name(model_state(snapshot)));
 }
 
 static json_t *v1_model_list(struct daemon *daemon)
 {
+	struct generation *generation = body_generation(daemon);
 	pc_auto(pc_free) struct model_snapshot *models = NULL;
-	json_t *list;
-	size_t count;
+	json_t *list = NULL;
 
-	if (body_snapshot_models(daemon, &models, &count, NULL))
-		return NULL;
-	list = json_array();
-	for (size_t i = 0; i < count; i++)
+	if (body_snapshot_models(daemon, generation, &models, NULL) == 0)
+		list = json_array();
+	for (size_t i = 0; list && i < generation->model_count; i++)
 		json_array_append_new(list, v1_model_value(daemon, &models[i]));
+	generation_unref(generation);
 	return list;
 }
 
@@ -223,12 +227,40 @@ json_t *render_v1_models(struct daemon *daemon)
 	return json_pack("{s:s, s:o}", "object", "list", "data", v1_model_list(daemon));
 }
 
-json_t *render_v1_model(struct daemon *daemon, const struct pc_model_entry *entry)
+json_t *render_v1_model(struct daemon *daemon, const struct model *model)
 {
 	struct model_snapshot snapshot;
 
-	body_snapshot_model(daemon, body_model(daemon, entry), &snapshot);
+	body_snapshot_model(daemon, model, &snapshot);
 	return v1_model_value(daemon, &snapshot);
+}
+
+/* ---- settings ---- */
+
+static void add_setting(void *ctx, const struct pc_setting_view *view)
+{
+	json_array_append_new(
+		ctx,
+		json_pack("{s:s, s:s, s:o, s:s, s:s?, s:o, s:s?, s:s}", "section", view->section,
+			  "key", view->key, "value", json_loads(view->value, JSON_DECODE_ANY, NULL),
+			  "source", pc_setting_source_name(view->source), "file", view->file,
+			  "line", view->line ? json_integer((json_int_t)view->line) : json_null(),
+			  "name", view->name, "takes_effect",
+			  pc_setting_effect_name(view->effect)));
+}
+
+json_t *render_config(struct daemon *daemon)
+{
+	struct generation *generation = body_generation(daemon);
+	json_t *list = json_array();
+	json_t *object = NULL;
+
+	if (pc_config_each(generation->config, true, add_setting, list, NULL) == 0)
+		object = json_pack("{s:s?, s:i, s:O}", "config", generation->config->path,
+				   "generations", (int)generation_count(), "settings", list);
+	json_decref(list);
+	generation_unref(generation);
+	return object;
 }
 
 /* ---- the whole ---- */
@@ -268,8 +300,13 @@ static uint64_t uptime_secs(const struct daemon *daemon)
 
 json_t *render_health(struct daemon *daemon)
 {
-	return json_pack("{s:s, s:s, s:s, s:I}", "status", "ok", "pool_id", daemon->config->pool_id,
-			 "version", PC_VERSION, "uptime_secs", (json_int_t)uptime_secs(daemon));
+	struct generation *generation = body_generation(daemon);
+	json_t *health = json_pack("{s:s, s:s, s:s, s:I}", "status", "ok", "pool_id",
+				   generation->config->pool_id, "version", PC_VERSION,
+				   "uptime_secs", (json_int_t)uptime_secs(daemon));
+
+	generation_unref(generation);
+	return health;
 }
 
 int render_state(struct daemon *daemon, char **ret_text, struct pc_error *err)
@@ -277,8 +314,9 @@ int render_state(struct daemon *daemon, char **ret_text, struct pc_error *err)
 	struct pc_device_account accounts[PC_DEVICE_MAX];
 	struct pc_device_record devices[PC_DEVICE_MAX];
 	pc_auto(pc_free) struct worker_snapshot *snapshots = NULL;
+	struct generation *generation = body_generation(daemon);
 	struct pc_pool_status_response state = {
-		.pool_id = daemon->config->pool_id,
+		.pool_id = generation->config->pool_id,
 		.version = PC_VERSION,
 		.started_wall_ms = daemon->started_wall_ms,
 		.uptime_secs = uptime_secs(daemon),
@@ -288,13 +326,14 @@ int render_state(struct daemon *daemon, char **ret_text, struct pc_error *err)
 
 	state.device_count = take_devices(daemon, accounts, devices);
 	take_counters(daemon, &state.counters);
-	rc = take_models(daemon, &state.models, &state.model_count, err);
+	rc = take_models(daemon, generation, &state.models, &state.model_count, err);
 	if (!rc)
 		rc = take_workers(daemon, &snapshots, &state.workers, &state.worker_count, err);
 	if (!rc)
 		rc = pc_pool_status_response_write(&state, ret_text, err);
 	pc_free(state.models);
 	pc_free(state.workers);
+	generation_unref(generation);
 	return rc;
 }
 

@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 struct daemon;
-struct pc_model_entry;
+struct model;
 struct worker_snapshot;
 
 /* Errors: OUT_OF_MEMORY. */
@@ -24,7 +24,8 @@ int render_worker(struct worker_snapshot *worker, char **ret_text, struct pc_err
 
 json_t *render_health(struct daemon *daemon);
 json_t *render_v1_models(struct daemon *daemon);
-json_t *render_v1_model(struct daemon *daemon, const struct pc_model_entry *entry);
+json_t *render_v1_model(struct daemon *daemon, const struct model *model);
+json_t *render_config(struct daemon *daemon);
 /* Prometheus' text format 0.0.4; freed with pc_free. */
 char *render_metrics(struct daemon *daemon);
 

@@ -5,6 +5,7 @@
  */
 #include "daemon/request.h"
 
+#include "daemon/generation.h"
 #include "daemon/loop.h"
 
 /* As many as are busy at once on a busy loop. A guess; change freely. */
@@ -54,6 +55,8 @@ void request_destroy(struct request *request)
 {
 	struct loop *loop = request->loop;
 
+	if (request->model)
+		generation_unref(request->model->generation);
 	if (loop->spare_count == SPARE_MAX) {
 		free_request(request);
 		return;

@@ -12,6 +12,7 @@
 
 struct daemon;
 struct loop;
+struct reload_wait;
 struct route;
 
 struct request {
@@ -26,9 +27,11 @@ struct request {
 	size_t body_length;
 	size_t body_capacity;
 
+	struct reload_wait *reload; /* its report is on the way; see reload.c */
+
 	/* the gateway's */
 	struct json_scanner scanner;
-	struct model *model;
+	struct model *model; /* with a reference on its generation */
 	struct lease lease;
 	bool queued; /* submitted, and its outcome has not been delivered */
 	struct http_call *call;
@@ -59,6 +62,7 @@ void control_closed(struct request *request);
 void control_root(struct request *request, const char *argument);
 void control_health(struct request *request, const char *argument);
 void control_metrics(struct request *request, const char *argument);
+void control_config(struct request *request, const char *argument);
 void control_state(struct request *request, const char *argument);
 void control_gpus(struct request *request, const char *argument);
 void control_models(struct request *request, const char *argument);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/body.h"
+#include "daemon/generation.h"
 #include "daemon/logbook.h"
 
 void worker_free(struct worker *worker)
@@ -12,6 +13,8 @@ void worker_free(struct worker *worker)
 	if (!worker)
 		return;
 	logbook_unref(worker->log);
+	if (worker->model)
+		generation_unref(worker->model->generation);
 	pc_free(worker);
 }
 

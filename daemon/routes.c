@@ -13,6 +13,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/loop.h"
+#include "daemon/reload.h"
 #include "daemon/request.h"
 #include "daemon/token.h"
 #include "http/api_error.h"
@@ -23,6 +24,8 @@ static const struct route table[] = {
 	{ "GET",  "/health",                    control_health,       ROUTE_OPEN, "whether the daemon serves" },
 	{ "GET",  "/metrics",                   control_metrics,      0, "counters, in Prometheus' text format" },
 	{ "GET",  "/v2/state",                  control_state,        0, "everything: devices, models, workers, counters" },
+	{ "GET",  "/v2/config",                 control_config,       0, "the settings in force and where they come from" },
+	{ "POST", "/v2/reload",                 reload_handle,        0, "read the configuration and the catalogs again" },
 	{ "GET",  "/v2/gpus",                   control_gpus,         0, "the GPUs and why there are none" },
 	{ "GET",  "/v2/models",                 control_models,       0, "the catalog with each model's state" },
 	{ "GET",  "/v2/workers",                control_workers,      0, "the workers that exist" },
@@ -393,6 +396,7 @@ static void on_close(void *ctx, struct http_exchange *exchange, bool complete)
 		gateway_closed(request);
 	else
 		control_closed(request);
+	reload_forget(request);
 	request_destroy(request);
 }
 

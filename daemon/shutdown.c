@@ -27,15 +27,17 @@
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 #include "daemon/gpus.h"
 #include "daemon/loop.h"
+#include "daemon/reload.h"
 #include "daemon/supervisor.h"
 
 /* After the deadline: for clients to take the error that ends their stream. A guess; change freely.
  */
 #define FAREWELL_MS 1000
 
-static const int signal_numbers[] = { SIGTERM, SIGINT, SIGHUP };
+static const int signal_numbers[] = { SIGTERM, SIGINT };
 
 enum shutdown_phase { SERVING, DRAINING, CLOSING };
 
@@ -54,6 +56,7 @@ static void close_all(struct shutdown *shutdown)
 
 	shutdown->phase = CLOSING;
 	gpus_stop(daemon->gpus);
+	reload_close(daemon->reload);
 	supervisor_close(daemon->supervisor);
 	body_wish_loops(daemon, LOOP_CLOSE);
 	for (size_t i = 0; i < PC_ARRAY_LEN(signal_numbers); i++) {
@@ -107,11 +110,20 @@ static void on_deadline(uv_timer_t *timer)
 	hurry(timer->data);
 }
 
+static uint64_t timeout_in_force(struct daemon *daemon)
+{
+	struct generation *generation = body_generation(daemon);
+	uint64_t timeout_secs = generation->config->pool_shutdown_timeout_secs;
+
+	generation_unref(generation);
+	return timeout_secs;
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
 	struct shutdown *shutdown = handle->data;
 	struct daemon *daemon = shutdown->daemon;
-	uint64_t timeout_secs = daemon->config->pool_shutdown_timeout_secs;
+	uint64_t timeout_secs = timeout_in_force(daemon);
 	const char *name = sigabbrev_np(number);
 
 	if (shutdown->phase == DRAINING) {

@@ -11,7 +11,7 @@
 struct daemon;
 struct shutdown;
 
-/* Begins to watch SIGTERM, SIGINT and SIGHUP on loop 0. Errors: OUT_OF_MEMORY. */
+/* Begins to watch SIGTERM and SIGINT on loop 0. Errors: OUT_OF_MEMORY. */
 int shutdown_create(struct daemon *daemon, struct shutdown **ret_shutdown, struct pc_error *err);
 /* Something may have come to its end: goes on as far as it can. NULL is allowed. */
 void shutdown_step(struct shutdown *shutdown);

@@ -126,20 +126,19 @@ static void copy_model_locked(const struct model *model, struct model_snapshot *
 		pc_sched_get_model(model->sched, &out->view);
 }
 
-int body_snapshot_models(struct daemon *daemon, struct model_snapshot **ret_list, size_t *ret_count,
-			 struct pc_error *err)
+int body_snapshot_models(struct daemon *daemon, const struct generation *generation,
+			 struct model_snapshot **ret_list, struct pc_error *err)
 {
 	struct body *body = daemon->body;
-	struct model_snapshot *list = pc_calloc(body->model_count, sizeof(*list));
+	struct model_snapshot *list = pc_calloc(generation->model_count, sizeof(*list));
 
 	if (!list)
 		return pc_error_oom(err);
 	body_lock(body);
-	for (size_t i = 0; i < body->model_count; i++)
-		copy_model_locked(&body->models[i], &list[i]);
+	for (size_t i = 0; i < generation->model_count; i++)
+		copy_model_locked(&generation->models[i], &list[i]);
 	body_unlock_quietly(body);
 	*ret_list = list;
-	*ret_count = body->model_count;
 	return 0;
 }
 

@@ -22,6 +22,7 @@
 
 #include "daemon/cgroup.h"
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 
 #define TOKEN_MAX 4096
 
@@ -75,7 +76,7 @@ static int lock_state(const char *state_dir, int *ret_fd, struct pc_error *err)
 /* A socket's path is at most 107 bytes (unix(7)); a worker's name takes up to 40 of them. */
 static int open_runtime_dir(struct daemon *daemon, struct pc_error *err)
 {
-	const char *state_dir = daemon->config->pool_state_dir;
+	const char *state_dir = daemon->generation->config->pool_state_dir;
 	size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 40;
 	char path[PATH_MAX];
 
@@ -95,23 +96,25 @@ static int open_runtime_dir(struct daemon *daemon, struct pc_error *err)
 /* Where stubs write, and the stub itself: without it no worker could be started. */
 static int open_life(struct daemon *daemon, struct pc_error *err)
 {
+	const struct pc_config *config = daemon->generation->config;
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/workers", daemon->config->pool_state_dir);
+	snprintf(path, sizeof(path), "%s/workers", config->pool_state_dir);
 	daemon->life_dir = pc_strdup(path);
-	if (!daemon->life_dir)
+	daemon->cgroup = pc_strdup(config->pool_cgroup);
+	if (!daemon->life_dir || !daemon->cgroup)
 		return pc_error_oom(err);
 
 	int rc = make_directories(path, 0700, err);
 
 	if (!rc)
-		rc = cgroup_open(daemon->config->pool_cgroup, err);
+		rc = cgroup_open(daemon->cgroup, err);
 	return rc ? rc : pc_program_find("pool-stub", &daemon->stub_program, err);
 }
 
 int state_open(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
 {
-	const char *state_dir = daemon->config->pool_state_dir;
+	const char *state_dir = daemon->generation->config->pool_state_dir;
 	char token[33], path[PATH_MAX];
 	int rc = make_directories(state_dir, 0700, err);
 
@@ -132,7 +135,7 @@ int state_open(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
 
 int state_read_token(struct daemon *daemon, struct pc_error *err)
 {
-	const char *path = daemon->config->http_token_file;
+	const char *path = daemon->generation->config->http_token_file;
 	char text[TOKEN_MAX];
 
 	if (!path[0])

@@ -103,8 +103,8 @@ int supervisor_create(struct daemon *daemon, struct supervisor **ret_supervisor,
 	if (!supervisor)
 		return pc_error_oom(err);
 	supervisor->daemon = daemon;
-	rc = clerk_create(&daemon->loops[0].uv, daemon->registry, daemon->life_dir,
-			  daemon->config->pool_cgroup, &supervisor->clerk, err);
+	rc = clerk_create(&daemon->loops[0].uv, daemon->registry, daemon->life_dir, daemon->cgroup,
+			  &supervisor->clerk, err);
 	if (rc) {
 		pc_free(supervisor);
 		return rc;

@@ -38,6 +38,8 @@ typedef void (*pc_log_hook)(void *ctx, const struct pc_log_record *record);
  * Set it before threads start, or while none of them logs.
  */
 PC_API void pc_log_set(pc_log_hook hook, void *ctx, enum pc_log_level lowest);
+/* Another lowest level. Any thread, at any time. */
+PC_API void pc_log_set_level(enum pc_log_level lowest);
 PC_API bool pc_log_enabled(enum pc_log_level level);
 
 /*

@@ -9,6 +9,7 @@
 #include <poolcore/error.h>
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -29,18 +30,24 @@ static const char *const level_names[] = {
 /* [set before threads start] */
 static pc_log_hook hook_fn;
 static void *hook_ctx;
-static enum pc_log_level hook_lowest;
+/* [relaxed: it may change at any time, and orders nothing] */
+static _Atomic enum pc_log_level hook_lowest;
 
 void pc_log_set(pc_log_hook hook, void *ctx, enum pc_log_level lowest)
 {
 	hook_fn = hook;
 	hook_ctx = ctx;
-	hook_lowest = lowest;
+	pc_log_set_level(lowest);
+}
+
+void pc_log_set_level(enum pc_log_level lowest)
+{
+	atomic_store_explicit(&hook_lowest, lowest, memory_order_relaxed);
 }
 
 bool pc_log_enabled(enum pc_log_level level)
 {
-	return hook_fn && level >= hook_lowest;
+	return hook_fn && level >= atomic_load_explicit(&hook_lowest, memory_order_relaxed);
 }
 
 void pc_log(enum pc_log_level level, const char *subject, const struct pc_log_field *fields,

@@ -151,11 +151,11 @@ const struct pc__setting pc__settings[] = {
 	  .description = "How many requests may wait for one model; the next is refused with "
 			 "QUEUE_FULL" },
 	{ "pool", "orphan_policy", PC__SETTING_WORD, AT(pool_orphan_policy),
-	  .fallback = "adopt", .words = orphan_policies,
+	  .effect = PC_EFFECT_RESTART, .fallback = "adopt", .words = orphan_policies,
 	  .description = "What becomes of workers whose daemon died: the next one serves from them, "
 			 "or ends them" },
 	{ "pool", "cgroup", PC__SETTING_PATH, AT(pool_cgroup),
-	  .fallback = "",
+	  .effect = PC_EFFECT_RESTART, .fallback = "",
 	  .description = "A cgroup folder that is ours to divide (systemd: Delegate=yes); each worker "
 			 "gets a group of its own in it. Empty: none" },
 

@@ -198,7 +198,7 @@ static void nobody_is_let_in_during_a_drain(void **state)
 
 /* ---- the end, by signal ---- */
 
-static void a_lost_terminal_is_a_clean_end(void **state)
+static void an_interrupt_is_a_clean_end(void **state)
 {
 	struct rig rig;
 	json_t *answer = NULL;
@@ -212,7 +212,7 @@ static void a_lost_terminal_is_a_clean_end(void **state)
 			 200);
 	json_decref(answer);
 	assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
-	proc_signal(rig.daemon, SIGHUP);
+	proc_signal(rig.daemon, SIGINT);
 	assert_int_equal(proc_wait(rig.daemon), 0);
 	assert_int_equal(kill(pid, 0), -1);
 	assert_int_equal(errno, ESRCH);
@@ -652,7 +652,7 @@ int main(void)
 		SCENARIO(an_answer_outlives_its_worker),
 		SCENARIO(idle_connections_do_not_hold_up_the_end),
 		SCENARIO(nobody_is_let_in_during_a_drain),
-		SCENARIO(a_lost_terminal_is_a_clean_end),
+		SCENARIO(an_interrupt_is_a_clean_end),
 		SCENARIO(a_second_signal_kills_stubborn_workers),
 		SCENARIO(a_loading_worker_does_not_hold_up_the_end),
 		SCENARIO(a_clean_stop_leaves_no_records),

@@ -23,6 +23,7 @@
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 #include "daemon/logbook.h"
 #include "daemon/loop.h"
 #include "tests/unit/fail_alloc.h"
@@ -30,8 +31,7 @@
 #define MB (UINT64_C(1) << 20)
 
 static char dir[] = "/tmp/test-body-XXXXXX";
-static struct pc_config *config;
-static struct pc_catalog *catalog;
+static struct generation *generation;
 static struct daemon pool;
 static struct loop loops[1];
 
@@ -50,6 +50,8 @@ static void write_file(const char *name, const char *text)
 
 static int load_files(void **state)
 {
+	struct pc_config *config = NULL;
+	struct pc_catalog *catalog = NULL;
 	char path[128];
 
 	(void)state;
@@ -67,6 +69,7 @@ static int load_files(void **state)
 	snprintf(path, sizeof(path), "%s/pool.toml", dir);
 	assert_int_equal(pc_config_load(path, NULL, 0, &config, NULL), 0);
 	assert_int_equal(pc_catalog_load(config, &catalog, NULL), 0);
+	assert_int_equal(generation_create(config, catalog, &generation, NULL), 0);
 	return 0;
 }
 
@@ -75,8 +78,8 @@ static int free_files(void **state)
 	char path[128];
 
 	(void)state;
-	pc_catalog_free(catalog);
-	pc_config_free(config);
+	generation_unref(generation);
+	assert_int_equal(generation_count(), 0);
 	snprintf(path, sizeof(path), "%s/pool.toml", dir);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/catalog.toml", dir);
@@ -92,9 +95,7 @@ static void ignore_wake(uv_async_t *wake)
 static int set_up_with(const char *const *gpus)
 {
 	memset(loops, 0, sizeof(loops));
-	pool = (struct daemon){
-		.config = config, .catalog = catalog, .loops = loops, .loop_count = 1
-	};
+	pool = (struct daemon){ .generation = generation, .loops = loops, .loop_count = 1 };
 	snprintf(pool.instance, sizeof(pool.instance), "test");
 	assert_int_equal(pc_ledger_create(&pool.ledger, NULL), 0);
 	assert_int_equal(pc_ledger_add_device(pool.ledger, "cpu", 100 * MB, 80 * MB, NULL), 0);
@@ -148,7 +149,7 @@ static void hear(struct lease *lease)
 static void ask(struct asker *asker, const char *model)
 {
 	*asker = (struct asker){ .lease = { .loop = &loops[0], .on_outcome = hear } };
-	body_submit(&pool, &asker->lease, body_model(&pool, pc_catalog_find(catalog, model)));
+	body_submit(&pool, &asker->lease, generation_find(generation, model));
 }
 
 /* ---- the supervisor's part ---- */
@@ -245,7 +246,7 @@ static void a_device_that_is_not_there_is_named(void **state)
 	struct asker asker;
 	char id[PC_WORKER_ID_MAX];
 	struct pc_error err = PC_ERROR_INIT;
-	struct model *far = body_model(&pool, pc_catalog_find(catalog, "far"));
+	struct model *far = generation_find(generation, "far");
 
 	(void)state;
 	ask(&asker, "far");
@@ -373,7 +374,7 @@ static void an_earlier_daemons_worker_serves_under_its_name(void **state)
 				       .status = PC_WORKER_READY,
 				       .reserved_bytes = 12 * MB,
 				       .measured_bytes = 14 * MB };
-	struct model *model = body_model(&pool, pc_catalog_find(catalog, "a"));
+	struct model *model = generation_find(generation, "a");
 	struct worker *worker, *second;
 	struct pc_error err = PC_ERROR_INIT;
 	char name[PC_WORKER_ID_MAX];
@@ -435,7 +436,7 @@ static void a_measurement_only_grows_the_reservation(void **state)
 
 static void an_operator_starts_on_a_port_once(void **state)
 {
-	struct model *model = body_model(&pool, pc_catalog_find(catalog, "a"));
+	struct model *model = generation_find(generation, "a");
 	char id[PC_WORKER_ID_MAX];
 	struct worker *worker;
 
@@ -453,7 +454,7 @@ static void an_operator_starts_on_a_port_once(void **state)
 
 static void refused_gpu(const char *name, int gpu_id, const char *message)
 {
-	struct model *model = body_model(&pool, pc_catalog_find(catalog, name));
+	struct model *model = generation_find(generation, name);
 	struct pc_error err = PC_ERROR_INIT;
 	char id[PC_WORKER_ID_MAX];
 
@@ -466,7 +467,7 @@ static void refused_gpu(const char *name, int gpu_id, const char *message)
 
 static void an_operator_chooses_the_gpu(void **state)
 {
-	struct model *model = body_model(&pool, pc_catalog_find(catalog, "any"));
+	struct model *model = generation_find(generation, "any");
 	struct pc_error err = PC_ERROR_INIT;
 	char id[PC_WORKER_ID_MAX];
 	struct worker *worker;
@@ -573,7 +574,7 @@ static void a_drain_ends_when_the_last_worker_is_gone(void **state)
 
 static void snapshots_are_sorted_copies(void **state)
 {
-	struct model *model = body_model(&pool, pc_catalog_find(catalog, "a"));
+	struct model *model = generation_find(generation, "a");
 	struct worker_snapshot *workers;
 	struct model_snapshot *models;
 	struct worker *worker = NULL;
@@ -591,8 +592,7 @@ static void snapshots_are_sorted_copies(void **state)
 	assert_int_equal(count, 1);
 	assert_string_equal(workers[0].info.worker_id, "w-test-12");
 	pc_free(workers);
-	assert_int_equal(body_snapshot_models(&pool, &models, &count, NULL), 0);
-	assert_int_equal(count, 3);
+	assert_int_equal(body_snapshot_models(&pool, generation, &models, NULL), 0);
 	assert_string_equal(models[0].model->entry->id, "a");
 	assert_int_equal(models[0].view.spawning, 1);
 	assert_null(models[1].model->sched);

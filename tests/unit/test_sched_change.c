@@ -531,7 +531,7 @@ static void a_retired_model_takes_nothing_new(void **state)
 	assert_int_equal(forecast.err.code, PC_E_MODEL_NOT_FOUND);
 	assert_int_equal(pc_sched_load(body.sched, body.now_ns, a, &id, &err),
 			 PC_E_MODEL_NOT_FOUND);
-	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, &id, NULL),
+	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, true, &id, NULL),
 			 PC_E_MODEL_NOT_FOUND);
 	gone(1);
 	pc_sched_tick(body.sched, body.now_ns + 3600 * SEC);
