@@ -168,7 +168,7 @@ static int make_plan(const struct daemon *daemon, const struct generation *old,
 		struct model *model = &next->models[i];
 		struct model *before = old ? generation_find(old, model->entry->id) : NULL;
 
-		if (device_mask_of(daemon, model))
+		if (body_device_mask(daemon, model))
 			plan->steps[plan->step_count++] = plan_step(daemon, before, model);
 		else
 			pc_log(PC_LOG_WARN, "model",
@@ -180,7 +180,7 @@ static int make_plan(const struct daemon *daemon, const struct generation *old,
 		struct model *model = &old->models[i];
 		const struct model *after = generation_find(next, model->entry->id);
 
-		if (model->sched && !(after && device_mask_of(daemon, after)))
+		if (model->sched && !(after && body_device_mask(daemon, after)))
 			rc = plan_removal(plan, model, err);
 	}
 	return rc;

@@ -73,7 +73,7 @@ int rig_gate_open(const char *path)
 	return fd;
 }
 
-static void write_files(struct rig *rig)
+void rig_write(struct rig *rig)
 {
 	char text[8192];
 
@@ -102,7 +102,7 @@ static void write_files(struct rig *rig)
 
 struct proc *rig_start_only(struct rig *rig)
 {
-	write_files(rig);
+	rig_write(rig);
 
 	const char *const argv[] = { program("POOL_MANAGERD"), "--config", rig->config, NULL };
 

@@ -41,6 +41,8 @@ void rig_backend(struct rig *rig, const char *name, const char *address, const c
 char *rig_gate(struct rig *rig, const char *name);
 /* Opens the gate's writing end, which waits for the engine to open the other. */
 int rig_gate_open(const char *path);
+/* Writes the files only, as they are now: for a daemon that is to read them again. */
+void rig_write(struct rig *rig);
 /* Writes the files and starts the daemon, where the one before it listened; returns when it serves.
  */
 void rig_start(struct rig *rig);

@@ -203,6 +203,11 @@ static void levels_filter(void **state)
 	assert_true(pc_log_enabled(PC_LOG_WARN));
 	pc_log(PC_LOG_INFO, "test", PC_NO_FIELDS, "no");
 	assert_int_equal(count, 0);
+	pc_log_set_level(PC_LOG_INFO);
+	pc_log(PC_LOG_INFO, "test", PC_NO_FIELDS, "now it is");
+	assert_int_equal(count, 1);
+	pc_log_set_level(PC_LOG_WARN);
+	count = 0;
 	pc_log(PC_LOG_WARN, "test", PC_NO_FIELDS, "yes");
 	pc_log(PC_LOG_ERROR, "test", PC_NO_FIELDS, "yes");
 	assert_int_equal(count, 2);
