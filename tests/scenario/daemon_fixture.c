@@ -94,7 +94,7 @@ void rig_write(struct rig *rig)
 		 "command = [\"%s\", \"--engine\", \"stub\", \"--model\", \"{model_path}\","
 		 " \"--port\", \"{port}\"]\n"
 		 "readiness = \"http:/health\"\ndevice = \"cpu\"\n",
-		 rig->settings, rig->address[0] ? rig->address : "127.0.0.1:0",
+		 rig->settings, rig->listen[0] ? rig->listen : "127.0.0.1:0",
 		 program("POOL_WORKER"), program("POOL_WORKER"));
 	free(rig->config);
 	rig->config = test_file_write(rig->dir, "pool.toml", text);

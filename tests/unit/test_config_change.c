@@ -130,7 +130,7 @@ static void every_row_is_compared_and_copied(void **state)
 		const struct pc__setting *row = &pc__settings[i];
 		struct pc__reading reading = { .row = row, .scope = row->section, .folder = "/" };
 		const char *other = row->kind == PC__SETTING_BOOLEAN	   ? "false"
-				    : row->kind == PC__SETTING_WORD	   ? row->words[0]
+				    : row->kind == PC__SETTING_WORD	   ? row->words[1]
 				    : row->kind == PC__SETTING_STRING	   ? "http://other"
 				    : row->kind == PC__SETTING_STRING_LIST ? "127.0.0.1:1"
 				    : row->kind == PC__SETTING_PATH_LIST   ? "/a,/b"
