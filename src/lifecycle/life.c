@@ -253,7 +253,8 @@ static void explain_missing(const struct pc_worker_exit *stub, struct pc_stub_en
 	if (stub->known && stub->code == PC__STUB_CLAIM_LOST)
 		end_unknown(ret_end, 0, "no worker was started: its claim was taken back");
 	else
-		end_unknown(ret_end, 0, "no worker was started: its stub %s%s", stub->reason,
+		end_unknown(ret_end, 0, "no worker was started: its stub %s%s%s",
+			    stub->signal ? "was " : "", stub->reason,
 			    stub->code == PC__STUB_FAILED ? ", see its log" : "");
 }
 
@@ -265,8 +266,8 @@ static void explain_running(const struct pc_worker_exit *stub, pid_t worker,
 			    "ended; its stub could not write down how, see its "
 			    "log");
 	else
-		end_unknown(ret_end, worker, "died with its stub, which %s; nobody saw its exit",
-			    stub->reason);
+		end_unknown(ret_end, worker, "died with its stub, which %s%s; nobody saw its exit",
+			    stub->signal ? "was " : "", stub->reason);
 }
 
 int pc_stub_settle(struct pc_stub *stub, const char *life_dir, const char *worker_id,
@@ -302,8 +303,8 @@ int pc_stub_settle(struct pc_stub *stub, const char *life_dir, const char *worke
 		explain_running(&how, (pid_t)finding.status.worker_pid, ret_end);
 		break;
 	case STATUS_DOUBTED:
-		end_unknown(ret_end, 0, "its stub %s; '%s': %s", how.reason, finding.path,
-			    finding.why);
+		end_unknown(ret_end, 0, "its stub %s%s; '%s': %s", how.signal ? "was " : "",
+			    how.reason, finding.path, finding.why);
 		break;
 	}
 	return 0;

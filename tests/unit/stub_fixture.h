@@ -147,7 +147,33 @@ static inline struct watched *watched_create(void)
 	return w;
 }
 
-static char *const fixture_env[] = { "PATH=/usr/bin:/bin", "A=b", NULL };
+/* Two FIFOs besides the log's: a worker says that it is so far with `echo >$GATE`, and waits with
+ * `read x <$GO`. */
+static int gate_fd, go_fd;
+static char gate_variable[2 * PATH_MAX + 16], go_variable[2 * PATH_MAX + 16];
+static char *const fixture_env[] = { "PATH=/usr/bin:/bin", gate_variable, go_variable, NULL };
+
+static inline int open_gate(const char *name, char *variable)
+{
+	const char *path = in_folder(name);
+
+	snprintf(variable, sizeof(gate_variable), "%s=%s", name, path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+static inline void await_gate(void)
+{
+	char said[16];
+
+	await_end(gate_fd);
+	assert_true(read(gate_fd, said, sizeof(said)) > 0);
+}
+
+static inline void let_go(void)
+{
+	assert_int_equal(write(go_fd, "\n", 1), 1);
+}
 
 /* The spec of a shell script; change what the test is about. `argv` has room for four. */
 static inline struct pc_stub_spec script_spec(const struct watched *w, char **argv,
@@ -223,26 +249,27 @@ static inline void forget(struct watched *w)
 	free(w);
 }
 
-static inline void make_folder(void)
+static inline int make_folder(void **state)
 {
 	const char *tmp = getenv("TMPDIR");
 
+	(void)state;
 	snprintf(folder, sizeof(folder), "%s/poolcore-stub-XXXXXX", tmp ? tmp : "/tmp");
 	assert_non_null(mkdtemp(folder));
+	gate_fd = open_gate("GATE", gate_variable);
+	go_fd = open_gate("GO", go_variable);
+	return 0;
 }
 
 /* Fails when a test left a file there. */
 static inline int remove_folder(void **state)
 {
 	(void)state;
+	close(gate_fd);
+	close(go_fd);
+	unlink(in_folder("GATE"));
+	unlink(in_folder("GO"));
 	return rmdir(folder);
-}
-
-static inline int folder_setup(void **state)
-{
-	(void)state;
-	make_folder();
-	return 0;
 }
 
 #endif

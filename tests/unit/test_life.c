@@ -1,0 +1,879 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Unit tests of a worker's files: what a daemon finds that starts after another has died, with real
+ * stubs, forged files and taken claims; and the text of the status file. The test is both daemons:
+ * it closes what the first one held, and recovers as the second.
+ *
+ *	test_life POOL-STUB
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <poolcore/lifecycle.h>
+
+#include <sys/resource.h>
+
+#include "lifecycle/life_file.h"
+#include "stub_fixture.h"
+
+static const char *path_of(const struct watched *w, const char *ending)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s%s", w->id, ending);
+	return in_folder(name);
+}
+
+/* What the next daemon finds. */
+static enum pc_life recover(struct watched *w)
+{
+	enum pc_life life = (enum pc_life)77;
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (pc_stub_recover(folder, w->id, TOKEN, &life, &w->stub, &w->end, &err))
+		fail_msg("%s", err.message);
+	return life;
+}
+
+/* The daemon dies: it reads no more. Its child stays its child, which changes nothing here. */
+static void daemon_dies(struct watched *w)
+{
+	pc_stub_close(&w->stub);
+}
+
+/* Reaps a stub that no `struct pc_stub` stands for, as init would. */
+static void reap(pid_t stub)
+{
+	assert_int_equal(waitpid(stub, NULL, 0), stub);
+}
+
+/* ---- the claim ---- */
+
+static void a_claim_is_made_once(void **state)
+{
+	struct watched *w = watched_create();
+	struct pc_error err = PC_ERROR_INIT;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(pc_stub_claim(folder, w->id, &err), 0);
+	assert_int_equal(stat(path_of(w, ".claim"), &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	assert_int_equal(st.st_size, 0);
+	assert_int_equal(stat(path_of(w, ".log"), &st), 0);
+	assert_int_equal(st.st_mode, S_IFIFO | 0600);
+	assert_int_equal(pc_stub_claim(folder, w->id, &err), PC_E_ALREADY_EXISTS);
+	assert_contains(err.message, "cannot make '");
+	/* Not undone by the one that came second. */
+	assert_true(file_exists(w, ".claim"));
+	assert_true(file_exists(w, ".log"));
+	assert_int_equal(unlink(path_of(w, ".log")), 0);
+	assert_int_equal(pc_stub_claim(folder, w->id, NULL), PC_E_ALREADY_EXISTS);
+	assert_false(file_exists(w, ".log"));
+	forget(w);
+}
+
+static void no_directory(void **state)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	char long_path[PATH_MAX + 1];
+
+	(void)state;
+	assert_int_equal(pc_stub_claim("/nowhere", "w", &err), PC_E_IO);
+	assert_string_equal(err.message, "cannot make '/nowhere/w.log': No such file or directory");
+	assert_int_equal(pc_stub_claim(NULL, "w", NULL), PC_E_INVALID_ARGUMENT);
+	pc_error_clear(&err);
+	assert_int_equal(pc_stub_claim(folder, "a/b", &err), PC_E_INVALID_ARGUMENT);
+	assert_contains(err.message, "'a/b' is no worker id");
+	memset(long_path, 'x', PATH_MAX);
+	long_path[PATH_MAX] = '\0';
+	assert_int_equal(pc_stub_claim(long_path, "w", NULL), PC_E_INVALID_ARGUMENT);
+	pc_error_clear(&err);
+	assert_int_equal(pc_stub_sweep("/nowhere", NULL, NULL, NULL), PC_E_INVALID_ARGUMENT);
+}
+
+/* As nobody, if we are root, whom no mode stops. */
+static void a_read_only_directory(void **state)
+{
+	struct watched *w = watched_create();
+	struct pc_error err = PC_ERROR_INIT;
+	enum pc_life life;
+
+	(void)state;
+	assert_int_equal(pc_stub_claim(folder, w->id, NULL), 0);
+	assert_int_equal(chmod(folder, 0555), 0);
+	if (geteuid() == 0)
+		assert_int_equal(seteuid(65534), 0);
+	assert_int_equal(pc_stub_claim(folder, "other", &err), PC_E_IO);
+	assert_int_equal(err.sys_errno, EACCES);
+	pc_error_clear(&err);
+	/* The claim cannot be taken, so there is no verdict. */
+	assert_int_equal(pc_stub_recover(folder, w->id, TOKEN, &life, &w->stub, &w->end, &err),
+			 PC_E_IO);
+	assert_contains(err.message, "cannot take the claim '");
+	pc_error_clear(&err);
+	assert_int_equal(pc_stub_forget(folder, w->id, &err), PC_E_IO);
+	assert_contains(err.message, "cannot remove '");
+	if (getuid() == 0)
+		assert_int_equal(seteuid(0), 0);
+	assert_int_equal(chmod(folder, 0700), 0);
+	forget(w);
+}
+
+/* ---- who was first ---- */
+
+static void never_claimed(void **state)
+{
+	struct watched *w = watched_create();
+
+	(void)state;
+	assert_int_equal(recover(w), PC_LIFE_NEVER_SPAWNED);
+	assert_false(w->end.exit.known);
+	forget(w);
+}
+
+/* The daemon is first, and the stub that comes late starts nobody. */
+static void the_daemon_takes_the_claim(void **state)
+{
+	struct watched *w = watched_create();
+	char *argv[4], mark[2 * PATH_MAX], script[3 * PATH_MAX];
+	struct pc_stub_spec spec = script_spec(w, argv, script);
+	struct stat st;
+
+	(void)state;
+	snprintf(mark, sizeof(mark), "%s", in_folder("mark"));
+	snprintf(script, sizeof(script), ": >%s", mark);
+	assert_int_equal(pc_stub_claim(folder, w->id, NULL), 0);
+	assert_int_equal(recover(w), PC_LIFE_NEVER_SPAWNED);
+	assert_false(file_exists(w, ".claim"));
+	assert_int_equal(recover(w), PC_LIFE_NEVER_SPAWNED);
+	assert_int_equal(pc_stub_spawn(&spec, &w->stub, NULL), 0);
+	settle(w);
+	assert_int_equal(stat(mark, &st), -1);
+	assert_int_equal(w->started, 0);
+	assert_false(file_exists(w, ".status"));
+	assert_false(w->end.exit.known);
+	assert_string_equal(w->end.exit.reason, "no worker was started: its claim was taken back");
+	forget(w);
+}
+
+/* Both at once, many times: a worker runs if and only if the daemon found it. */
+static void both_want_the_claim(void **state)
+{
+	unsigned won = 0, lost = 0;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		struct watched *w = start("read x <$GO");
+		pid_t stub = w->stub.pid;
+		enum pc_life life;
+
+		for (volatile int spin = 0; spin < i * 20000; spin++)
+			;
+		daemon_dies(w);
+		life = recover(w);
+		if (life == PC_LIFE_NEVER_SPAWNED) {
+			reap(stub);
+			assert_false(file_exists(w, ".status"));
+			won++;
+		} else {
+			assert_int_equal(life, PC_LIFE_RUNNING);
+			assert_int_equal(w->stub.pid, stub);
+			assert_int_equal(pc_stub_kill(&w->stub, NULL), 0);
+			settle(w);
+			assert_true(w->end.exit.known);
+			lost++;
+		}
+		assert_int_equal(pc__remains_find(TOKEN), 0);
+		forget(w);
+	}
+	print_message("the daemon was first %u times, the stub %u times\n", won, lost);
+}
+
+/* ---- it runs ---- */
+
+static void a_running_worker_is_adopted(void **state)
+{
+	struct watched *w = start("echo before; echo >$GATE; read x <$GO; echo after; exit 3");
+	struct pc_stub first = w->stub;
+	pid_t pid;
+
+	(void)state;
+	await_gate();
+	await_log(w, "before\n");
+	pid = w->pid;
+	daemon_dies(w);
+	w->started = 0;
+	w->log_length = 0;
+	w->log[0] = '\0';
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	assert_int_equal(w->stub.pid, first.pid);
+	assert_true(w->stub.start_ticks == first.start_ticks);
+	assert_true(w->stub.pidfd_inode == first.pidfd_inode);
+	assert_int_equal(w->end.worker_pid, pid);
+	assert_int_equal(fcntl(w->stub.pidfd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(fcntl(w->stub.report_fd, F_GETFD), FD_CLOEXEC);
+	/* All from the start, once. */
+	await_log(w, "before\n");
+	assert_int_equal(w->started, 1);
+	assert_int_equal(w->pid, pid);
+	let_go();
+	settle(w);
+	assert_string_equal(w->log, "before\nafter\n");
+	assert_int_equal(w->started, 1);
+	assert_int_equal(w->lost, 0);
+	assert_int_equal(w->end.exit.code, 3);
+	forget(w);
+}
+
+/* What was written while nobody was there; and the state that it is in. */
+static void what_happened_meanwhile_is_told(void **state)
+{
+	struct watched *w = start("read x <$GO; echo meanwhile; kill -STOP $$; exit 4");
+	struct pollfd watch = { .events = POLLIN };
+
+	(void)state;
+	AWAIT(w, w->started);
+	daemon_dies(w);
+	let_go();
+	/* Its parent learns of the stop before we do; the stub tells us when we ask again. */
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	AWAIT(w, w->stopped);
+	assert_int_equal(w->stop_signal, SIGSTOP);
+	daemon_dies(w);
+	w->stopped = 0;
+	w->log_length = 0;
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	AWAIT(w, w->stopped);
+	await_log(w, "meanwhile\n");
+	assert_string_equal(w->log, "meanwhile\n");
+	assert_int_equal(pc_stub_terminate(&w->stub, NULL), 0);
+	settle(w);
+	watch.fd = w->stub.report_fd;
+	assert_int_equal(poll(&watch, 1, 0), 0);
+	assert_int_equal(w->end.exit.signal, SIGTERM);
+	forget(w);
+}
+
+/* More than the ring holds, and a daemon that died with half a report in its hands: the next one
+ * gets the end of it, whole. */
+static void a_long_log_is_replayed_from_the_ring(void **state)
+{
+	struct watched *w = start("head -c 1048568 /dev/zero; echo; echo >$GATE; read x <$GO; "
+				  "head -c 1048568 /dev/zero; echo 'at last'; echo >$GATE; "
+				  "read x <$GO");
+	char some[100];
+
+	(void)state;
+	await_gate();
+	assert_int_equal(read(w->stub.report_fd, some, sizeof(some)), sizeof(some));
+	daemon_dies(w);
+	let_go();
+	await_gate();
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	while (w->log_length < 8 || strcmp(w->log + w->log_length - 8, "at last\n") != 0)
+		assert_true(watch_once(w));
+	assert_int_equal(w->started, 1);
+	assert_true(w->lost > 0);
+	let_go();
+	settle(w);
+	forget(w);
+}
+
+/* A third and a fourth daemon. */
+static void adopted_again_and_again(void **state)
+{
+	struct watched *w = start("echo up; read x <$GO; exit 1");
+
+	(void)state;
+	await_log(w, "up\n");
+	for (int i = 0; i < 20; i++) {
+		daemon_dies(w);
+		w->log_length = 0;
+		w->log[0] = '\0';
+		w->started = 0;
+		assert_int_equal(recover(w), PC_LIFE_RUNNING);
+		await_log(w, "up\n");
+		assert_string_equal(w->log, "up\n");
+		assert_int_equal(w->started, 1);
+	}
+	let_go();
+	settle(w);
+	assert_int_equal(w->end.exit.code, 1);
+	forget(w);
+}
+
+/* ---- it is gone ---- */
+
+static void it_ended_while_nobody_was_there(void **state)
+{
+	struct watched *w = start("read x <$GO; echo 'no space left'; exit 9");
+	pid_t stub = w->stub.pid;
+
+	(void)state;
+	AWAIT(w, w->started);
+	daemon_dies(w);
+	let_go();
+	reap(stub);
+	assert_int_equal(recover(w), PC_LIFE_ENDED);
+	assert_int_equal(w->stub.pidfd, -1);
+	assert_true(w->end.exit.known);
+	assert_int_equal(w->end.exit.code, 9);
+	assert_string_equal(w->end.exit.reason, "exited with status 9");
+	assert_string_equal(w->end.log_tail, "no space left\n");
+	assert_int_equal(w->end.worker_pid, w->pid);
+	forget(w);
+}
+
+/* Killed with its daemon, as an OOM killer might: the worker went with it, and its child goes now. */
+static void it_vanished(void **state)
+{
+	struct watched *w = start("sh -c 'trap \"\" TERM HUP; echo child $$; sleep 1000; :' & "
+				  "echo up; wait");
+	pid_t stub = w->stub.pid;
+	char reason[128];
+	int child, worker;
+
+	(void)state;
+	await_log(w, "up\n");
+	await_log(w, "child ");
+	AWAIT(w, strchr(strstr(w->log, "child "), '\n'));
+	child = open_process(atoi(strstr(w->log, "child ") + 6));
+	worker = open_process(w->pid);
+	assert_int_equal(pc_stub_destroy_forcibly(&w->stub, NULL), 0);
+	daemon_dies(w);
+	await_death(worker);
+	reap(stub);
+	assert_int_equal(recover(w), PC_LIFE_VANISHED);
+	await_death(child);
+	assert_false(w->end.exit.known);
+	assert_int_equal(w->end.worker_pid, w->pid);
+	snprintf(reason, sizeof(reason), "died with its stub: there is no process %d any more",
+		 stub);
+	assert_string_equal(w->end.exit.reason, reason);
+	forget(w);
+}
+
+/* The same, and nobody has reaped it yet. */
+static void it_is_a_zombie(void **state)
+{
+	struct watched *w = start("echo up; sleep 1000");
+	pid_t stub = w->stub.pid;
+
+	(void)state;
+	await_log(w, "up\n");
+	assert_int_equal(pc_stub_destroy_forcibly(&w->stub, NULL), 0);
+	await_end(w->stub.pidfd);
+	daemon_dies(w);
+	assert_int_equal(recover(w), PC_LIFE_VANISHED);
+	reap(stub);
+	forget(w);
+}
+
+static void no_descriptor_is_no_verdict(void **state)
+{
+	struct watched *w = start("echo up; read x <$GO");
+	struct rlimit before, limit;
+	enum pc_life life = (enum pc_life)77;
+	unsigned failures = 0;
+
+	(void)state;
+	await_log(w, "up\n");
+	daemon_dies(w);
+
+	int lowest_free = dup(STDIN_FILENO);
+
+	close(lowest_free);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (int room = 0;; room++, failures++) {
+		struct pc_error err = PC_ERROR_INIT;
+
+		limit = before;
+		limit.rlim_cur = (rlim_t)(lowest_free + room);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+
+		int rc = pc_stub_recover(folder, w->id, TOKEN, &life, &w->stub, &w->end, &err);
+
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		if (rc == 0)
+			break;
+		assert_int_equal(rc, PC_E_IO);
+		assert_int_equal(err.sys_errno, EMFILE);
+		assert_int_equal(life, 77);
+	}
+	assert_int_equal(life, PC_LIFE_RUNNING);
+	assert_in_range(failures, 2, 5);
+	let_go();
+	settle(w);
+	forget(w);
+}
+
+/* ---- forged and broken files ---- */
+
+static void write_bytes(const char *path, const char *text, size_t length)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, length), length);
+	close(fd);
+}
+
+/* A status file that says that this process is the stub, which it is not. */
+static void forge(const struct watched *w, const struct pc__life_status *status)
+{
+	char text[PC__LIFE_STATUS_MAX];
+	size_t length = pc__life_format(status, text);
+
+	write_bytes(path_of(w, ".status"), text, length);
+}
+
+/* Somebody who would die of any signal that we send, and what a status says of it. */
+static pid_t start_stranger(struct pc__life_status *status)
+{
+	struct pc__proc_stat stat;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		execl("/bin/sleep", "sleep", "1000", NULL);
+		_exit(126);
+	}
+	assert_int_equal(pc__proc_stat_read(pid, &stat), 0);
+
+	int pidfd = open_process(pid);
+
+	*status = (struct pc__life_status){
+		.token = TOKEN,
+		.stub_pid = pid,
+		.stub_start_ticks = (int64_t)stat.start_ticks,
+		.stub_pidfd_inode = (int64_t)pc__pidfd_inode(pidfd),
+	};
+	close(pidfd);
+	snprintf(status->boot_id, sizeof(status->boot_id), "%s", pc_boot_id());
+	return pid;
+}
+
+/* It was sent no signal: it lives, and has none pending. */
+static void end_stranger(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, WNOHANG | WUNTRACED), 0);
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+static void a_number_that_somebody_else_has(void **state)
+{
+	struct pc__life_status status;
+	pid_t stranger = start_stranger(&status);
+	struct watched *w = watched_create();
+	char reason[128];
+
+	(void)state;
+	assert_int_equal(mkfifo(path_of(w, ".log"), 0600), 0);
+	status.stub_start_ticks--;
+	forge(w, &status);
+	assert_int_equal(recover(w), PC_LIFE_VANISHED);
+	snprintf(reason, sizeof(reason), "died with its stub: process %d is another one now",
+		 stranger);
+	assert_string_equal(w->end.exit.reason, reason);
+	status.stub_start_ticks++;
+	if (status.stub_pidfd_inode) { /* born in the same tick */
+		status.stub_pidfd_inode++;
+		forge(w, &status);
+		assert_int_equal(recover(w), PC_LIFE_VANISHED);
+		status.stub_pidfd_inode--;
+	}
+	strcpy(status.boot_id, "00000000-0000-0000-0000-000000000000");
+	forge(w, &status);
+	assert_int_equal(recover(w), PC_LIFE_VANISHED);
+	assert_string_equal(w->end.exit.reason, "died with its stub: the machine was started anew");
+	end_stranger(stranger);
+	forget(w);
+}
+
+static void a_token_that_is_another(void **state)
+{
+	struct pc__life_status status;
+	pid_t stranger = start_stranger(&status);
+	struct watched *w = watched_create();
+
+	(void)state;
+	strcpy(status.token, "another");
+	forge(w, &status);
+	assert_int_equal(recover(w), PC_LIFE_VANISHED);
+	assert_contains(w->end.exit.reason, "its token is not the one");
+	end_stranger(stranger);
+	forget(w);
+}
+
+/* Nobody is signalled, and as long as somebody has the token there is no verdict. */
+static void a_status_that_is_broken(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"pool-stub 1\n",
+		"pool-stub 2\nboot_id=x\n",
+		"hello, world",
+		"pool-stub 1\nboot_id=x\ntoken=y\nstub_pid=1\n",
+	};
+	struct watched *w = start("echo up; read x <$GO; exit 2");
+	char good[PC__LIFE_STATUS_MAX], expected[64];
+	struct pc_error err;
+	enum pc_life life;
+
+	(void)state;
+	await_log(w, "up\n");
+
+	int fd = open(path_of(w, ".status"), O_RDONLY | O_CLOEXEC);
+	ssize_t length = read(fd, good, sizeof(good));
+
+	assert_true(length > 0);
+	close(fd);
+	for (size_t i = 0; i < PC_ARRAY_LEN(texts); i++) {
+		struct pc_stub untouched = { .pidfd = -5 };
+
+		write_bytes(path_of(w, ".status"), texts[i], strlen(texts[i]));
+		pc_error_clear(&err);
+		assert_int_equal(
+			pc_stub_recover(folder, w->id, TOKEN, &life, &untouched, &w->end, &err),
+			PC_E_CONFLICT);
+		assert_contains(err.message, path_of(w, ".status"));
+		assert_contains(err.message, "cannot be believed (");
+		snprintf(expected, sizeof(expected), "process %d has", w->stub.pid);
+		if (!strstr(err.message, expected)) {
+			snprintf(expected, sizeof(expected), "process %d has", w->pid);
+			assert_contains(err.message, expected);
+		}
+		assert_int_equal(untouched.pidfd, -5);
+	}
+	/* Repaired, it is believed again. */
+	write_bytes(path_of(w, ".status"), good, (size_t)length);
+	daemon_dies(w);
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	write_bytes(path_of(w, ".status"), "", 0);
+	let_go();
+	/* Whatever happens to the status: the end is written over it. */
+	settle(w);
+	assert_int_equal(w->end.exit.code, 2);
+	/* Nobody has the token any more. */
+	write_bytes(path_of(w, ".status"), good, (size_t)length - 1);
+	assert_int_equal(recover(w), PC_LIFE_VANISHED);
+	assert_contains(w->end.exit.reason, "is gone; '");
+	forget(w);
+}
+
+static void a_status_that_is_broken_in_the_end(void **state)
+{
+	struct watched *w = start("exit 2");
+
+	(void)state;
+	await_end(w->stub.pidfd);
+	write_bytes(path_of(w, ".status"), "nonsense", 8);
+	settle(w);
+	assert_false(w->end.exit.known);
+	assert_contains(w->end.exit.reason, "its stub exited with status 0; '");
+	forget(w);
+}
+
+/* The last word fits only without the log's end, or not at all. The stub has the limit from us. */
+static void a_status_that_cannot_be_written(void **state)
+{
+	struct watched *w = start("echo up; read x <$GO; exit 2");
+
+	(void)state;
+	await_log(w, "up\n");
+	/* A directory in the way of the new status. */
+	assert_int_equal(mkdir(path_of(w, ".status.new"), 0700), 0);
+	let_go();
+	settle(w);
+	assert_int_equal(rmdir(path_of(w, ".status.new")), 0);
+	assert_false(w->end.exit.known);
+	assert_string_equal(w->end.exit.reason,
+			    "ended; its stub could not write down how, see its log");
+	assert_contains(w->log, "pool-stub: cannot write ");
+	forget(w);
+}
+
+static void a_claim_that_cannot_be_taken(void **state)
+{
+	struct watched *w = watched_create();
+	char *argv[4];
+	struct pc_stub_spec spec = script_spec(w, argv, "exit 0");
+
+	(void)state;
+	assert_int_equal(pc_stub_claim(folder, w->id, NULL), 0);
+	assert_int_equal(mkdir(path_of(w, ".status"), 0700), 0);
+	assert_int_equal(pc_stub_spawn(&spec, &w->stub, NULL), 0);
+	while (watch_once(w))
+		;
+	assert_int_equal(rmdir(path_of(w, ".status")), 0);
+	settle(w);
+	assert_contains(w->log, "pool-stub: cannot take the claim ");
+	assert_int_equal(w->started, 0);
+	assert_string_equal(w->end.exit.reason, "no worker was started: its stub exited with "
+						"status 4, see its log");
+	forget(w);
+}
+
+static void settle_is_for_the_end(void **state)
+{
+	struct watched *w = start("read x <$GO");
+	struct pc_error err = PC_ERROR_INIT;
+
+	(void)state;
+	assert_int_equal(pc_stub_settle(&w->stub, folder, w->id, TOKEN, &w->end, &err),
+			 PC_E_CONFLICT);
+	assert_contains(err.message, "still runs");
+	assert_int_equal(pc_stub_settle(NULL, folder, w->id, TOKEN, &w->end, NULL),
+			 PC_E_INVALID_ARGUMENT);
+	let_go();
+	settle(w);
+	forget(w);
+}
+
+/* ---- removal ---- */
+
+static void forget_is_idempotent(void **state)
+{
+	struct watched *w = start("exit 0");
+
+	(void)state;
+	settle(w);
+	write_bytes(path_of(w, ".status.new"), "x", 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pc_stub_forget(folder, w->id, NULL), 0);
+		assert_false(file_exists(w, ".claim"));
+		assert_false(file_exists(w, ".status"));
+		assert_false(file_exists(w, ".status.new"));
+		assert_false(file_exists(w, ".log"));
+	}
+	assert_int_equal(pc_stub_forget(folder, "..", NULL), PC_E_INVALID_ARGUMENT);
+	forget(w);
+}
+
+static bool is_kept(void *ctx, const char *worker_id)
+{
+	(*(unsigned *)ctx)++;
+	return strcmp(worker_id, "kept") == 0;
+}
+
+static void sweep_removes_what_nobody_knows(void **state)
+{
+	static const struct {
+		const char *name;
+		bool stays;
+	} files[] = {
+		{ "kept.claim", true },	 { "kept.status", true },
+		{ "kept.log", true },	 { "kept.status.new", true },
+		{ "gone.claim", false }, { "gone.status", false },
+		{ "gone.log", false },	 { "gone.status.new", false },
+		{ "a.b.claim", false },	 { "notes.txt", true },
+		{ ".claim", true },	 { ".hidden.claim", true },
+		{ "claim", true },	 { "kept.claim.old", true },
+	};
+	struct pc_error err = PC_ERROR_INIT;
+	struct stat st;
+	unsigned asked = 0;
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(files); i++)
+		write_file(files[i].name, "x");
+	assert_int_equal(pc_stub_sweep(folder, is_kept, &asked, &err), 0);
+	assert_int_equal(asked, 9);
+	for (size_t i = 0; i < PC_ARRAY_LEN(files); i++) {
+		assert_int_equal(stat(in_folder(files[i].name), &st) == 0, files[i].stays);
+		unlink(in_folder(files[i].name));
+	}
+	assert_int_equal(mkdir(in_folder("dir.claim"), 0700), 0);
+	assert_int_equal(pc_stub_sweep(folder, is_kept, &asked, &err), PC_E_IO);
+	assert_contains(err.message, "dir.claim'");
+	assert_int_equal(rmdir(in_folder("dir.claim")), 0);
+	pc_error_clear(&err);
+	assert_int_equal(pc_stub_sweep("/nowhere", is_kept, &asked, &err), PC_E_IO);
+	assert_contains(err.message, "cannot read the life directory '/nowhere'");
+}
+
+/* ---- the text ---- */
+
+static const struct pc__life_status an_end = {
+	.boot_id = "2b1e0a5c-1111-2222-3333-444455556666",
+	.token = TOKEN,
+	.stub_pid = 1234,
+	.stub_start_ticks = 567890,
+	.stub_pidfd_inode = 4711,
+	.worker_pid = 1235,
+	.worker_start_ticks = 567891,
+	.ended = 1,
+	.code = -1,
+	.signal = 9,
+	.wall_ms = 1700000000000,
+	.oom_killed = 1,
+	.reason = "killed by SIGKILL, out of memory",
+	.tail_length = 12,
+	.tail = "line\nend\n\0xy",
+};
+
+static void a_status_is_read_as_it_was_written(void **state)
+{
+	char text[PC__LIFE_STATUS_MAX], again[PC__LIFE_STATUS_MAX], why[160];
+	struct pc__life_status status;
+	size_t length = pc__life_format(&an_end, text);
+
+	(void)state;
+	assert_int_equal(pc__life_parse(text, length, &status, why), 0);
+	assert_int_equal(pc__life_format(&status, again), length);
+	assert_memory_equal(again, text, length);
+	assert_string_equal(status.token, TOKEN);
+	assert_int_equal(status.stub_pidfd_inode, 4711);
+	assert_int_equal(status.signal, 9);
+	assert_int_equal(status.code, -1);
+	assert_string_equal(status.reason, an_end.reason);
+	assert_memory_equal(status.tail, an_end.tail, 12);
+}
+
+/* The longest of everything fits. */
+static void the_longest_status(void **state)
+{
+	char text[PC__LIFE_STATUS_MAX], why[160];
+	struct pc__life_status status = an_end, read;
+
+	(void)state;
+	memset(status.boot_id, 'b', sizeof(status.boot_id) - 1);
+	memset(status.token, 't', sizeof(status.token) - 1);
+	memset(status.reason, '\n', sizeof(status.reason) - 1);
+	memset(status.tail, 'x', sizeof(status.tail));
+	status.tail_length = sizeof(status.tail);
+	status.stub_pid = status.worker_pid = INT32_MAX;
+	status.stub_start_ticks = status.worker_start_ticks = status.stub_pidfd_inode =
+		status.wall_ms = INT64_MAX;
+	status.spawn_errno = 4095;
+
+	size_t length = pc__life_format(&status, text);
+
+	assert_true(length < PC__LIFE_STATUS_MAX);
+	assert_int_equal(pc__life_parse(text, length, &read, why), 0);
+	assert_int_equal(read.reason[0], '?');
+}
+
+/* A full disk leaves a beginning; a hand changes a byte. */
+static void a_status_that_was_cut_or_changed(void **state)
+{
+	char text[PC__LIFE_STATUS_MAX + 1], again[PC__LIFE_STATUS_MAX], why[160];
+	struct pc__life_status status;
+	size_t length = pc__life_format(&an_end, text);
+	unsigned refused = 0;
+
+	(void)state;
+	for (size_t cut = 0; cut < length; cut++) {
+		why[0] = '\0';
+		assert_int_equal(pc__life_parse(text, cut, &status, why), -1);
+		assert_true(why[0]);
+	}
+	text[length] = '\n';
+	assert_int_equal(pc__life_parse(text, length + 1, &status, why), -1);
+	for (size_t i = 0; i < length; i++) {
+		char kept = text[i];
+
+		for (int c = 0; c < 256; c++) {
+			text[i] = (char)c;
+			if (pc__life_parse(text, length, &status, why)) {
+				refused++;
+			} else {
+				assert_int_equal(pc__life_format(&status, again), length);
+				assert_memory_equal(again, text, length);
+			}
+		}
+		text[i] = kept;
+	}
+	assert_true(refused > length * 100);
+}
+
+static void what_is_wrong_is_said(void **state)
+{
+	static const struct {
+		const char *from, *to, *why;
+	} cases[] = {
+		{ "pool-stub 1", "pool-stub 2", "it does not begin with \"pool-stub 1\"" },
+		{ "stub_pid=1234", "stub_pid=1", "line 4 should be stub_pid=a number" },
+		{ "stub_pid=1234", "stub_pid=01234", "line 4 should be stub_pid=a number" },
+		{ "stub_pid=1234", "stub_pid=", "line 4 should be stub_pid=a number" },
+		{ "stub_pid=1234", "stub_pid=-3", "line 4 should be stub_pid=a number" },
+		{ "stub_pid=1234", "stub_pid=99999999999999999999",
+		  "line 4 should be stub_pid=a number" },
+		{ "token=" TOKEN, "token=", "line 3 should be token=a text" },
+		{ "signal=9", "signal=200", "line 11 should be signal=a number" },
+		{ "signal=9", "signal=0", "an exit status and a signal exclude each other" },
+		{ "ended=1", "ended=0", "it says how the worker ended, and that it has not" },
+		{ "reason=killed by SIGKILL, out of memory",
+		  "reason=", "it says that the worker ended, and not how" },
+		{ "tail_length=12", "tail_length=13",
+		  "the log's end, of 13 bytes, and the word \"end\" are not all of the rest" },
+	};
+	char text[PC__LIFE_STATUS_MAX], changed[2 * PC__LIFE_STATUS_MAX], why[160];
+	struct pc__life_status status;
+	size_t length = pc__life_format(&an_end, text);
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(cases); i++) {
+		size_t from = strlen(cases[i].from), to = strlen(cases[i].to);
+		char *at = memmem(text, length, cases[i].from, from);
+		size_t before = (size_t)(at - text);
+
+		assert_non_null(at);
+		memcpy(changed, text, before);
+		memcpy(changed + before, cases[i].to, to);
+		memcpy(changed + before + to, at + from, length - before - from);
+		assert_int_equal(pc__life_parse(changed, length - from + to, &status, why), -1);
+		assert_string_equal(why, cases[i].why);
+	}
+	assert_int_equal(pc__life_parse(text, 40, &status, why), -1);
+	assert_string_equal(why, "line 2 should be boot_id=a text, and is cut off");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_claim_is_made_once),
+		cmocka_unit_test(no_directory),
+		cmocka_unit_test(a_read_only_directory),
+		cmocka_unit_test(never_claimed),
+		cmocka_unit_test(the_daemon_takes_the_claim),
+		cmocka_unit_test(both_want_the_claim),
+		cmocka_unit_test(a_running_worker_is_adopted),
+		cmocka_unit_test(what_happened_meanwhile_is_told),
+		cmocka_unit_test(a_long_log_is_replayed_from_the_ring),
+		cmocka_unit_test(adopted_again_and_again),
+		cmocka_unit_test(it_ended_while_nobody_was_there),
+		cmocka_unit_test(it_vanished),
+		cmocka_unit_test(it_is_a_zombie),
+		cmocka_unit_test(no_descriptor_is_no_verdict),
+		cmocka_unit_test(a_number_that_somebody_else_has),
+		cmocka_unit_test(a_token_that_is_another),
+		cmocka_unit_test(a_status_that_is_broken),
+		cmocka_unit_test(a_status_that_is_broken_in_the_end),
+		cmocka_unit_test(a_status_that_cannot_be_written),
+		cmocka_unit_test(a_claim_that_cannot_be_taken),
+		cmocka_unit_test(settle_is_for_the_end),
+		cmocka_unit_test(forget_is_idempotent),
+		cmocka_unit_test(sweep_removes_what_nobody_knows),
+		cmocka_unit_test(a_status_is_read_as_it_was_written),
+		cmocka_unit_test(the_longest_status),
+		cmocka_unit_test(a_status_that_was_cut_or_changed),
+		cmocka_unit_test(what_is_wrong_is_said),
+	};
+
+	if (argc != 2) {
+		fputs("usage: test_life POOL-STUB\n", stderr);
+		return 2;
+	}
+	stub_program = argv[1];
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
