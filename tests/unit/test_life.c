@@ -307,6 +307,58 @@ static void adopted_again_and_again(void **state)
 	forget(w);
 }
 
+/* The first daemon is another process, and its stub no child of ours. */
+static struct watched *start_by_another_daemon(const char *script)
+{
+	struct watched *w = watched_create();
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		char *argv[4];
+		struct pc_stub_spec spec = script_spec(w, argv, script);
+
+		if (pc_stub_claim(folder, w->id, NULL) || pc_stub_spawn(&spec, &w->stub, NULL))
+			_exit(1);
+		await_gate();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	return w;
+}
+
+static void a_stub_of_another_daemon(void **state)
+{
+	struct watched *w = start_by_another_daemon("echo up; echo >$GATE; read x <$GO; exit 6");
+
+	(void)state;
+	await_log(w, "up\n");
+	assert_int_equal(pc_stub_terminate(&w->stub, NULL), 0);
+	settle(w);
+	assert_true(w->end.exit.known);
+	assert_int_equal(w->end.exit.signal, SIGTERM);
+	forget(w);
+}
+
+/* Who reaps it learns of which signal; we do not. */
+static void a_killed_stub_of_another_daemon(void **state)
+{
+	struct watched *w = start_by_another_daemon("echo >$GATE; read x <$GO");
+
+	(void)state;
+	AWAIT(w, w->started);
+	assert_int_equal(pc_stub_destroy_forcibly(&w->stub, NULL), 0);
+	settle(w);
+	assert_false(w->end.exit.known);
+	assert_int_equal(w->end.worker_pid, w->pid);
+	assert_string_equal(w->end.exit.reason,
+			    "died with its stub, which ended; nobody saw its exit");
+	forget(w);
+}
+
 /* ---- it is gone ---- */
 
 static void it_ended_while_nobody_was_there(void **state)
@@ -851,6 +903,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_happened_meanwhile_is_told),
 		cmocka_unit_test(a_long_log_is_replayed_from_the_ring),
 		cmocka_unit_test(adopted_again_and_again),
+		cmocka_unit_test(a_stub_of_another_daemon),
+		cmocka_unit_test(a_killed_stub_of_another_daemon),
 		cmocka_unit_test(it_ended_while_nobody_was_there),
 		cmocka_unit_test(it_vanished),
 		cmocka_unit_test(it_is_a_zombie),
