@@ -7,6 +7,7 @@
 #ifndef TESTS_UNIT_STUB_FIXTURE_H
 #define TESTS_UNIT_STUB_FIXTURE_H
 
+#include <poolcore/lifecycle.h>
 #include <poolcore/stub.h>
 
 #include <errno.h>
@@ -25,9 +26,10 @@
 #include "lifecycle/procfs.h"
 #include "lifecycle/remains.h"
 
-#define TOKEN "0123456789abcdef0123456789abcdef"
-
 static const char *stub_program; /* of the command line */
+/* Of all workers of this program, and of no other test that runs beside it: waiting until nobody
+ * carries it must not wait for theirs. */
+static char token[33];
 
 /* A worker, and what was reported of it. */
 struct watched {
@@ -124,7 +126,7 @@ static inline void await_death(int pidfd)
 }
 
 /* Waits until nobody carries the token. */
-static inline void await_nobody(const char *token)
+static inline void await_nobody(void)
 {
 	pid_t pid;
 
@@ -186,7 +188,7 @@ static inline struct pc_stub_spec script_spec(const struct watched *w, char **ar
 	return (struct pc_stub_spec){
 		.life_dir = folder,
 		.worker_id = w->id,
-		.spawn_token = TOKEN,
+		.spawn_token = token,
 		.stub_program = stub_program,
 		.program = "/bin/sh",
 		.argv = argv,
@@ -232,7 +234,7 @@ static inline void settle(struct watched *w)
 	while (watch_once(w))
 		;
 	assert_true(pc_stub_has_ended(&w->stub));
-	if (pc_stub_settle(&w->stub, folder, w->id, TOKEN, &w->end, &err))
+	if (pc_stub_settle(&w->stub, folder, w->id, token, &w->end, &err))
 		fail_msg("%s", err.message);
 	/* It was reaped, if it was ours. */
 	assert_int_equal(waitpid(w->stub.pid, NULL, WNOHANG), -1);
@@ -245,7 +247,7 @@ static inline void forget(struct watched *w)
 	if (pc_stub_forget(folder, w->id, &err))
 		fail_msg("%s", err.message);
 	pc_stub_close(&w->stub);
-	await_nobody(TOKEN);
+	await_nobody();
 	free(w);
 }
 
@@ -254,6 +256,7 @@ static inline int make_folder(void **state)
 	const char *tmp = getenv("TMPDIR");
 
 	(void)state;
+	assert_int_equal(pc_token_make(token, NULL), 0);
 	snprintf(folder, sizeof(folder), "%s/poolcore-stub-XXXXXX", tmp ? tmp : "/tmp");
 	assert_non_null(mkdtemp(folder));
 	gate_fd = open_gate("GATE", gate_variable);

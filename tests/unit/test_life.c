@@ -34,7 +34,7 @@ static enum pc_life recover(struct watched *w)
 	enum pc_life life = (enum pc_life)77;
 	struct pc_error err = PC_ERROR_INIT;
 
-	if (pc_stub_recover(folder, w->id, TOKEN, &life, &w->stub, &w->end, &err))
+	if (pc_stub_recover(folder, w->id, token, &life, &w->stub, &w->end, &err))
 		fail_msg("%s", err.message);
 	return life;
 }
@@ -112,7 +112,7 @@ static void a_read_only_directory(void **state)
 	assert_int_equal(err.sys_errno, EACCES);
 	pc_error_clear(&err);
 	/* The claim cannot be taken, so there is no verdict. */
-	assert_int_equal(pc_stub_recover(folder, w->id, TOKEN, &life, &w->stub, &w->end, &err),
+	assert_int_equal(pc_stub_recover(folder, w->id, token, &life, &w->stub, &w->end, &err),
 			 PC_E_IO);
 	assert_contains(err.message, "cannot take the claim '");
 	pc_error_clear(&err);
@@ -188,7 +188,7 @@ static void both_want_the_claim(void **state)
 			assert_true(w->end.exit.known);
 			lost++;
 		}
-		assert_int_equal(pc__remains_find(TOKEN), 0);
+		assert_int_equal(pc__remains_find(token), 0);
 		forget(w);
 	}
 	print_message("the daemon was first %u times, the stub %u times\n", won, lost);
@@ -448,7 +448,7 @@ static void no_descriptor_is_no_verdict(void **state)
 		limit.rlim_cur = (rlim_t)(lowest_free + room);
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 
-		int rc = pc_stub_recover(folder, w->id, TOKEN, &life, &w->stub, &w->end, &err);
+		int rc = pc_stub_recover(folder, w->id, token, &life, &w->stub, &w->end, &err);
 
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 		if (rc == 0)
@@ -500,12 +500,12 @@ static pid_t start_stranger(struct pc__life_status *status)
 	int pidfd = open_process(pid);
 
 	*status = (struct pc__life_status){
-		.token = TOKEN,
 		.stub_pid = pid,
 		.stub_start_ticks = (int64_t)stat.start_ticks,
 		.stub_pidfd_inode = (int64_t)pc__pidfd_inode(pidfd),
 	};
 	close(pidfd);
+	snprintf(status->token, sizeof(status->token), "%s", token);
 	snprintf(status->boot_id, sizeof(status->boot_id), "%s", pc_boot_id());
 	return pid;
 }
@@ -595,7 +595,7 @@ static void a_status_that_is_broken(void **state)
 		write_bytes(path_of(w, ".status"), texts[i], strlen(texts[i]));
 		pc_error_clear(&err);
 		assert_int_equal(
-			pc_stub_recover(folder, w->id, TOKEN, &life, &untouched, &w->end, &err),
+			pc_stub_recover(folder, w->id, token, &life, &untouched, &w->end, &err),
 			PC_E_CONFLICT);
 		assert_contains(err.message, path_of(w, ".status"));
 		assert_contains(err.message, "cannot be believed (");
@@ -681,10 +681,10 @@ static void settle_is_for_the_end(void **state)
 	struct pc_error err = PC_ERROR_INIT;
 
 	(void)state;
-	assert_int_equal(pc_stub_settle(&w->stub, folder, w->id, TOKEN, &w->end, &err),
+	assert_int_equal(pc_stub_settle(&w->stub, folder, w->id, token, &w->end, &err),
 			 PC_E_CONFLICT);
 	assert_contains(err.message, "still runs");
-	assert_int_equal(pc_stub_settle(NULL, folder, w->id, TOKEN, &w->end, NULL),
+	assert_int_equal(pc_stub_settle(NULL, folder, w->id, token, &w->end, NULL),
 			 PC_E_INVALID_ARGUMENT);
 	let_go();
 	settle(w);
@@ -754,6 +754,8 @@ static void sweep_removes_what_nobody_knows(void **state)
 }
 
 /* ---- the text ---- */
+
+#define TOKEN "0123456789abcdef0123456789abcdef"
 
 static const struct pc__life_status an_end = {
 	.boot_id = "2b1e0a5c-1111-2222-3333-444455556666",

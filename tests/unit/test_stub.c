@@ -261,13 +261,15 @@ static void limits_and_environment(void **state)
 		"echo \"$A $POOLCORE_SPAWN_TOKEN\"; ulimit -n; ulimit -c; "
 		"cat /proc/self/oom_score_adj; grep NoNewPrivs /proc/self/status");
 	char *const env[] = { "POOLCORE_SPAWN_TOKEN=another", "A=x y", NULL };
+	char expected[128];
 
 	(void)state;
 	spec.env = env;
 	spec.open_files = 64;
 	start_spec(w, &spec);
 	settle(w);
-	assert_string_equal(w->log, "x y " TOKEN "\n64\n0\n500\nNoNewPrivs:\t1\n");
+	snprintf(expected, sizeof(expected), "x y %s\n64\n0\n500\nNoNewPrivs:\t1\n", token);
+	assert_string_equal(w->log, expected);
 	forget(w);
 }
 
@@ -279,7 +281,7 @@ static void the_token_is_no_argument(void **state)
 	(void)state;
 	AWAIT(w, w->stopped);
 	assert_int_equal(memcmp(w->log, "pool-stub", 10), 0);
-	assert_null(memmem(w->log, w->log_length, TOKEN, strlen(TOKEN)));
+	assert_null(memmem(w->log, w->log_length, token, strlen(token)));
 	assert_int_equal(pc_stub_kill(&w->stub, NULL), 0);
 	settle(w);
 	forget(w);
@@ -694,7 +696,7 @@ static void a_stub_killed_early_leaves_nobody(void **state)
 		assert_int_equal(pc_stub_destroy_forcibly(&w->stub, NULL), 0);
 		settle(w);
 		assert_false(w->end.exit.known);
-		await_nobody(TOKEN);
+		await_nobody();
 		forget(w);
 	}
 }
@@ -702,7 +704,7 @@ static void a_stub_killed_early_leaves_nobody(void **state)
 /* ---- the command line ---- */
 
 /* Runs the stub by hand; its exit status. */
-static int run_stub(const char *token, char *const arguments[])
+static int run_stub(const char *with_token, char *const arguments[])
 {
 	pid_t pid = fork();
 	int status;
@@ -713,8 +715,8 @@ static int run_stub(const char *token, char *const arguments[])
 
 		dup2(null, STDERR_FILENO);
 		unsetenv(PC_STUB_TOKEN_VARIABLE);
-		if (token)
-			setenv(PC_STUB_TOKEN_VARIABLE, token, 1);
+		if (with_token)
+			setenv(PC_STUB_TOKEN_VARIABLE, with_token, 1);
 		execv(stub_program, arguments);
 		_exit(126);
 	}
@@ -727,7 +729,7 @@ static int run_stub(const char *token, char *const arguments[])
 static void command_lines(void **state)
 {
 	(void)state;
-	assert_int_equal(run_stub(TOKEN, STUB_COMMAND("--worker-id", "w", "--program", "/bin/true",
+	assert_int_equal(run_stub(token, STUB_COMMAND("--worker-id", "w", "--program", "/bin/true",
 						      "--", "true")),
 			 3); /* there is no claim */
 	assert_int_equal(run_stub(NULL, STUB_COMMAND("--worker-id", "w", "--program", "/bin/true",
@@ -736,16 +738,16 @@ static void command_lines(void **state)
 	assert_int_equal(run_stub("no token", STUB_COMMAND("--worker-id", "w", "--program",
 							   "/bin/true", "--", "true")),
 			 2);
-	assert_int_equal(run_stub(TOKEN, STUB_COMMAND("--program", "/bin/true", "--", "true")), 2);
-	assert_int_equal(run_stub(TOKEN, STUB_COMMAND("--worker-id", "../w", "--program",
+	assert_int_equal(run_stub(token, STUB_COMMAND("--program", "/bin/true", "--", "true")), 2);
+	assert_int_equal(run_stub(token, STUB_COMMAND("--worker-id", "../w", "--program",
 						      "/bin/true", "--", "true")),
 			 2);
-	assert_int_equal(run_stub(TOKEN, STUB_COMMAND("--worker-id", "w", "--", "true")), 2);
-	assert_int_equal(run_stub(TOKEN, STUB_COMMAND("--worker-id", "w", "--program", "x")), 2);
-	assert_int_equal(run_stub(TOKEN, STUB_COMMAND("--worker-id", "w", "--program", "x",
+	assert_int_equal(run_stub(token, STUB_COMMAND("--worker-id", "w", "--", "true")), 2);
+	assert_int_equal(run_stub(token, STUB_COMMAND("--worker-id", "w", "--program", "x")), 2);
+	assert_int_equal(run_stub(token, STUB_COMMAND("--worker-id", "w", "--program", "x",
 						      "--open-files", "-1", "--", "true")),
 			 2);
-	assert_int_equal(run_stub(TOKEN, STUB_COMMAND("--unheard-of")), 2);
+	assert_int_equal(run_stub(token, STUB_COMMAND("--unheard-of")), 2);
 }
 
 /* ---- failures of the spawn ---- */
