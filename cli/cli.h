@@ -40,10 +40,21 @@ enum option_id {
 	OPTION_SLOTS,
 	OPTION_RECORD,
 	OPTION_REHASH,
+	OPTION_ID,
+	OPTION_NAME,
+	OPTION_CAPABILITY,
+	OPTION_BACKEND,
+	OPTION_DEVICE,
+	OPTION_MEMORY_MB,
+	OPTION_CATALOG,
+	OPTION_FILE,
+	OPTION_DRY_RUN,
 	OPTION_COUNT,
 };
 
+struct pc_catalog;
 struct pc_config;
+struct pc_model_entry;
 
 struct cli {
 	const char *options[OPTION_COUNT]; /* the value; a flag's own name; NULL: not given */
@@ -91,6 +102,24 @@ int api_stream(struct cli *cli, const char *path, const json_t *body,
 /* A path with `name` as one segment of it, whatever it contains; pc_free it. NULL: out of memory.
  */
 char *api_path(const char *before, const char *name, const char *after);
+
+/* ---- the catalog (models.c) ---- */
+
+/* Of a model's context and slots; the catalog's limits. */
+#define CONTEXT_MAX (1 << 24)
+#define SLOTS_MAX 64
+
+/* Loads the settings, which stay with the cli, and the catalog. */
+int load_catalog(struct cli *cli, struct pc_catalog **ret_catalog, struct pc_error *err);
+/* The same, and the model of that name; the entry belongs to the catalog. */
+int find_model(struct cli *cli, const char *name, struct pc_catalog **ret_catalog,
+	       const struct pc_model_entry **ret_entry, struct pc_error *err);
+/* A whole number of an option, or what it is without. `name` is how the option is written. */
+enum exit_code number_option(const struct cli *cli, enum option_id id, const char *name,
+			     uint32_t most, uint32_t *number);
+
+/* Where it is written down which files were hashed; pc_free it. NULL: out of memory. */
+char *record_folder(const struct cli *cli);
 
 /* ---- the terminal (output.c) ---- */
 
@@ -142,6 +171,10 @@ const char *human_ms(json_int_t ms, char out[32]);
 enum exit_code command_status(struct cli *cli, int argc, char **argv);
 enum exit_code command_ps(struct cli *cli, int argc, char **argv);
 enum exit_code command_models_list(struct cli *cli, int argc, char **argv);
+enum exit_code command_models_catalog(struct cli *cli, int argc, char **argv);
+enum exit_code command_models_register(struct cli *cli, int argc, char **argv);
+enum exit_code command_models_delete(struct cli *cli, int argc, char **argv);
+enum exit_code command_models_du(struct cli *cli, int argc, char **argv);
 enum exit_code command_models_info(struct cli *cli, int argc, char **argv);
 enum exit_code command_models_verify(struct cli *cli, int argc, char **argv);
 enum exit_code command_gpu_list(struct cli *cli, int argc, char **argv);

@@ -34,6 +34,10 @@ static const struct command commands[] = {
 	{ "ps",           "",              0, 0, false, command_ps,           "the workers that are there" },
 	{ "run",          "MODEL [PROMPT]", 1, ANY_NUMBER, false, command_run, "ask a model, stream its answer; PROMPT '-' or none reads standard input" },
 	{ "models list",  "",              0, 0, false, command_models_list,  "the models of the catalog" },
+	{ "models catalog", "",            0, 0, true,  command_models_catalog, "the models of the catalog's files, whatever a daemon has loaded" },
+	{ "models register", "FILE",       1, 1, true,  command_models_register, "add a model to the catalog, with what its GGUF file says of it" },
+	{ "models delete", "MODEL",        1, 1, true,  command_models_delete, "take a model out of the catalog, with --file its file too" },
+	{ "models du",    "",              0, 0, true,  command_models_du,    "the disk space that the models' files take, and what else is in the cache" },
 	{ "models info",  "MODEL",         1, 1, true,  command_models_info,  "what a model's GGUF file says, and the memory that a worker would take" },
 	{ "models verify", "MODEL",        1, 1, true,  command_models_verify, "whether a model's file has the size and the SHA-256 of the catalog" },
 	{ "gpu list",     "",              0, 0, false, command_gpu_list,     "the GPUs of the daemon's machine, or of this one without a daemon" },
@@ -49,7 +53,7 @@ static const struct command commands[] = {
 static const struct option_row {
 	const char *name;
 	const char *argument; /* NULL: a flag */
-	const char *command;  /* the only one that takes it; NULL: all */
+	const char *command;  /* the only ones that take it, with ", " between them; NULL: all */
 	const char *help;
 } option_rows[OPTION_COUNT] = {
 	[OPTION_URL]         = { "url",         "URL",  NULL, "the daemon: http://127.0.0.1:9200 or unix:/path (also RBEES_POOL_URL)" },
@@ -63,10 +67,19 @@ static const struct option_row {
 	[OPTION_SEED]        = { "seed",        "N",    "run", "0 to 4294967295: the same seed gives the same answer" },
 	[OPTION_SYSTEM]      = { "system",      "TEXT", "run", "instructions that stand before the prompt" },
 	[OPTION_FORCE]       = { "force",       NULL,   "worker stop", "stop it at once" },
-	[OPTION_CONTEXT]     = { "context",     "N",    "models info", "estimate for a context of N tokens, not the catalog's" },
-	[OPTION_SLOTS]       = { "slots",       "N",    "models info", "estimate for N slots, 1 to 64, not the catalog's" },
+	[OPTION_CONTEXT]     = { "context",     "N",    "models info, models register", "a context of N tokens, not the catalog's or the model's own" },
+	[OPTION_SLOTS]       = { "slots",       "N",    "models info, models register", "N slots, 1 to 64, not the catalog's or 1" },
 	[OPTION_RECORD]      = { "record",      NULL,   "models verify", "write size and SHA-256 into the catalog where it has none" },
 	[OPTION_REHASH]      = { "rehash",      NULL,   "models verify", "read the file even if it has not changed since it was read last" },
+	[OPTION_ID]          = { "id",          "ID",   "models register", "what requests call it, not the file's name" },
+	[OPTION_NAME]        = { "name",        "NAME", "models register", "its name for people, not the one in the file" },
+	[OPTION_CAPABILITY]  = { "capability",  "WORD", "models register", "what it does, not what its architecture suggests" },
+	[OPTION_BACKEND]     = { "backend",     "NAME", "models register", "the backend that runs it, not pool-worker" },
+	[OPTION_DEVICE]      = { "device",      "NAME", "models register", "whose memory it takes: auto, cpu, gpu0 ..." },
+	[OPTION_MEMORY_MB]   = { "memory-mb",   "N",    "models register", "the MiB that a worker takes, not the estimate" },
+	[OPTION_CATALOG]     = { "catalog",     "FILE", "models register", "which of the catalog's files it is added to, not the first" },
+	[OPTION_FILE]        = { "file",        NULL,   "models delete", "delete the model's file too, unless another model has it" },
+	[OPTION_DRY_RUN]     = { "dry-run",     NULL,   "models register, models delete, worker start", "say what would be done, and do nothing" },
 };
 /* clang-format on */
 
@@ -75,9 +88,16 @@ static const struct option_row {
 /* NULL stands for the options that every command takes. */
 static bool belongs(const struct option_row *row, const char *command)
 {
-	if (!row->command || !command)
-		return row->command == command;
-	return strcmp(row->command, command) == 0;
+	const char *names = row->command;
+
+	if (!names || !command)
+		return names == command;
+	for (size_t length; (length = strcspn(names, ",")) > 0;) {
+		if (strlen(command) == length && strncmp(names, command, length) == 0)
+			return true;
+		names += length + strspn(names + length, ", ");
+	}
+	return false;
 }
 
 static void print_options(const char *command)
@@ -112,7 +132,7 @@ static void print_help(void)
 		char left[40];
 
 		snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].arguments);
-		printf("  %-20s %s\n", left, commands[i].help);
+		printf("  %-22s %s\n", left, commands[i].help);
 	}
 	fputs("\nOptions, before or after the command:\n", stdout);
 	print_options(NULL);
@@ -332,7 +352,8 @@ static enum exit_code run_command(struct cli *cli, const struct command *command
 	status = check_arguments(cli, command, argc, argv);
 	if (status)
 		return status;
-	if (!command->offline && api_open(cli, &err))
+	/* Who only wants to know what would happen may have no daemon. */
+	if (!command->offline && !cli->options[OPTION_DRY_RUN] && api_open(cli, &err))
 		status = report(cli, &err);
 	else
 		status = command->run(cli, argc, argv);

@@ -15,21 +15,21 @@
 
 #include "cli/cli.h"
 
-/* Of a model's context; the catalog's limit. */
-#define CONTEXT_MAX (1 << 24)
-#define SLOTS_MAX 64
-
 /* ---- the catalog ---- */
 
-/* The configuration stays with the cli, the entry with the catalog. */
-static int find_model(struct cli *cli, const char *name, struct pc_catalog **ret_catalog,
-		      const struct pc_model_entry **ret_entry, struct pc_error *err)
+int load_catalog(struct cli *cli, struct pc_catalog **ret_catalog, struct pc_error *err)
 {
-	struct pc_catalog *catalog;
 	int rc = pc_config_load(cli->options[OPTION_CONFIG], NULL, 0, &cli->settings, err);
 
-	if (rc == 0)
-		rc = pc_catalog_load(cli->settings, &catalog, err);
+	return rc ? rc : pc_catalog_load(cli->settings, ret_catalog, err);
+}
+
+int find_model(struct cli *cli, const char *name, struct pc_catalog **ret_catalog,
+	       const struct pc_model_entry **ret_entry, struct pc_error *err)
+{
+	struct pc_catalog *catalog;
+	int rc = load_catalog(cli, &catalog, err);
+
 	if (rc)
 		return rc;
 	rc = pc_catalog_get(catalog, name, ret_entry, err);
@@ -43,9 +43,8 @@ static int find_model(struct cli *cli, const char *name, struct pc_catalog **ret
 
 /* ---- info ---- */
 
-/* A whole number of an option, or what it is without. */
-static enum exit_code number_option(const struct cli *cli, enum option_id id, const char *name,
-				    uint32_t most, uint32_t *number)
+enum exit_code number_option(const struct cli *cli, enum option_id id, const char *name,
+			     uint32_t most, uint32_t *number)
 {
 	const char *text = cli->options[id];
 	long long value;
@@ -192,7 +191,7 @@ static bool show_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 	return true;
 }
 
-static char *record_folder(const struct cli *cli)
+char *record_folder(const struct cli *cli)
 {
 	static const char name[] = "verified";
 	size_t size = strlen(cli->settings->pool_state_dir) + sizeof(name) + 1;

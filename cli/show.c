@@ -203,6 +203,22 @@ enum exit_code command_models_list(struct cli *cli, int argc, char **argv)
 	return status;
 }
 
+enum exit_code command_models_catalog(struct cli *cli, int argc, char **argv)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	enum exit_code status;
+	json_t *answer = NULL;
+
+	(void)argc;
+	(void)argv;
+	if (pc_config_load(cli->options[OPTION_CONFIG], NULL, 0, &cli->settings, &err) ||
+	    read_catalog(cli, &answer, &err))
+		return report(cli, &err);
+	status = cli->json ? print_json(cli, answer) : print_models(cli, answer);
+	json_decref(answer);
+	return status;
+}
+
 /* ---- GPUs ---- */
 
 /* "-" for what the driver does not tell. */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* worker.c - rbees-pool worker start|stop|logs. */
 #include <poolcore/api.h>
+#include <poolcore/catalog.h>
+#include <poolcore/gpu.h>
+#include <poolcore/lifecycle.h>
+#include <poolcore/text.h>
 
 #include "cli/cli.h"
 
@@ -35,6 +39,72 @@ static enum exit_code post(struct cli *cli, const char *path, int rc, char *body
 	return status;
 }
 
+/* ---- start --dry-run ---- */
+
+static enum exit_code tell_plan(const struct cli *cli, const struct pc_spawn_plan *plan)
+{
+	char needed[32], left[32];
+	enum exit_code status;
+	json_t *answer;
+
+	if (!cli->json) {
+		say(stdout, "%s could be started on %s by %s (%s): %s of %s that are free\n",
+		    plan->entry->id, plan->device, plan->backend->name, plan->program,
+		    pc_format_size(plan->memory_bytes, needed),
+		    pc_format_size(plan->free_bytes, left));
+		say(stdout, "%s: %s\n", plan->file.path,
+		    plan->file.sha256[0] ? "its SHA-256 is the catalog's"
+					 : "there, with no SHA-256 to compare");
+		return EXIT_OK;
+	}
+	answer = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:b}", "model", plan->entry->id,
+			   "device", plan->device, "backend", plan->backend->name, "program",
+			   plan->program, "memory_bytes", (json_int_t)plan->memory_bytes,
+			   "free_bytes", (json_int_t)plan->free_bytes, "path", plan->file.path,
+			   "verified", plan->file.sha256[0] != '\0');
+	status = print_json(cli, answer);
+	json_decref(answer);
+	return status;
+}
+
+/* What this machine has and nobody uses now; what a daemon has promised to others it alone knows. */
+static int plan_start(const struct cli *cli, const struct pc_catalog *catalog, const char *model,
+		      struct pc_spawn_plan *ret_plan, struct pc_error *err)
+{
+	pc_auto(pc_free) char *folder = record_folder(cli);
+	const struct pc_spawn_request request = { .model = model };
+	struct pc_spawn_means means = { .config = cli->settings,
+					.catalog = catalog,
+					.verify = { .record_dir = folder } };
+	struct pc_gpu_inventory *gpus;
+	int rc = folder ? pc_gpu_inventory_open(NULL, NULL, &gpus, err) : pc_error_oom(err);
+
+	if (rc)
+		return rc;
+	means.gpus = gpus;
+	rc = pc_spawn_validate(&request, &means, ret_plan, err);
+	pc_gpu_inventory_close(gpus);
+	return rc;
+}
+
+static enum exit_code rehearse_start(struct cli *cli, const char *model)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc_catalog *catalog = NULL;
+	struct pc_spawn_plan plan;
+	enum exit_code status;
+	int rc;
+
+	rc = load_catalog(cli, &catalog, &err);
+	if (rc == 0)
+		rc = plan_start(cli, catalog, model, &plan, &err);
+	status = rc ? report(cli, &err) : tell_plan(cli, &plan);
+	if (rc == 0)
+		pc_spawn_plan_fini(&plan);
+	pc_catalog_free(catalog);
+	return status;
+}
+
 enum exit_code command_worker_start(struct cli *cli, int argc, char **argv)
 {
 	struct pc_worker_spawn_request request = PC_WORKER_SPAWN_REQUEST_INIT;
@@ -43,6 +113,8 @@ enum exit_code command_worker_start(struct cli *cli, int argc, char **argv)
 	int rc;
 
 	(void)argc;
+	if (cli->options[OPTION_DRY_RUN])
+		return rehearse_start(cli, argv[0]);
 	request.model = argv[0];
 	rc = pc_worker_spawn_request_write(&request, &body, &err);
 	return post(cli, "/v2/workers/start", rc, body, &err);

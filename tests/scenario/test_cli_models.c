@@ -11,8 +11,10 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "scenario/cli_fixture.h"
@@ -70,6 +72,14 @@ static const char *text_of_file(struct rig *rig, const char *name)
 	assert_true(length >= 0);
 	text[length] = '\0';
 	return text;
+}
+
+static void write_small(struct rig *rig, const char *name)
+{
+	static struct gguf_file file;
+
+	gguf_small(&file, 3);
+	write_bytes(rig, name, &file, file.length);
 }
 
 /* A catalog of a good file, a cut one and one that is not there. */
@@ -145,6 +155,159 @@ static void recording_changes_nothing_else(void **state)
 	rig_fini(&rig);
 }
 
+/* What is proposed, what options change, what is refused; and out of the catalog again. */
+static void models_are_registered_and_deleted(void **state)
+{
+	struct transcript t;
+	struct rig rig;
+	char file[512], other[512], expected[2048];
+
+	(void)state;
+	begin(&rig);
+	snprintf(file, sizeof(file), "%s/-New Model!.gguf", rig.dir);
+	snprintf(other, sizeof(other), "%s/weights.bin", rig.dir);
+	free(test_file_write(rig.dir, "second.toml", "# nothing yet\n"));
+	free(test_file_write(rig.dir, "weights.bin", "x"));
+	free(rig.config);
+	rig.config = test_file_write(rig.dir, "pool.toml",
+				     "[pool]\nstate_dir = \"state\"\n"
+				     "[catalog]\nfiles = [\"catalog.toml\", \"second.toml\"]\n");
+	write_small(&rig, "-New Model!.gguf");
+	transcript_begin(&t, &rig);
+	NOTE(&t, "--config", rig.config, "models", "register", file, "--dry-run");
+	NOTE(&t, "--config", rig.config, "models", "register", file);
+	NOTE(&t, "--config", rig.config, "models", "register", file);
+	NOTE(&t, "--config", rig.config, "models", "register", file, "--id", "org/second", "--name",
+	     "The Second", "--slots", "4", "--context", "512", "--device", "cpu", "--json");
+	NOTE(&t, "--config", rig.config, "models", "register", other);
+	NOTE(&t, "--config", rig.config, "models", "register", other, "--capability", "vision");
+	NOTE(&t, "--config", rig.config, "models", "register", other, "--capability", "visoin");
+	NOTE(&t, "--config", rig.config, "models", "register", other, "--capability", "vision",
+	     "--memory-mb", "7", "--catalog", rig.config);
+	NOTE(&t, "--config", rig.config, "models", "register", other, "--capability", "vision",
+	     "--memory-mb", "7", "--id", "-x");
+	NOTE(&t, "--config", rig.config, "models", "register", other, "--capability", "vision",
+	     "--memory-mb", "7", "--backend", "vllm");
+	snprintf(file, sizeof(file), "%s/second.toml", rig.dir);
+	NOTE(&t, "--config", rig.config, "models", "register", other, "--capability", "vision",
+	     "--memory-mb", "7", "--catalog", file);
+	NOTE(&t, "--config", rig.config, "models", "register", rig.dir);
+	NOTE(&t, "--config", rig.config, "models", "register", "/nowhere/x.gguf");
+	NOTE(&t, "--config", rig.config, "models", "catalog");
+	NOTE(&t, "--config", rig.config, "models", "delete", "New-Model", "--file");
+	NOTE(&t, "--config", rig.config, "models", "delete", "New-Model", "--dry-run");
+	NOTE(&t, "--config", rig.config, "models", "delete", "New-Model");
+	NOTE(&t, "--config", rig.config, "models", "delete", "org/second", "--file", "--json");
+	NOTE(&t, "--config", rig.config, "models", "delete", "gone", "--file", "--dry-run");
+	NOTE(&t, "--config", rig.config, "models", "delete", "New-Model");
+	NOTE(&t, "models", "delete", "small", "--rehash");
+	transcript_end(&t, "registering");
+	/* All that came went, but for the blank line before it. */
+	snprintf(expected, sizeof(expected), "%s\n", catalog);
+	assert_string_equal(text_of_file(&rig, "catalog.toml"), expected);
+	snprintf(file, sizeof(file), "%s/-New Model!.gguf", rig.dir);
+	assert_int_equal(access(file, F_OK), -1);
+	rig_fini(&rig);
+}
+
+static void an_alias_is_not_deleted(void **state)
+{
+	struct cli_result result;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	free(test_file_write(rig.dir, "catalog.toml",
+			     "[[model]]\nid = \"small\"\naliases = [\"s\"]\nfile = \"small.gguf\"\n"
+			     "capability = \"vision\"\nest_memory_allocation_mb = 1\n"));
+	result = RUN(&rig, "--config", rig.config, "models", "delete", "s", "--file");
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "\"s\" is another name of model \"small\"; delete it by "
+					   "that one (INVALID_ARGUMENT)"));
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
+/* Against what the disk itself says: how much it gives for a file is its own affair. */
+static void the_disk_is_counted_once(void **state)
+{
+	struct cli_result result;
+	json_t *answer, *rows;
+	struct stat facts;
+	char path[512];
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	free(test_file_write(rig.dir, "catalog.toml",
+			     "[[model]]\nid = \"a\"\nfile = \"small.gguf\"\n"
+			     "capability = \"vision\"\nest_memory_allocation_mb = 1\n"
+			     "[[model]]\nid = \"b\"\nrepo = \"org/name\"\nfile = \"link.gguf\"\n"
+			     "capability = \"vision\"\nest_memory_allocation_mb = 1\n"
+			     "[[model]]\nid = \"c\"\nfile = \"gone.gguf\"\n"
+			     "capability = \"vision\"\nest_memory_allocation_mb = 1\n"));
+	free(rig.config);
+	rig.config = test_file_write(
+		rig.dir, "pool.toml",
+		"[catalog]\nfiles = [\"catalog.toml\"]\ncache_dir = \"cache\"\n");
+	snprintf(path, sizeof(path), "%s/cache", rig.dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/cache/org", rig.dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/cache/org/name", rig.dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/cache/org/name/link.gguf", rig.dir);
+	assert_int_equal(symlink("../../../small.gguf", path), 0);
+	snprintf(path, sizeof(path), "%s/cache/other", rig.dir);
+	free(test_file_write(rig.dir, "cache/other", "what no model names"));
+	result = RUN(&rig, "--config", rig.config, "models", "du", "--json");
+	assert_int_equal(result.status, 0);
+	answer = json_loads(result.out, 0, NULL);
+	rows = json_object_get(answer, "models");
+	assert_int_equal(json_array_size(rows), 3);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 1), "size_bytes")),
+			 2114);
+	assert_true(json_is_null(json_object_get(json_array_get(rows, 2), "size_bytes")));
+	assert_int_equal(stat(path, &facts), 0);
+	assert_int_equal(json_integer_value(json_object_get(answer, "other_bytes")),
+			 facts.st_blocks * 512);
+	assert_int_equal(json_integer_value(json_object_get(answer, "other_files")), 1);
+	snprintf(path, sizeof(path), "%s/small.gguf", rig.dir);
+	assert_int_equal(stat(path, &facts), 0);
+	assert_int_equal(json_integer_value(json_object_get(answer, "models_bytes")),
+			 facts.st_blocks * 512);
+	json_decref(answer);
+	cli_result_free(&result);
+	result = RUN(&rig, "--config", rig.config, "models", "du");
+	assert_non_null(strstr(result.out, " missing "));
+	assert_non_null(strstr(result.out, "in 1 other file\n"));
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
+static void a_start_is_rehearsed(void **state)
+{
+	struct cli_result result;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	result = RUN(&rig, "--config", rig.config, "worker", "start", "--dry-run", "small");
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out, "small could be started on cpu by pool-worker ("));
+	assert_non_null(strstr(result.out, "small.gguf: there, with no SHA-256 to compare\n"));
+	cli_result_free(&result);
+	result = RUN(&rig, "--config", rig.config, "worker", "start", "--dry-run", "cut");
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "(MODEL_FILE_INVALID)"));
+	cli_result_free(&result);
+	result = RUN(&rig, "--config", rig.config, "worker", "start", "--dry-run", "gone");
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "(MODEL_FILE_MISSING)"));
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
 static int clean_up(void **state)
 {
 	cli_free_all(state);
@@ -156,6 +319,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(models_are_looked_at_and_verified, clean_up),
 		cmocka_unit_test_teardown(recording_changes_nothing_else, clean_up),
+		cmocka_unit_test_teardown(models_are_registered_and_deleted, clean_up),
+		cmocka_unit_test_teardown(an_alias_is_not_deleted, clean_up),
+		cmocka_unit_test_teardown(the_disk_is_counted_once, clean_up),
+		cmocka_unit_test_teardown(a_start_is_rehearsed, clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
