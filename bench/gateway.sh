@@ -42,7 +42,7 @@ command = ["$build/bench/upstream", "--port", "{port}"]
 readiness = "http:/health"
 device = "cpu"
 TOML
-: > "$work/model"
+echo > "$work/model"
 cat > "$work/post.lua" <<'LUA'
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"

@@ -13,7 +13,7 @@
 
 #include "scenario/daemon_fixture.h"
 
-enum { ARGUMENTS_MAX = 16 };
+enum { ARGUMENTS_MAX = 24 };
 
 /* What a command gets. Its standard output is a file, unless `out_fd` says otherwise. */
 struct call {

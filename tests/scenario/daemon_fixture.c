@@ -38,8 +38,9 @@ void rig_model(struct rig *rig, const char *id, const char *behaviour, const cha
 	size_t length = strlen(rig->catalog);
 
 	snprintf(name, sizeof(name), "%s.stub", id);
+	/* No model's file is empty. */
 	if (behaviour)
-		free(test_file_write(rig->dir, name, behaviour));
+		free(test_file_write(rig->dir, name, behaviour[0] ? behaviour : "\n"));
 	snprintf(rig->catalog + length, sizeof(rig->catalog) - length,
 		 "[[model]]\nid = \"%s\"\nfile = \"%s\"\ncapability = \"text_to_text\"\n"
 		 "%s\n%s\n%s\n",

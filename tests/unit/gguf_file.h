@@ -41,11 +41,11 @@ static inline void gguf_put(struct gguf_file *file, const void *data, size_t len
 	file->length += length;
 }
 
-/* A little-endian number. */
+/* A little-endian number; what is longer than 8 bytes has zeros behind. */
 static inline void gguf_number(struct gguf_file *file, uint64_t value, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++) {
-		unsigned char byte = (unsigned char)(value >> (8 * i));
+		unsigned char byte = i < 8 ? (unsigned char)(value >> (8 * i)) : 0;
 
 		gguf_put(file, &byte, 1);
 	}
