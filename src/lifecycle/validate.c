@@ -227,7 +227,7 @@ static bool is_usable(const struct check *check, const char *device)
 {
 	const struct pc_gpu *gpu = gpu_of(check, device);
 
-	return is_there(check, device) && !(gpu && (gpu->error[0] || gpu->mig_enabled));
+	return is_there(check, device) && !(gpu && gpu->error[0]);
 }
 
 /* "auto": the GPU with most room, or the CPU where there is none that could be used. */
@@ -282,10 +282,9 @@ static int check_gpu(const struct check *check)
 
 	if (!gpu || is_usable(check, device))
 		return 0;
-	pc_error_set(check->err, PC_E_SPAWN_FAILED, "%s (%s) cannot be used: %s", device, gpu->name,
-		     gpu->error[0] ? gpu->error
-				   : "it is divided (MIG), and its parts are not managed here; "
-				     "choose another device or undo the division");
+	pc_error_set(check->err, PC_E_SPAWN_FAILED,
+		     "%s (%s) cannot be used: %s; choose another device", device, gpu->name,
+		     gpu->error);
 	pc_error_detail(check->err, "device", "%s", device);
 	return PC_E_SPAWN_FAILED;
 }

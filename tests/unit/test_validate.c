@@ -252,7 +252,8 @@ static void devices_that_are_not_there(void **state)
 	divided = open_machine(TWO_GPUS "mig 0 2\n");
 	means.gpus = divided;
 	request.device = "gpu0";
-	refuse(&request, &means, PC_E_SPAWN_FAILED, "gpu0 (NVIDIA Test A) cannot be used: ");
+	refuse(&request, &means, PC_E_SPAWN_FAILED,
+	       "gpu0 (NVIDIA Test A) cannot be used: MIG is enabled with 2 instances");
 	/* "auto" goes round it. */
 	request.device = "auto";
 	assert_string_equal(device_for(&request, &means), "gpu1");
