@@ -231,7 +231,7 @@ int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_erro
 
 int pc_model_entry_open(const struct pc_model_entry *entry, int *ret_fd, struct pc_error *err)
 {
-	struct pc__opened opened;
+	struct pc__opened opened = { .fd = -1 };
 	int rc = pc__model_open(entry, &opened, err);
 
 	if (rc == 0)
