@@ -17,6 +17,7 @@ const char *pc_pool_error_kind(int code)
 		{ PC_E_CONTEXT_EXCEEDED, "ModelError" },
 		{ PC_E_MODEL_NOT_FOUND, "ModelError" },
 		{ PC_E_MODEL_FILE_MISSING, "SpawnFailed" },
+		{ PC_E_MODEL_FILE_INVALID, "SpawnFailed" },
 		{ PC_E_MODEL_BACKOFF, "SpawnFailed" },
 		{ PC_E_WORKER_FAILED, "RecvError" },
 		/* Beyond them. */

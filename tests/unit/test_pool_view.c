@@ -541,6 +541,8 @@ static void quantiles_are_the_ends_of_buckets(void **state)
 static void errors_have_the_specifications_names(void **state)
 {
 	(void)state;
+	assert_string_equal(pc_pool_error_kind(PC_E_MODEL_FILE_MISSING), "SpawnFailed");
+	assert_string_equal(pc_pool_error_kind(PC_E_MODEL_FILE_INVALID), "SpawnFailed");
 	assert_string_equal(pc_pool_error_kind(PC_E_NO_WORKERS), "NoWorkers");
 	assert_string_equal(pc_pool_error_kind(PC_E_TIMEOUT), "Timeout");
 	assert_string_equal(pc_pool_error_kind(PC_E_INSUFFICIENT_MEMORY), "MemoryExhausted");
