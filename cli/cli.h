@@ -49,6 +49,7 @@ enum option_id {
 	OPTION_CATALOG,
 	OPTION_FILE,
 	OPTION_DRY_RUN,
+	OPTION_EFFECTIVE,
 	OPTION_COUNT,
 };
 
@@ -184,6 +185,7 @@ enum exit_code command_worker_logs(struct cli *cli, int argc, char **argv);
 enum exit_code command_run(struct cli *cli, int argc, char **argv);
 enum exit_code command_config_show(struct cli *cli, int argc, char **argv);
 enum exit_code command_config_check(struct cli *cli, int argc, char **argv);
+enum exit_code command_reload(struct cli *cli, int argc, char **argv);
 enum exit_code command_version(struct cli *cli, int argc, char **argv);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* config.c - rbees-pool config show|check: the settings as the daemon would take them. It asks no
- * daemon. */
+/*
+ * config.c - rbees-pool config show|check, and reload. Without --effective the first two ask no
+ * daemon: they show the settings as one would take them that is started now.
+ */
 #include <poolcore/catalog.h>
 #include <poolcore/config.h>
 
@@ -10,26 +12,105 @@
 
 #include "cli/cli.h"
 
-static enum exit_code show_as_json(const struct cli *cli)
+/* ---- config show ---- */
+
+/* The members are those of GET /v2/config. */
+static void add_setting(void *ctx, const struct pc_setting_view *view)
 {
-	struct pc_error err = PC_ERROR_INIT;
-	enum exit_code status;
+	json_t *value = json_loads(view->value, JSON_DECODE_ANY, NULL);
+	json_t *row = json_pack("{s:s, s:s, s:o?, s:s, s:s?, s:o, s:s?, s:s}", "section",
+				view->section, "key", view->key, "value", value, "source",
+				pc_setting_source_name(view->source), "file", view->file, "line",
+				view->line ? json_integer(view->line) : json_null(), "name",
+				view->name, "takes_effect", pc_setting_effect_name(view->effect));
+
+	json_array_append_new(ctx, row);
+}
+
+/* As a configuration file that reads back to the same settings; free(3) it. */
+static char *as_toml(const struct pc_config *config, struct pc_error *err)
+{
 	char *text = NULL;
 	size_t length = 0;
 	FILE *out = open_memstream(&text, &length);
-	int rc = out ? pc_config_show(cli->settings, out, &err) : pc_error_oom(&err);
-	json_t *answer;
+	int rc = out ? pc_config_show(config, out, err) : pc_error_oom(err);
 
 	if (out && fclose(out) != 0)
-		rc = pc_error_oom(&err);
+		rc = pc_error_oom(err);
 	if (rc) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static enum exit_code show_as_json(const struct cli *cli)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	json_t *settings = json_array(), *answer;
+	char *text = as_toml(cli->settings, &err);
+	enum exit_code status;
+
+	if (!text || pc_config_each(cli->settings, false, add_setting, settings, &err)) {
+		json_decref(settings);
 		free(text);
 		return report(cli, &err);
 	}
-	answer = json_pack("{s:s?, s:s}", "config", cli->settings->path, "toml", text);
+	answer = json_pack("{s:s?, s:o, s:s}", "config", cli->settings->path, "settings", settings,
+			   "toml", text);
 	status = print_json(cli, answer);
 	json_decref(answer);
 	free(text);
+	return status;
+}
+
+/* "file /etc/pool.toml, line 3", "environment RBEES_POOL_HTTP_LOOPS", "default" */
+static void print_source(const json_t *row)
+{
+	const char *file = json_string_value(json_object_get(row, "file"));
+	const char *name = json_string_value(json_object_get(row, "name"));
+
+	if (file)
+		say(stdout, " # file %s, line %lld\n", file, (long long)number_of(row, "line"));
+	else
+		say(stdout, " # %s%s%s\n", text_of(row, "source"), name ? " " : "",
+		    name ? name : "");
+}
+
+static void print_settings(const json_t *settings)
+{
+	const char *section = "";
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(settings, i, row)
+	{
+		char *value = json_dumps(json_object_get(row, "value"), JSON_ENCODE_ANY);
+
+		if (strcmp(section, text_of(row, "section")) != 0) {
+			say(stdout, "%s[%s]\n", i ? "\n" : "", text_of(row, "section"));
+			section = text_of(row, "section");
+		}
+		say(stdout, "%s = %s", text_of(row, "key"), value ? value : "?");
+		print_source(row);
+		free(value);
+	}
+}
+
+/* What a daemon has in force, which may differ from what its file says by now. */
+static enum exit_code show_effective(struct cli *cli)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	enum exit_code status = EXIT_OK;
+	json_t *answer = NULL;
+
+	if (api_open(cli, &err) || api_get(cli, "/v2/config", &answer, &err))
+		return report(cli, &err);
+	if (cli->json)
+		status = print_json(cli, answer);
+	else
+		print_settings(json_object_get(answer, "settings"));
+	json_decref(answer);
 	return status;
 }
 
@@ -39,12 +120,67 @@ enum exit_code command_config_show(struct cli *cli, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	if (cli->options[OPTION_EFFECTIVE])
+		return show_effective(cli);
 	if (pc_config_load(cli->options[OPTION_CONFIG], NULL, 0, &cli->settings, &err))
 		return report(cli, &err);
 	if (cli->json)
 		return show_as_json(cli);
 	return pc_config_show(cli->settings, stdout, &err) ? report(cli, &err) : EXIT_OK;
 }
+
+/* ---- reload ---- */
+
+/* One list of the report, if there is something in it. */
+static bool print_list(const json_t *answer, const char *key, const char *title)
+{
+	const json_t *list = json_object_get(answer, key), *name;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return false;
+	json_array_foreach(list, i, name)
+	{
+		const char *text = json_string_value(name);
+
+		say(stdout, "%s%s", i ? ", " : title, text ? text : "?");
+	}
+	putchar('\n');
+	return true;
+}
+
+static void print_report(const json_t *answer)
+{
+	bool anything = print_list(answer, "changed", "changed: ");
+
+	anything |= print_list(answer, "added", "added: ");
+	anything |= print_list(answer, "removed", "removed: ");
+	anything |= print_list(answer, "needs_restart", "needs a restart: ");
+	if (!anything)
+		say(stdout, "nothing has changed\n");
+}
+
+enum exit_code command_reload(struct cli *cli, int argc, char **argv)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	enum exit_code status = EXIT_OK;
+	json_t *answer = NULL, *body = json_object();
+	int rc = api_post(cli, "/v2/reload", body, &answer, &err);
+
+	(void)argc;
+	(void)argv;
+	json_decref(body);
+	if (rc)
+		return report(cli, &err);
+	if (cli->json)
+		status = print_json(cli, answer);
+	else
+		print_report(answer);
+	json_decref(answer);
+	return status;
+}
+
+/* ---- config check ---- */
 
 /* The models whose file is not there: no mistake of the settings, but worth saying. */
 static json_t *missing_files(const struct pc_catalog *catalog)

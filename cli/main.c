@@ -47,6 +47,7 @@ static const struct command commands[] = {
 	{ "worker logs",  "WORKER",        1, 1, false, command_worker_logs,  "the last lines that a worker wrote, also of one that is gone" },
 	{ "config show",  "",              0, 0, true,  command_config_show,  "the settings in effect and where they come from" },
 	{ "config check", "",              0, 0, true,  command_config_check, "whether settings and catalog are valid and the models' files there" },
+	{ "reload",       "",              0, 0, false, command_reload,       "have the daemon read its settings and catalogs again" },
 	{ "version",      "",              0, 0, false, command_version,      "the versions of this program and of the daemon" },
 };
 
@@ -80,6 +81,7 @@ static const struct option_row {
 	[OPTION_CATALOG]     = { "catalog",     "FILE", "models register", "which of the catalog's files it is added to, not the first" },
 	[OPTION_FILE]        = { "file",        NULL,   "models delete", "delete the model's file too, unless another model has it" },
 	[OPTION_DRY_RUN]     = { "dry-run",     NULL,   "models register, models delete, worker start", "say what would be done, and do nothing" },
+	[OPTION_EFFECTIVE]   = { "effective",   NULL,   "config show", "what the daemon has in force, with secrets left out" },
 };
 /* clang-format on */
 

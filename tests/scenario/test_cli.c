@@ -225,6 +225,8 @@ static void without_a_daemon(void **state)
 	NOTE(&t, "config", "check", "--config", rig.config, "--json");
 	NOTE(&t, "config", "check", "--config", broken);
 	NOTE(&t, "config", "show", "--config", broken);
+	NOTE(&t, "config", "show", "--effective");
+	NOTE(&t, "reload");
 	transcript_end(&t, "no-daemon");
 	rig_fini(&rig);
 	free(broken);
@@ -648,9 +650,12 @@ static void everything_can_be_json(void **state)
 	rig_workers(&rig, NULL, id);
 	ASSERT_JSON(&rig, "workers", "ps", "--json");
 	ASSERT_JSON(&rig, "worker_id lines", "worker", "logs", id, "--json");
-	ASSERT_JSON(&rig, "config toml", "config", "show", "--json", "--config", rig.config);
+	ASSERT_JSON(&rig, "config settings toml", "config", "show", "--json", "--config",
+		    rig.config);
 	ASSERT_JSON(&rig, "config models backends missing_files", "config", "check", "--json",
 		    "--config", rig.config);
+	ASSERT_JSON(&rig, "config generations settings", "config", "show", "--json", "--effective");
+	ASSERT_JSON(&rig, "changed added removed needs_restart", "reload", "--json");
 	ASSERT_JSON(&rig, "rbees-pool libpoolcore pool-managerd", "version", "--json");
 
 	/* run: an object a line. */
@@ -687,6 +692,110 @@ static void the_settings_are_shown(void **state)
 	cli_result_free(&result);
 	cli_result_free(&again);
 	free(copy);
+	end(&rig);
+}
+
+/* One setting of an answer: "VALUE SOURCE NAME:LINE EFFECT". */
+static void assert_setting(const char *answer, const char *section, const char *key,
+			   const char *expected)
+{
+	json_t *root = json_loads(answer, 0, NULL), *row;
+	char *text = NULL;
+	size_t i;
+
+	json_array_foreach(json_object_get(root, "settings"), i, row)
+	{
+		const char *file = json_string_value(json_object_get(row, "file"));
+		const char *name = json_string_value(json_object_get(row, "name"));
+		char *value;
+
+		if (strcmp(json_string_value(json_object_get(row, "section")), section) != 0 ||
+		    strcmp(json_string_value(json_object_get(row, "key")), key) != 0)
+			continue;
+		value = json_dumps(json_object_get(row, "value"), JSON_ENCODE_ANY | JSON_COMPACT);
+		assert_true(asprintf(&text, "%s %s %s:%d %s", value,
+				     json_string_value(json_object_get(row, "source")),
+				     file   ? strrchr(file, '/') + 1
+				     : name ? name
+					    : "",
+				     (int)json_integer_value(json_object_get(row, "line")),
+				     json_string_value(json_object_get(row, "takes_effect"))) > 0);
+		free(value);
+	}
+	assert_non_null(text);
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(root);
+}
+
+static void each_setting_has_its_source(void **state)
+{
+	struct call call = { .args = { "config", "show", "--json", "--config", NULL } };
+	struct cli_result result;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	call.args[4] = rig.config;
+	call.env[0] = "RBEES_POOL_HTTP_LOOPS=3";
+	result = cli_call(&rig, &call);
+	assert_int_equal(result.status, 0);
+	assert_setting(result.out, "pool", "pool_id", "\"rig\" file pool.toml:2 restart");
+	assert_setting(result.out, "http", "loops",
+		       "3 environment RBEES_POOL_HTTP_LOOPS:0 restart");
+	assert_setting(result.out, "pool", "queue_capacity", "1024 default :0 reload");
+	assert_setting(result.out, "backends.stub", "env",
+		       "{\"POOL_WORKER_SPAWN_TOKEN\":\"{spawn_token}\"} file pool.toml:14 "
+		       "workers");
+	cli_result_free(&result);
+
+	/* The daemon has two loops, and keeps secrets. */
+	result = RUN(&rig, "config", "show", "--effective", "--json");
+	assert_int_equal(result.status, 0);
+	assert_setting(result.out, "http", "loops", "2 file pool.toml:7 restart");
+	assert_setting(result.out, "backends.stub", "env",
+		       "{\"POOL_WORKER_SPAWN_TOKEN\":\"hidden\"} file pool.toml:14 workers");
+	cli_result_free(&result);
+	result = RUN(&rig, "config", "show", "--effective");
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out, "[pool]\npool_id = \"rig\" # file "));
+	assert_non_null(strstr(result.out, "pool.toml, line 2\n"));
+	assert_non_null(strstr(result.out, "\n\n[http]\nlisten = [\"127.0.0.1:0\"] # file "));
+	assert_non_null(strstr(result.out, "\nqueue_capacity = 1024 # default\n"));
+	cli_result_free(&result);
+	end(&rig);
+}
+
+static void a_daemon_reads_again(void **state)
+{
+	struct transcript t;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	transcript_begin(&t, &rig);
+	NOTE(&t, "reload");
+	snprintf(rig.settings, sizeof(rig.settings),
+		 "queue_capacity = 9\n[staging]\nenabled = false\n");
+	rig_model(&rig, "other", "tokens=4", "");
+	rig_model(&rig, "third", "tokens=4", "");
+	rig_write(&rig);
+	NOTE(&t, "reload");
+	NOTE(&t, "reload", "--json");
+	rig.catalog[0] = '\0';
+	rig_model(&rig, "third", "tokens=4", "slots = 2");
+	rig_write(&rig);
+	NOTE(&t, "reload");
+	NOTE(&t, "run", "demo", "x");
+	rig_model(&rig, "fourth", "tokens=4", "slots = 0");
+	rig_write(&rig);
+	NOTE(&t, "reload");
+	NOTE(&t, "reload", "--json");
+	NOTE(&t, "models", "list");
+	NOTE(&t, "reload", "now");
+	NOTE(&t, "reload", "--effective");
+	NOTE(&t, "config", "show", "--help");
+	transcript_end(&t, "reload");
 	end(&rig);
 }
 
@@ -872,6 +981,8 @@ int main(void)
 		SCENARIO(an_operator_starts_and_stops_workers),
 		SCENARIO(everything_can_be_json),
 		SCENARIO(the_settings_are_shown),
+		SCENARIO(each_setting_has_its_source),
+		SCENARIO(a_daemon_reads_again),
 		SCENARIO(a_token_opens_the_door),
 		SCENARIO(a_unix_socket_will_do),
 		SCENARIO(a_stranger_is_recognised),
