@@ -134,8 +134,11 @@ static struct step plan_step(const struct daemon *daemon, struct model *before, 
 	struct step step = { .model = model, .spec = spec_of(daemon, model), .update = true };
 	struct pc_sched_model_spec old;
 
-	if (!before || !before->sched)
+	if (!before || !before->sched) {
+		/* One that comes back may have workers yet, of nobody knows what launch. */
+		step.relaunch = true;
 		return step;
+	}
 	old = spec_of(daemon, before);
 	step.relaunch = is_relaunch(before, model);
 	step.update = step.relaunch || !is_same_spec(&old, &step.spec);

@@ -345,6 +345,32 @@ static void a_model_comes_back(void **state)
 	stop(worker);
 }
 
+/* Before all who waited for what it was are served: its worker is not for those who come now. */
+static void a_model_comes_back_as_another(void **state)
+{
+	struct asker running, waiting, late;
+	struct worker *worker = serve(&running, "a"), *other;
+
+	(void)state;
+	assert_true(ask(&waiting, "a"));
+	install("", MODEL("b", ""));
+	install("", MODEL("b", "") MODEL("a", "context_tokens = 7"));
+	assert_true(ask(&late, "a"));
+	other = take_spawn();
+	assert_int_equal(other->model->entry->context_tokens, 7);
+	done(&running);
+	gone(take_stop(PC_STOP_REPLACED));
+	body_worker_ready(&pool, other, 0);
+	loop_deliver(&loops[0]);
+	assert_int_equal(waiting.heard, LEASE_GRANTED);
+	assert_int_equal(waiting.lease.worker_id, other->id);
+	done(&waiting);
+	done(&late);
+	stop(other);
+	assert_int_equal(generation_count(), 1);
+	(void)worker;
+}
+
 static void another_launch_replaces_the_workers(void **state)
 {
 	static const char server[] = "[backends.server]\ncommand = [\"s\", \"{port}\"]\n";
@@ -498,6 +524,7 @@ int main(void)
 		scenario(a_worker_may_be_spawned_for_a_removed_model),
 		scenario(nobody_waits_and_nothing_is_kept),
 		scenario(a_model_comes_back),
+		scenario(a_model_comes_back_as_another),
 		scenario(another_launch_replaces_the_workers),
 		scenario(a_device_that_is_no_more_takes_the_model_out),
 		scenario(budgets_change),
