@@ -29,7 +29,7 @@ static const char *program(const char *variable)
 
 void rig_init(struct rig *rig)
 {
-	*rig = (struct rig){ .dir = test_dir_make() };
+	*rig = (struct rig){ .dir = test_dir_make(), .listen = "127.0.0.1:0" };
 }
 
 void rig_model(struct rig *rig, const char *id, const char *behaviour, const char *more)
@@ -38,9 +38,8 @@ void rig_model(struct rig *rig, const char *id, const char *behaviour, const cha
 	size_t length = strlen(rig->catalog);
 
 	snprintf(name, sizeof(name), "%s.stub", id);
-	/* No model's file is empty. */
 	if (behaviour)
-		free(test_file_write(rig->dir, name, behaviour[0] ? behaviour : "\n"));
+		free(test_file_write(rig->dir, name, behaviour));
 	snprintf(rig->catalog + length, sizeof(rig->catalog) - length,
 		 "[[model]]\nid = \"%s\"\nfile = \"%s\"\ncapability = \"text_to_text\"\n"
 		 "%s\n%s\n%s\n",
@@ -95,14 +94,15 @@ void rig_write(struct rig *rig)
 		 "command = [\"%s\", \"--engine\", \"stub\", \"--model\", \"{model_path}\","
 		 " \"--port\", \"{port}\"]\n"
 		 "readiness = \"http:/health\"\ndevice = \"cpu\"\n",
-		 rig->settings, rig->listen[0] ? rig->listen : "127.0.0.1:0",
-		 program("POOL_WORKER"), program("POOL_WORKER"));
+		 rig->settings, rig->listen, program("POOL_WORKER"), program("POOL_WORKER"));
 	free(rig->config);
 	rig->config = test_file_write(rig->dir, "pool.toml", text);
 }
 
 struct proc *rig_start_only(struct rig *rig)
 {
+	if (rig->address[0])
+		snprintf(rig->listen, sizeof(rig->listen), "%s", rig->address);
 	rig_write(rig);
 
 	const char *const argv[] = { program("POOL_MANAGERD"), "--config", rig->config, NULL };

@@ -19,7 +19,7 @@ struct rig {
 	char *config; /* path of pool.toml */
 	struct proc *daemon;
 	char address[128];   /* "127.0.0.1:41023" */
-	char listen[128];    /* where it shall listen; "": on any free port */
+	char listen[128];    /* what the file says of it */
 	char catalog[8192];  /* text so far */
 	char settings[2048]; /* more lines for pool.toml; begins inside [pool] */
 };
@@ -44,7 +44,8 @@ char *rig_gate(struct rig *rig, const char *name);
 int rig_gate_open(const char *path);
 /* Writes the files only, as they are now: for a daemon that is to read them again. */
 void rig_write(struct rig *rig);
-/* Writes the files and starts the daemon; returns when it serves. */
+/* Writes the files and starts the daemon, where the one before it listened; returns when it serves.
+ */
 void rig_start(struct rig *rig);
 /* The same without waiting, for daemons that are expected to refuse. */
 struct proc *rig_start_only(struct rig *rig);
