@@ -440,6 +440,44 @@ static void a_backend_is_changed(void **state)
 	finish(&rig);
 }
 
+/* One that the daemon before this one has launched. */
+static void an_adopted_worker_is_replaced_too(void **state)
+{
+	struct rig rig;
+	pid_t old, new;
+
+	(void)state;
+	rig_init(&rig);
+	rig_model(&rig, "m", "tokens=4", "");
+	rig_start(&rig);
+	assert_int_equal(chat(&rig, "m"), 200);
+	assert_int_equal(rig_workers(&rig, &old, NULL), 1);
+	proc_signal(rig.daemon, SIGKILL);
+	assert_int_equal(proc_wait(rig.daemon), 128 + SIGKILL);
+	proc_free(rig.daemon);
+	rig_start(&rig);
+	rig_wait_workers(&rig, 1);
+	assert_int_equal(rig_workers(&rig, &new, NULL), 1);
+	assert_int_equal(new, old);
+
+	clear(&rig);
+	rig_model(&rig, "m", NULL, "ttl = \"1h\"");
+	reload(&rig, REPORT("\"model m\"", "", "", ""));
+	assert_int_equal(chat(&rig, "m"), 200);
+	assert_int_equal(rig_workers(&rig, &new, NULL), 1);
+	assert_int_equal(new, old);
+	clear(&rig);
+	rig_model(&rig, "m", NULL, "slots = 2");
+	reload(&rig, NULL);
+	assert_int_equal(chat(&rig, "m"), 200);
+	proc_wait_line(rig.daemon, "reason=\"replaced: its model's settings changed\"");
+	rig_wait_workers(&rig, 1);
+	assert_int_equal(rig_workers(&rig, &new, NULL), 1);
+	assert_int_not_equal(new, old);
+	wait_for_generations(&rig, 1);
+	finish(&rig);
+}
+
 /* ---- many at once ---- */
 
 static void each_request_gets_a_report(void **state)
@@ -594,6 +632,7 @@ int main(void)
 		SCENARIO(a_removed_model_finishes_what_it_took),
 		SCENARIO(a_change_of_the_launch_replaces_workers),
 		SCENARIO(a_backend_is_changed),
+		SCENARIO(an_adopted_worker_is_replaced_too),
 		SCENARIO(each_request_gets_a_report),
 		SCENARIO(a_stop_in_the_middle_is_clean),
 		SCENARIO(nothing_is_lost_under_load),
