@@ -164,13 +164,11 @@ enum exit_code command_reload(struct cli *cli, int argc, char **argv)
 {
 	struct pc_error err = PC_ERROR_INIT;
 	enum exit_code status = EXIT_OK;
-	json_t *answer = NULL, *body = json_object();
-	int rc = api_post(cli, "/v2/reload", body, &answer, &err);
+	json_t *answer = NULL;
 
 	(void)argc;
 	(void)argv;
-	json_decref(body);
-	if (rc)
+	if (api_post(cli, "/v2/reload", "{}", &answer, &err))
 		return report(cli, &err);
 	if (cli->json)
 		status = print_json(cli, answer);
