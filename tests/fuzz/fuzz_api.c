@@ -2,11 +2,7 @@
 /*
  * fuzz_api.c - throws bytes at the readers of the wire's types. What one takes must be valid, and
  * its text must give the same value and the same text again; what it refuses must have a reason.
- * The first byte chooses the type. Run it with
- *	CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
- *	ninja -C build-fuzz && mkdir -p build-fuzz/corpus-api && build-fuzz/tests/fuzz/fuzz_api \
- *		-dict=tests/fuzz/api.dict -max_total_time=60 build-fuzz/corpus-api \
- *		tests/fuzz/corpus/api
+ * The first byte chooses the type.
  */
 #include <stdio.h>
 #include <stdlib.h>
