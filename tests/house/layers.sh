@@ -68,7 +68,7 @@ version    src/base
 third_party='
 uv.h            http daemon worker
 llhttp.h        http
-curl/curl.h     src/registry daemon cli
+curl/curl.h     src/registry daemon cli examples
 jansson.h       src http daemon worker cli tools
 sqlite3.h       src/registry
 openssl/evp.h   src/catalog

@@ -41,8 +41,6 @@ static void kill_daemon(struct rig *rig)
 	proc_wait(rig->daemon);
 	proc_free(rig->daemon);
 	rig->daemon = NULL;
-	/* Workers report to where their daemon was. */
-	strcpy(rig->listen, rig->address);
 }
 
 /* A rig whose model "m" is loaded, and whose daemon was killed; the worker's pid and id. */
