@@ -18,7 +18,7 @@ JOBS ?= $(shell nproc)
 MESON_FLAGS ?=
 # The fuzzers take clang, and so a folder of their own; an empty name leaves them out.
 FUZZ_BUILD ?= build-fuzz
-FUZZ_SECONDS ?= 5
+FUZZ_SECONDS ?=
 SECONDS ?= 60
 
 .PHONY: all setup build run check asan tsan soak fuzz bench install fmt lint clean

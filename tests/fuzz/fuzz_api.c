@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/api_values.h"
 
 static const struct pc__api_type *const types[] = {
@@ -14,8 +15,6 @@ static const struct pc__api_type *const types[] = {
 	PC__API_TYPES(X)
 #undef X
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -9,12 +9,7 @@
 #include "base/text.h"
 #include "capability/base64.h"
 #include "capability/image_source.h"
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void check_same(const uint8_t *data, size_t length, const char *text)
 {
@@ -64,8 +59,6 @@ static void read_source(struct pc_image_source source)
 	check(rc != 0 || images->images[0].length > 0);
 	pc__images_free(images);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

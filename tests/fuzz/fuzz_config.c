@@ -14,12 +14,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static int put(const char *name, const void *data, size_t size)
 {
@@ -93,8 +88,6 @@ static void load_catalog(const struct pc_config *config)
 	}
 	pc_catalog_free(catalog);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

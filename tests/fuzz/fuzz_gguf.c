@@ -4,16 +4,11 @@
  */
 #include <poolcore/gguf.h>
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void estimate(const struct pc_gguf_info *info)
 {
@@ -24,8 +19,6 @@ static void estimate(const struct pc_gguf_info *info)
 	check(rc == 0 || rc == PC_E_INVALID_ARGUMENT);
 	check(memory.weights_bytes <= memory.total_bytes);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -5,21 +5,13 @@
  * found and read alike however it is cut, that slices stay inside it, and that llhttp accepts and
  * frames what head.c accepts.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "http/decoder.h"
 #include "http/head_buffer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static struct http_header headers[HTTP_HEADERS_MAX];
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static void check_inside(const struct http__head_buffer *buffer, struct http_slice slice)
 {

@@ -2,18 +2,12 @@
 /*
  * fuzz_image.c - throws bytes at the onnx engine's image decoders, and scales what they accept.
  */
-#include <stdlib.h>
 
 #include "engines/onnx/image.h"
+#include "tests/fuzz/fuzz.h"
 
 /* Enough for several rows of blocks and every interlace pass; the rest is repetition. */
 #define SMALL_PIXELS 65536
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static void scale(const struct image *image)
 {
@@ -25,8 +19,6 @@ static void scale(const struct image *image)
 	for (size_t i = 0; i < PC_ARRAY_LEN(planes); i++)
 		check(planes[i] >= -1e-4f && planes[i] <= 1 + 1e-4f);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

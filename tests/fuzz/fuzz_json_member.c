@@ -3,20 +3,12 @@
  * fuzz_json_member.c - the member scanner must say the same however its input is cut, and accept
  * only what jansson accepts, with the same model, but for the exceptions that are named below.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "http/json_member.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void scan(struct json_scanner *scanner, const char *data, size_t size, size_t step)
 {

@@ -4,17 +4,11 @@
  * bytes choose how they are cut. Lines must be the same however that is, bounded, UTF-8 without NUL
  * or newline, and as many as were written; the book keeps the last of them.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "daemon/logbook.h"
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 /* What came through the callback, each with its NUL, and its hash. */
 struct lines {
@@ -84,8 +78,6 @@ static void write_book(struct lines *lines, const char *data, size_t size, size_
 	check(strlen(tail) < sizeof(tail));
 	logbook_unref(book);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

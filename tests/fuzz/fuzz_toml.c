@@ -5,12 +5,7 @@
 
 #include "base/text.h"
 #include "base/toml.h"
-
-static void check(bool holds)
-{
-	if (!holds)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void walk(const struct pc__toml_value *value, unsigned depth);
 
@@ -47,8 +42,6 @@ static void walk(const struct pc__toml_value *value, unsigned depth)
 	for (size_t i = 0; i < pc__toml_array_length(value); i++)
 		walk(pc__toml_array_item(value, i), depth + 1);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
