@@ -44,10 +44,11 @@ struct pc_registry;
 /* The memory backend keeps nothing beyond the process. Errors: OUT_OF_MEMORY. */
 PC_API int pc_registry_open_memory(struct pc_registry **ret_registry, struct pc_error *err);
 /*
- * The SQLite backend; creates the file with mode 0600. A file of a newer schema is refused and left
- * alone; a file that fails its integrity check is renamed to PATH.corrupt-<time>, reported through
- * the log hook, and a fresh one made. Errors: IO (with SQLite's own text), UNSUPPORTED (newer
- * schema), OUT_OF_MEMORY.
+ * The SQLite backend; creates the file with mode 0600. A file of a newer schema, of another program,
+ * or with parts that compute (triggers, views, virtual tables) is refused and left alone; one that
+ * fails its integrity check is renamed with its log to PATH.corrupt-<time>, never over another file,
+ * reported through the log hook, and a fresh one made. Errors: IO (with SQLite's own text, or what
+ * kept a damaged file from being renamed: then it stays), UNSUPPORTED, OUT_OF_MEMORY.
  */
 PC_API int pc_registry_open_sqlite(const char *path, struct pc_registry **ret_registry,
 				   struct pc_error *err);

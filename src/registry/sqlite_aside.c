@@ -38,47 +38,58 @@ void pc__sqlite_sync_folder_of(const char *path)
 /* The log first: left behind, it would be played into the new file. */
 static const char *const moved_parts[] = { "-wal", "-shm", "" };
 
+/* More in one second than anybody damages. */
+#define NAMES_MAX 999
+
+/* Whether a part of a registry has that name, or a link. */
+static bool is_taken(const char *stem)
+{
+	char part[PATH_MAX];
+	struct stat st;
+
+	for (size_t i = 0; i < PC_ARRAY_LEN(moved_parts); i++) {
+		snprintf(part, sizeof(part), "%s%s", stem, moved_parts[i]);
+		if (lstat(part, &st) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
- * Finds a name that no file of a registry has, and makes an empty file there: until it is replaced
- * it keeps others off, also another process that sets aside in this second.
+ * Finds a name that is free, and makes an empty file there: until it is replaced it keeps others
+ * off, also another process that sets aside in this second.
  */
 static int reserve_name(const char *path, char *kept_as, size_t size, struct pc_error *err)
 {
 	time_t now = (time_t)(pc_clock_wall_ms() / 1000);
-	char stamp[32], part[PATH_MAX];
-	struct stat st;
+	char number[8] = "", stamp[32];
 	struct tm utc;
 
 	gmtime_r(&now, &utc);
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc);
-	snprintf(kept_as, size, "%s.corrupt-%s", path, stamp);
-	for (int n = 2; n < 1000; n++) {
-		bool taken = false;
+	for (int n = 1; n <= NAMES_MAX; n++) {
+		if (n > 1)
+			snprintf(number, sizeof(number), "-%d", n);
+		snprintf(kept_as, size, "%s.corrupt-%s%s", path, stamp, number);
+		if (is_taken(kept_as))
+			continue;
 
-		for (size_t i = 0; i < PC_ARRAY_LEN(moved_parts); i++) {
-			snprintf(part, sizeof(part), "%s%s", kept_as, moved_parts[i]);
-			taken = taken || lstat(part, &st) == 0;
-		}
-		if (!taken) {
-			int fd = open(kept_as, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		int fd = open(kept_as, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-			if (fd >= 0) {
-				close(fd);
-				return 0;
-			}
-			if (errno != EEXIST)
-				return pc_error_sys(err, PC_E_IO, errno,
-						    "the registry '%s' is damaged and cannot be "
-						    "set aside as '%s'",
-						    path, kept_as);
+		if (fd >= 0) {
+			close(fd);
+			return 0;
 		}
-		snprintf(kept_as, size, "%s.corrupt-%s-%d", path, stamp, n);
+		if (errno != EEXIST)
+			return pc_error_sys(err, PC_E_IO, errno,
+					    "the registry '%s' is damaged and cannot be set aside "
+					    "as '%s'",
+					    path, kept_as);
 	}
-	return pc_error_set(
-		err, PC_E_IO,
-		"the registry '%s' is damaged, and so were a thousand before it in this "
-		"second; look at '%s.corrupt-*'",
-		path, path);
+	return pc_error_set(err, PC_E_IO,
+			    "the registry '%s' is damaged, and so were %d before it in this "
+			    "second; look at '%s.corrupt-*'",
+			    path, NAMES_MAX, path);
 }
 
 /* Renames the part if it is there. */

@@ -442,7 +442,7 @@ int pc__sqlite_open(const char *path, sqlite3 **ret_db, struct pc_error *err)
 	char reason[256] = "";
 	bool damaged;
 
-	/* Room for ".corrupt-20261122T031011Z-1000-wal". */
+	/* Room for ".corrupt-20261122T031011Z-999-wal". */
 	if (strlen(path) > PATH_MAX - 48)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "the registry's path is too long");
 	/* The codes of refusals are read back from the error, so there has to be one. */

@@ -133,10 +133,12 @@ static bool read_column(sqlite3_stmt *statement, int at, const struct pc__column
 		memcpy(field, text, length + 1);
 		return true;
 	case PC__COLUMN_NUMBER:
+		/* Before any conversion, after which SQLite's answer means nothing. */
+		if (sqlite3_column_type(statement, at) != SQLITE_INTEGER)
+			return false;
 		wide = sqlite3_column_int64(statement, at);
 		store_number(column, field, wide);
-		return sqlite3_column_type(statement, at) == SQLITE_INTEGER &&
-		       wide >= column->min && wide <= column->max;
+		return wide >= column->min && wide <= column->max;
 	case PC__COLUMN_STATUS:
 		text = text_of(statement, at, &length);
 		status = text ? pc_worker_status_from_name(text) : -1;
