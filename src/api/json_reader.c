@@ -143,6 +143,7 @@ int pc__json_null(struct pc__json_reader *reader)
 
 int pc__json_enter(struct pc__json_reader *reader, bool *first)
 {
+	*first = true;
 	if (reader->depth == PC_API_DEPTH_MAX) {
 		char what[64];
 
@@ -152,7 +153,6 @@ int pc__json_enter(struct pc__json_reader *reader, bool *first)
 	}
 	reader->depth++;
 	reader->at++;
-	*first = true;
 	return 0;
 }
 

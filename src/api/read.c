@@ -113,14 +113,15 @@ static int read_element_text(struct pc__json_reader *reader, const struct pc__ap
 			     const struct pc__json_place *place, const char **ret_text)
 {
 	enum pc__json_kind kind = pc__json_peek(reader);
-	size_t length;
+	size_t length = 0;
 	int rc;
 
-	if (kind != PC__JSON_STRING && kind != PC__JSON_NOTHING)
+	if (kind == PC__JSON_NOTHING)
+		return pc__json_skip(reader, place); /* which complains */
+	if (kind != PC__JSON_STRING)
 		return pc__api_complain(place, reader->err, "must be a string, not %s",
 					kind_name(kind));
-	rc = kind == PC__JSON_STRING ? pc__json_string(reader, place, ret_text, &length)
-				     : pc__json_skip(reader, place);
+	rc = pc__json_string(reader, place, ret_text, &length);
 	if (!rc && length > (size_t)field->text_high)
 		rc = pc__api_complain(place, reader->err, "has %zu bytes; at most are %lld", length,
 				      (long long)field->text_high);
