@@ -2,7 +2,6 @@
 /* clerk.c - the thread that waits for the disk so that no loop has to. See clerk.h. */
 #include "daemon/clerk.h"
 
-#include <poolcore/catalog.h>
 #include <poolcore/log.h>
 #include <poolcore/stub.h>
 
@@ -55,11 +54,10 @@ static struct clerk_job *pop(struct job_list *list)
 static int prepare(struct clerk *clerk, struct clerk_job *job)
 {
 	const char *worker_id = job->worker.worker_id;
-	int rc = pc_model_entry_check_file(job->entry, &job->error);
+	int rc;
 
 	FAILPOINT(spawn_before_record);
-	if (!rc)
-		rc = pc_registry_register(clerk->registry, &job->worker, &job->error);
+	rc = pc_registry_register(clerk->registry, &job->worker, &job->error);
 	if (rc)
 		return rc;
 	FAILPOINT(spawn_after_record);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clerk.h - one thread for what may block on the disk: registry writes and looking at model files.
+ * clerk.h - one thread for what may block on the disk: registry writes and the files of workers.
  * Jobs run in the order in which they were given, so that a worker's record is never written
  * backwards in time.
  */
@@ -13,10 +13,9 @@
 #include <uv.h>
 
 struct clerk;
-struct pc_model_entry;
 
 enum clerk_task {
-	CLERK_PREPARE, /* check the model's file, register the worker, make its claim */
+	CLERK_PREPARE, /* register the worker, make its claim */
 	CLERK_UPDATE,  /* write the worker's record */
 	CLERK_END,     /* note its last_exit and delete its record, then remove its files */
 };
@@ -24,7 +23,6 @@ enum clerk_task {
 struct clerk_job {
 	enum clerk_task task;
 	struct pc_worker_info worker;
-	const struct pc_model_entry *entry; /* for CLERK_PREPARE */
 	/* On the loop's thread, once the job is done; NULL: a failure is logged. Frees nothing. */
 	void (*done)(struct clerk_job *job);
 	void *ctx;

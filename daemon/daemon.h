@@ -14,13 +14,14 @@
  *	snapshot.c    copies of what the body knows
  *	supervisor.c  all worker processes, on loop 0
  *	process.c     one of them, from its first order to its end
+ *	filecheck.c   its model's file, verified and watched
  *	launch.c      how it is started
  *	readiness.c   when it is loaded
  *	health.c      whether it is still well
  *	port_owner.c  whether it is the one that listens on its port
  *	cgroup.c      a control group for each
  *	adopt.c       the workers of an earlier daemon
- *	clerk.c       the thread that waits for the disk: registry, model files
+ *	clerk.c       the thread that waits for the disk: registry, files of workers
  *	gpus.c        the thread that waits for the drivers of GPUs
  *	logbook.c     the last lines of each worker
  *	shutdown.c    how it ends
@@ -71,6 +72,7 @@ struct daemon {
 	char instance[8];	  /* random, part of every worker id: an id is never used twice */
 	char *runtime_dir;	  /* sockets of workers */
 	char *life_dir;		  /* what stubs write about workers, see stub.h */
+	char *verified_dir;	  /* records of verified files, see verify.h */
 	char *cgroup;		  /* pool.cgroup */
 	char *stub_program;	  /* path of pool-stub */
 	uint64_t open_files;	  /* the soft limit that we were started with, for workers */

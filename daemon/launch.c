@@ -90,8 +90,15 @@ static int plan_command(const struct process *process, struct launch_plan *plan,
 	int gpu_id = process->worker->info.gpu_id;
 	char uuid[96] = "";
 	bool has_uuid = gpu_id < 0 || gpus_uuid(daemon->gpus, gpu_id, uuid);
+	struct pc_hand_over hand_over;
+	int rc = pc_model_hand_over(process->worker->model->backend, &process->file, &hand_over,
+				    err);
+
+	if (rc)
+		return rc;
+
 	const struct pc_launch_values values = {
-		.model_path = entry->path,
+		.model_path = hand_over.model_path,
 		.model_id = entry->id,
 		.worker_id = process_name(process),
 		.port = plan->target.port,
@@ -104,9 +111,9 @@ static int plan_command(const struct process *process, struct launch_plan *plan,
 		.spawn_token = plan->token,
 		.ready_url = daemon->ready_url,
 	};
-	int rc = pc_command_build(process->worker->model->backend, &values, &plan->argv, &plan->env,
-				  err);
 
+	rc = pc_command_build(process->worker->model->backend, &values, &plan->argv, &plan->env,
+			      err);
 	if (!rc)
 		rc = pc_program_find(plan->argv.items[0], &plan->program, err);
 	return rc;
@@ -130,12 +137,17 @@ int launch_plan(struct process *process, struct pc_error *err)
 	return rc;
 }
 
-int launch(struct process *process, struct pc_error *err)
+/* Last before the spawn, the file is looked at once more: writing the record took its time. */
+static int spawn(struct process *process, const struct launch_plan *plan, struct pc_error *err)
 {
 	const struct daemon *daemon = supervisor_daemon(process->supervisor);
-	struct launch_plan *plan = process->plan;
+	struct pc_hand_over hand_over;
 	char cgroup[PATH_MAX];
+	int rc = pc_model_hand_over(process->worker->model->backend, &process->file, &hand_over,
+				    err);
 
+	if (rc)
+		return rc;
 	cgroup_path(daemon->cgroup, process_name(process), cgroup);
 
 	const struct pc_stub_spec spec = {
@@ -147,14 +159,20 @@ int launch(struct process *process, struct pc_error *err)
 		.argv = plan->argv.items,
 		.env = plan->env.items,
 		.cgroup = cgroup[0] ? cgroup : NULL,
-		.model_fd = -1,
+		.model_fd = hand_over.fd,
 		.open_files = daemon->open_files,
 	};
-	int rc;
 
+	process->file_was_handed_over = hand_over.fd >= 0;
 	process->launched_ns = pc_clock_now_ns();
-	rc = pc_stub_spawn(&spec, &process->stub, err);
-	launch_plan_free(plan);
+	return pc_stub_spawn(&spec, &process->stub, err);
+}
+
+int launch(struct process *process, struct pc_error *err)
+{
+	int rc = spawn(process, process->plan, err);
+
+	launch_plan_free(process->plan);
 	process->plan = NULL;
 	if (!rc)
 		body_worker_launched(supervisor_daemon(process->supervisor), process->worker,

@@ -359,6 +359,7 @@ static void free_daemon(struct daemon *daemon)
 	pc_free(daemon->loops);
 	pc_free(daemon->runtime_dir);
 	pc_free(daemon->life_dir);
+	pc_free(daemon->verified_dir);
 	pc_free(daemon->cgroup);
 	pc_free(daemon->stub_program);
 	pc_free(daemon->token);

@@ -3,14 +3,15 @@
  * process.c - a worker's process from its first order to its end. Loop 0's thread.
  *
  *	order        state        left by
- *	spawn   -->  PREPARING    prepared(): file checked, record and claim written  --> launch()
+ *	spawn   -->  PREPARING    process_file_checked(), prepared(): record and claim  --> launch()
  *	             STARTING     process_become_ready(): a probe or the worker said so --> SERVING
  *	             SERVING
  *	stop    -->  STOPPING     the stub passes SIGTERM on, after the grace SIGKILL
  *	             (any)        on_exit_readable(): the stub has ended              --> ENDING
  *	             ENDING       memory_is_back(), then ended(): the record is gone  --> gone
  *
- * Every state is left in the end: PREPARING waits for the disk only, STARTING is bounded by the
+ * Every state is left in the end: PREPARING waits for the disk only (and for
+ * a hash, which a stop cuts short), STARTING is bounded by the
  * brain's start timeout (it orders a stop), STOPPING by the grace and the two that follow it, ENDING
  * by MEMORY_WAIT_MS and the disk. A stub that cannot be killed (its worker hangs in a driver) stays
  * STOPPING, and keeps its reservation: the memory is not back.
@@ -122,6 +123,7 @@ static void free_process(struct process *process)
 
 	supervisor_remove(process->supervisor, process);
 	launch_plan_free(process->plan);
+	filecheck_close(process);
 	pc_free(process);
 	/* The end of the program may be waiting for the last one to go. */
 	uv_async_send(&daemon->loops[0].wake);
@@ -363,8 +365,9 @@ void process_stop(struct process *process, enum pc_stop_reason why, bool force)
 	if (!process->stop_ordered)
 		process->stop_reason = why;
 	process->stop_ordered = true;
+	filecheck_hurry(process);
 	if (process->state == PREPARING || process->state == ENDING)
-		return; /* prepared() sees it; it is over anyway */
+		return; /* the next step sees it; it is over anyway */
 	if (process->state != STOPPING)
 		begin_to_stop(process);
 	if (force)
@@ -443,7 +446,7 @@ void process_become_ready(struct process *process, uint64_t reported_bytes)
 		write_record(process, ready_recorded); /* the first time it could not be written */
 	if (process->state != STARTING || !has_started(process, reported_bytes))
 		return; /* late or repeated; or note_started() goes on */
-	if (check_listener(process, &cause)) {
+	if (filecheck_again(process, &cause) || check_listener(process, &cause)) {
 		process_give_up(process, &cause);
 		return;
 	}
@@ -608,41 +611,81 @@ static void blame_the_spawn(const struct process *process, struct pc_error *err)
 {
 	const struct pc_error reason = *err;
 
-	if (reason.code == PC_E_OUT_OF_MEMORY || reason.code == PC_E_SPAWN_FAILED)
-		return;
+	if (reason.code == PC_E_OUT_OF_MEMORY || reason.code == PC_E_SPAWN_FAILED ||
+	    reason.code == PC_E_MODEL_FILE_MISSING || reason.code == PC_E_MODEL_FILE_INVALID)
+		return; /* they say it themselves */
 	pc_error_clear(err);
 	pc_error_set(err, PC_E_SPAWN_FAILED, "cannot start a worker of '%s': %s",
 		     process_model(process), reason.message);
 	err->sys_errno = reason.sys_errno;
 }
 
+/* Told to stop before it was started. */
+static int refuse_stopped(const struct process *process, struct pc_error *err)
+{
+	if (!process->stop_ordered)
+		return 0;
+	pc_error_clear(err);
+	return pc_error_set(err, PC_E_CANCELLED, "worker %s of '%s' was stopped (%s)",
+			    process_name(process), process_model(process),
+			    pc_stop_reason_text(process->stop_reason));
+}
+
+static int start(struct process *process, struct pc_error *err)
+{
+	int rc = refuse_stopped(process, err);
+
+	if (rc)
+		return rc;
+	rc = launch(process, err);
+	if (rc) {
+		blame_the_spawn(process, err);
+		return rc;
+	}
+	FAILPOINT(spawn_after_spawn);
+	process->state = STARTING;
+	rc = watch(process, err);
+	if (rc)
+		end_unwatched(process);
+	return rc;
+}
+
 static void prepared(struct clerk_job *job)
 {
 	struct process *process = job->ctx;
-	struct pc_error *err = &job->error;
 	int rc = job->result;
 
 	process->registered = !rc;
-	if (rc == PC_E_IO || rc == PC_E_ALREADY_EXISTS)
-		blame_the_spawn(process, err);
-	if (!rc && process->stop_ordered) {
-		rc = pc_error_set(err, PC_E_CANCELLED, "worker %s of '%s' was stopped (%s)",
-				  process_name(process), process_model(process),
-				  pc_stop_reason_text(process->stop_reason));
-	} else if (!rc && (rc = launch(process, err))) {
-		blame_the_spawn(process, err);
-	}
-	if (!rc) {
-		FAILPOINT(spawn_after_spawn);
-		process->state = STARTING;
-		rc = watch(process, err);
-		if (rc)
-			end_unwatched(process);
-	}
 	if (rc)
-		be_stillborn(process, err);
+		blame_the_spawn(process, &job->error);
+	else
+		rc = start(process, &job->error);
+	if (rc)
+		be_stillborn(process, &job->error);
 	else
 		readiness_begin(process);
+}
+
+void process_file_checked(struct process *process, int rc, struct pc_error *err)
+{
+	struct clerk_job *job = NULL;
+
+	if (refuse_stopped(process, err)) {
+		be_stillborn(process, err);
+		return;
+	}
+	if (!rc)
+		rc = launch_plan(process, err);
+	if (!rc) {
+		job = new_job(process, CLERK_PREPARE, prepared);
+		rc = job ? 0 : pc_error_oom(err);
+	}
+	if (rc) {
+		blame_the_spawn(process, err);
+		be_stillborn(process, err);
+	} else {
+		clerk_give(supervisor_clerk(process->supervisor), job);
+	}
 }
 
 static struct process *new_process(struct supervisor *supervisor, struct worker *worker)
@@ -662,26 +705,16 @@ void process_begin(struct supervisor *supervisor, struct worker *worker)
 {
 	struct process *process = new_process(supervisor, worker);
 	struct pc_error err = PC_ERROR_INIT;
-	struct clerk_job *job;
 
 	if (!process) {
 		pc_error_oom(&err);
 		body_worker_gone(supervisor_daemon(supervisor), worker, NULL, &err);
 		return;
 	}
-	if (launch_plan(process, &err)) {
+	if (filecheck_begin(process, &err)) {
 		blame_the_spawn(process, &err);
 		be_stillborn(process, &err);
-		return;
 	}
-	job = new_job(process, CLERK_PREPARE, prepared);
-	if (!job) {
-		pc_error_oom(&err);
-		be_stillborn(process, &err);
-		return;
-	}
-	job->entry = worker->model->entry;
-	clerk_give(supervisor_clerk(supervisor), job);
 }
 
 int process_adopt(struct supervisor *supervisor, struct worker *worker, const struct pc_stub *stub,

@@ -8,6 +8,7 @@
 #ifndef DAEMON_PROCESS_H
 #define DAEMON_PROCESS_H
 
+#include <poolcore/model_file.h>
 #include <poolcore/sched.h>
 #include <poolcore/stub.h>
 
@@ -15,12 +16,13 @@
 
 #include "http/http.h"
 
+struct filecheck;
 struct launch_plan;
 struct supervisor;
 struct worker;
 
 enum process_state {
-	PREPARING, /* the clerk looks at the model's file and writes the record */
+	PREPARING, /* its model's file is verified, and its record written */
 	STARTING,  /* its stub runs, and it loads */
 	SERVING,   /* it is loaded */
 	STOPPING,  /* it was told to end */
@@ -32,7 +34,11 @@ struct process {
 	struct worker *worker; /* NULL once it is gone, for then its record may be forgotten */
 	struct process *next;
 	enum process_state state;
-	struct launch_plan *plan; /* until it is launched */
+	struct filecheck *filecheck; /* while its model's file is verified */
+	struct pc_model_file file;   /* what was verified, until it is loaded */
+	bool file_is_open;
+	bool file_was_handed_over; /* open, and not by its path */
+	struct launch_plan *plan;  /* until it is launched */
 	struct pc_stub stub;
 	uint64_t launched_ns;
 	bool registered; /* the registry holds its record */
@@ -87,6 +93,19 @@ void process_leave(struct process *process);
 const char *process_name(const struct process *process);
 const char *process_model(const struct process *process);
 uv_loop_t *process_loop(const struct process *process);
+
+/* The model's file is what it should be, or `err` says what it is. */
+void process_file_checked(struct process *process, int rc, struct pc_error *err);
+
+/* ---- filecheck.c ---- */
+
+/* Opens and verifies its model's file; process_file_checked follows. Errors: OUT_OF_MEMORY. */
+int filecheck_begin(struct process *process, struct pc_error *err);
+/* The worker is not wanted any more: the check need not come to its end. */
+void filecheck_hurry(struct process *process);
+/* It has loaded: is the file still what was verified? Closes it. Errors: MODEL_FILE_INVALID, IO. */
+int filecheck_again(struct process *process, struct pc_error *err);
+void filecheck_close(struct process *process);
 
 /* ---- supervisor.c ---- */
 

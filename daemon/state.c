@@ -102,10 +102,12 @@ static int open_life(struct daemon *daemon, struct pc_error *err)
 	snprintf(path, sizeof(path), "%s/workers", config->pool_state_dir);
 	daemon->life_dir = pc_strdup(path);
 	daemon->cgroup = pc_strdup(config->pool_cgroup);
-	if (!daemon->life_dir || !daemon->cgroup)
+	snprintf(path, sizeof(path), "%s/verified", config->pool_state_dir);
+	daemon->verified_dir = pc_strdup(path);
+	if (!daemon->life_dir || !daemon->cgroup || !daemon->verified_dir)
 		return pc_error_oom(err);
 
-	int rc = make_directories(path, 0700, err);
+	int rc = make_directories(daemon->life_dir, 0700, err);
 
 	if (!rc)
 		rc = cgroup_open(daemon->cgroup, err);

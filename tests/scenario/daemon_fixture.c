@@ -32,6 +32,22 @@ void rig_init(struct rig *rig)
 	*rig = (struct rig){ .dir = test_dir_make(), .listen = "127.0.0.1:0" };
 }
 
+/* A file that says so already is not touched: a model's file may not change while it is loaded. */
+static void write_behaviour(struct rig *rig, const char *name, const char *behaviour)
+{
+	char path[512], text[4096] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", rig->dir, name);
+	file = fopen(path, "re");
+	if (file) {
+		text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+		fclose(file);
+	}
+	if (strcmp(text, behaviour) != 0)
+		free(test_file_write(rig->dir, name, behaviour));
+}
+
 void rig_model(struct rig *rig, const char *id, const char *behaviour, const char *more)
 {
 	char name[96];
@@ -39,7 +55,7 @@ void rig_model(struct rig *rig, const char *id, const char *behaviour, const cha
 
 	snprintf(name, sizeof(name), "%s.stub", id);
 	if (behaviour)
-		free(test_file_write(rig->dir, name, behaviour));
+		write_behaviour(rig, name, behaviour[0] ? behaviour : "\n");
 	snprintf(rig->catalog + length, sizeof(rig->catalog) - length,
 		 "[[model]]\nid = \"%s\"\nfile = \"%s\"\ncapability = \"text_to_text\"\n"
 		 "%s\n%s\n%s\n",

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * filecheck.c - opens and verifies a worker's model file on a thread of libuv's pool, because a
+ * file of 40 GB takes its time to hash; and looks at it again when the worker has loaded it. What
+ * was verified is what the worker gets (docs/decisions/0017). Begun and ended on loop 0.
+ */
+#include <poolcore/catalog.h>
+#include <poolcore/clock.h>
+#include <poolcore/log.h>
+#include <poolcore/model_file.h>
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/body.h"
+#include "daemon/daemon.h"
+#include "daemon/process.h"
+
+/* What takes longer is worth a line of log. A guess; change freely. */
+#define WORTH_TELLING_MS 1000
+
+struct filecheck {
+	uv_work_t work;
+	struct process *process;
+	const struct pc_model_entry *entry; /* its generation is the worker's */
+	const char *record_dir;
+	_Atomic bool unwanted; /* the worker is to stop, before it was started */
+	struct pc_model_file file;
+	uint64_t took_ns;
+	int result;
+	struct pc_error error;
+};
+
+static bool go_on(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
+{
+	struct filecheck *check = ctx;
+
+	(void)done_bytes;
+	(void)total_bytes;
+	/* relaxed: a flag, which publishes nothing. */
+	return !atomic_load_explicit(&check->unwanted, memory_order_relaxed);
+}
+
+static void open_and_verify(uv_work_t *work)
+{
+	struct filecheck *check = work->data;
+	const struct pc_verify_options options = {
+		.record_dir = check->record_dir,
+		.progress = go_on,
+		.ctx = check,
+	};
+	uint64_t begun_ns = pc_clock_now_ns();
+
+	check->result = pc_model_file_open(check->entry, &options, &check->file, &check->error);
+	check->took_ns = pc_clock_now_ns() - begun_ns;
+}
+
+static void tell(const struct filecheck *check)
+{
+	char ms[24];
+
+	if (check->file.note[0])
+		pc_log(PC_LOG_WARN, "model", PC_FIELDS({ "model", check->entry->id }), "%s",
+		       check->file.note);
+	if (check->took_ns < WORTH_TELLING_MS * PC_NS_PER_MS)
+		return;
+	snprintf(ms, sizeof(ms), "%" PRIu64, check->took_ns / PC_NS_PER_MS);
+	pc_log(PC_LOG_INFO, "model", PC_FIELDS({ "model", check->entry->id }, { "ms", ms }),
+	       "its file was verified");
+}
+
+static void on_verified(uv_work_t *work, int status)
+{
+	struct filecheck *check = work->data;
+	struct process *process = check->process;
+
+	(void)status; /* nobody cancels what libuv has not begun */
+	process->filecheck = NULL;
+	if (check->result == 0) {
+		tell(check);
+		process->file = check->file;
+		process->file_is_open = true;
+	}
+	process_file_checked(process, check->result, &check->error);
+	pc_free(check);
+}
+
+int filecheck_begin(struct process *process, struct pc_error *err)
+{
+	struct filecheck *check = pc_calloc(1, sizeof(*check));
+	int rc;
+
+	if (!check)
+		return pc_error_oom(err);
+	check->work.data = check;
+	check->process = process;
+	check->entry = process->worker->model->entry;
+	check->record_dir = supervisor_daemon(process->supervisor)->verified_dir;
+	rc = uv_queue_work(process_loop(process), &check->work, open_and_verify, on_verified);
+	if (rc) {
+		pc_free(check);
+		return pc_error_sys(err, PC_E_SPAWN_FAILED, -rc, "cannot look at the model's file");
+	}
+	process->filecheck = check;
+	return 0;
+}
+
+void filecheck_hurry(struct process *process)
+{
+	if (process->filecheck)
+		atomic_store_explicit(&process->filecheck->unwanted, true, memory_order_relaxed);
+}
+
+/*
+ * Whoever was given the open file has loaded what was verified, whatever its path names by now; but
+ * not so if it was written to.
+ */
+static bool is_harmless(const struct process *process, const struct pc_error *why)
+{
+	const char *change = pc_error_detail_get(why, "change");
+
+	return process->file_was_handed_over && change &&
+	       (strcmp(change, "deleted") == 0 || strcmp(change, "replaced") == 0);
+}
+
+int filecheck_again(struct process *process, struct pc_error *err)
+{
+	struct pc_error why = PC_ERROR_INIT;
+	int rc = process->file_is_open ? pc_model_file_check(&process->file, &why) : 0;
+
+	filecheck_close(process);
+	if (!rc || is_harmless(process, &why))
+		return 0;
+	pc_error_set(err, rc, "worker %s of '%s' may have loaded something else: %s",
+		     process_name(process), process_model(process), why.message);
+	return rc;
+}
+
+void filecheck_close(struct process *process)
+{
+	if (process->file_is_open)
+		pc_model_file_close(&process->file);
+	process->file_is_open = false;
+}
