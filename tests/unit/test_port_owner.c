@@ -209,7 +209,7 @@ static void an_orphan_in_its_session_is_the_worker_too(void **state)
 		setsid();
 		middle = fork();
 		if (middle == 0 && fork() == 0) {
-			/* It listens. */
+			alarm(60); /* it listens, and nobody else ends it when the test fails */
 		} else if (middle == 0) {
 			_exit(0);
 		} else {
