@@ -36,14 +36,14 @@ static const struct fault {
 	const char *part; /* of the message */
 } faults[] = {
 	{ "missing", NULL, 0, "missing.engine" },
-	{ "forbidden", "#!/bin/sh\nexit 0\n", 0600, "forbidden.engine" },
-	{ "no-program", "\x01\x02 no program \x03", 0700, "no-program.engine" },
+	{ "forbidden", "#!/bin/sh\nexit 0\n", 0600, "Permission denied" },
+	{ "no-program", "\x01\x02 no program \x03", 0700, "Exec format error" },
 	{ "half-elf",
 	  "\x7f"
 	  "ELF\x02\x01\x01",
-	  0700, "half-elf.engine" },
-	{ "interpreter", "#!/nonexistent/interpreter\n", 0700, "interpreter.engine" },
-	{ "empty", "", 0700, "empty.engine" },
+	  0700, "Exec format error" },
+	{ "interpreter", "#!/nonexistent/interpreter\n", 0700, "its interpreter" },
+	{ "empty", "", 0700, "Exec format error" },
 };
 
 #define FAULTS (sizeof(faults) / sizeof(faults[0]))
