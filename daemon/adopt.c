@@ -20,6 +20,7 @@
 #include <poolcore/registry.h>
 #include <poolcore/stub.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -257,6 +258,32 @@ static bool is_adopted(void *ctx, const char *worker_id)
 	return false;
 }
 
+/*
+ * The record of a worker has its socket only from the second time on that it is written, so that
+ * `forget` may not know of one. Nobody listens in our folder now but those that were adopted. What
+ * cannot be removed harms nobody: a worker's name, and so its socket's, is never used again.
+ */
+static void sweep_sockets(struct orphanage *orphanage)
+{
+	const char *folder = orphanage->daemon->runtime_dir;
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		const char *end = strrchr(entry->d_name, '.');
+		char worker_id[PC_WORKER_ID_MAX];
+
+		if (!end || strcmp(end, ".sock") != 0)
+			continue;
+		snprintf(worker_id, sizeof(worker_id), "%.*s", (int)(end - entry->d_name),
+			 entry->d_name);
+		if (!is_adopted(orphanage, worker_id))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 static int run(struct orphanage *orphanage, struct pc_error *err)
 {
 	struct daemon *daemon = orphanage->daemon;
@@ -274,6 +301,8 @@ static int run(struct orphanage *orphanage, struct pc_error *err)
 	FAILPOINT(recover_before_sweep);
 	if (!rc)
 		rc = pc_stub_sweep(daemon->life_dir, is_adopted, orphanage, err);
+	if (!rc)
+		sweep_sockets(orphanage);
 	for (size_t i = 0; i < orphanage->count; i++) {
 		if (orphanage->list[i].fate == FATE_ENDS)
 			pc_stub_close(&orphanage->list[i].stub);
