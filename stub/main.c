@@ -16,6 +16,8 @@
  */
 #include "stub/stub.h"
 
+#include <poolcore/lifecycle.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -39,6 +41,7 @@ struct stub {
 	struct oom oom;
 	int dir_fd, signal_fd;
 	bool kill_ordered;
+	bool is_our_kill; /* when it was ordered, the worker was not dying already */
 	bool worker_reaped;
 	bool all_reaped; /* no child is left */
 	struct log log;
@@ -155,6 +158,18 @@ static void terminate(const struct stub *stub)
 	kill(-stub->launch.pid, SIGCONT);
 }
 
+/*
+ * A worker that the kernel kills for want of memory breaks its connections before its parent can
+ * learn of it, so that the daemon may give it up, and have it killed, while it dies.
+ */
+static void kill_all(struct stub *stub)
+{
+	if (!stub->kill_ordered)
+		stub->is_our_kill = !stub->worker_reaped && !pc_process_is_ending(stub->launch.pid);
+	stub->kill_ordered = true;
+	below_kill(&stub->options);
+}
+
 static void take_signals(struct stub *stub)
 {
 	struct signalfd_siginfo info;
@@ -171,8 +186,7 @@ static void take_signals(struct stub *stub)
 			log_replay(&stub->log);
 			break;
 		case SIGUSR2:
-			stub->kill_ordered = true;
-			below_kill(&stub->options);
+			kill_all(stub);
 			break;
 		default:
 			break;
@@ -229,7 +243,7 @@ static void explain_memory(struct stub *stub)
 {
 	struct pc__life_status *status = &stub->status;
 	size_t length = strlen(status->reason), room = sizeof(status->reason) - length;
-	bool is_killed = status->signal == SIGKILL && !stub->kill_ordered;
+	bool is_killed = status->signal == SIGKILL && !stub->is_our_kill;
 
 	if (!oom_happened(&stub->oom))
 		return;
