@@ -6,7 +6,8 @@
 #   make run MODEL=F      with your own GGUF file instead of the demo model
 #   make check            every test, and each fuzzer for FUZZ_SECONDS (5)
 #   make asan | tsan      the same tests under AddressSanitizer+UBSan | ThreadSanitizer
-#   make soak             more of the simulator, on every core: SEEDS=n or MINUTES=n
+#   make soak             more of the simulator, on every core: SEEDS=n or MINUTES=n; and then the
+#                         fault campaigns in full: FAULTS=n in a thousand
 #   make fuzz             the fuzzers, each for SECONDS (60); KEEP=1 keeps what they found
 #   make bench            the benchmarks, with their peers
 #   make install          DESTDIR and PREFIX are honoured
@@ -50,6 +51,7 @@ tsan:
 
 soak: build
 	@SEEDS='$(SEEDS)' MINUTES='$(MINUTES)' START='$(START)' tools/soak $(BUILD)
+	@tools/soak-faults $(BUILD)
 
 fuzz: setup
 	@JOBS='$(JOBS)' MESON_FLAGS='$(MESON_FLAGS)' FUZZ_SECONDS='$(SECONDS)' FUZZ_KEEP='$(KEEP)' \

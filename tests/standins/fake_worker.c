@@ -9,7 +9,11 @@
  *     code=9             the exit status of answer=exit and start=exit
  *     once=/path         the answer is given to the first request that finds no such file, and
  *                        makes it; the others get a normal one
- *     start=never_ready  /health says 503 for ever; exit: ends before it listens
+ *     start=never_ready  /health says 503 for ever; exit: ends before it listens; gate: listens
+ *                        when somebody opens the FIFO `gate` for writing
+ *     gate=/path         that FIFO
+ *     reuse_port=1       the port is shared with whoever listens there so too
+ *     health=never       /health is not answered at all
  *     say=TEXT           a line for the log, bytes as they are
  *     show=NAME          a line for the log with that variable of the environment
  *     noise=1048576      that many bytes for the log which are no UTF-8, without a line's end
@@ -34,14 +38,19 @@
 #include <unistd.h>
 
 #define HEAD_MAX 65536
+/* Not so much that malloc would give it back at once. */
+#define EATEN_BLOCK 65536
 
 struct behaviour {
 	char answer[32];
 	char start[32];
 	char once[200];
+	char gate[200];
 	unsigned long bytes;
 	int code;
 	bool ignores_term;
+	bool reuses_port;
+	bool is_ill; /* says nothing of its health */
 };
 
 struct request {
@@ -92,6 +101,12 @@ static void read_line(struct behaviour *behaviour, const char *key, const char *
 		behaviour->code = atoi(value);
 	else if (strcmp(key, "ignore_term") == 0)
 		behaviour->ignores_term = true;
+	else if (strcmp(key, "gate") == 0)
+		snprintf(behaviour->gate, sizeof(behaviour->gate), "%s", value);
+	else if (strcmp(key, "reuse_port") == 0)
+		behaviour->reuses_port = true;
+	else if (strcmp(key, "health") == 0)
+		behaviour->is_ill = strcmp(value, "never") == 0;
 }
 
 static struct behaviour read_behaviour(bool at_start)
@@ -397,6 +412,20 @@ static bool answer_then_close(struct request *request, const struct behaviour *b
 	return false;
 }
 
+/* Takes memory until it has `bytes` more, all of it written to, and answers then. */
+static bool answer_eat(struct request *request, const struct behaviour *behaviour)
+{
+	for (unsigned long eaten = 0; eaten < behaviour->bytes; eaten += EATEN_BLOCK) {
+		char *block = malloc(EATEN_BLOCK);
+
+		if (!block)
+			break;
+		memset(block, 1, EATEN_BLOCK);
+		__asm__ volatile("" ::"r"(block) : "memory"); /* the compiler may not know better */
+	}
+	return answer_normal(request, behaviour);
+}
+
 /* A head that does not end. */
 static bool answer_endless_head(struct request *request, const struct behaviour *behaviour)
 {
@@ -434,12 +463,15 @@ static const struct {
 	{ "twice", answer_twice },
 	{ "then_close", answer_then_close },
 	{ "endless_head", answer_endless_head },
+	{ "eat", answer_eat },
 };
 
 /* ---- serving ---- */
 
 static bool answer_health(struct request *request, const struct behaviour *behaviour)
 {
+	if (behaviour->is_ill)
+		return answer_never(request, behaviour);
 	if (strcmp(behaviour->start, "never_ready") == 0)
 		return put_text(request->fd, "HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n");
 	return put_text(request->fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -472,7 +504,7 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static int listen_on(const char *address)
+static int listen_on(const char *address, bool reuses_port)
 {
 	struct sockaddr_un path = { .sun_family = AF_UNIX };
 	struct sockaddr_in port = { .sin_family = AF_INET };
@@ -490,6 +522,8 @@ static int listen_on(const char *address)
 	}
 	fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (reuses_port)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (bind(fd, name, length) || listen(fd, 64)) {
 		fprintf(stderr, "%s: %s\n", address, strerror(errno));
 		exit(1);
@@ -511,7 +545,9 @@ int main(int argc, char **argv)
 		signal(SIGTERM, SIG_IGN);
 	if (strcmp(behaviour.start, "exit") == 0)
 		return behaviour.code;
-	listening_fd = listen_on(argv[2]);
+	if (strcmp(behaviour.start, "gate") == 0)
+		close(open(behaviour.gate, O_RDONLY | O_CLOEXEC));
+	listening_fd = listen_on(argv[2], behaviour.reuses_port);
 	fprintf(stderr, "listening\n");
 	for (;;) {
 		int connection = accept4(listening_fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
