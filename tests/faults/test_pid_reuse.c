@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_pid_reuse.c - records of workers whose number now belongs to somebody else. The daemon that
- * finds them drops them, and the innocent process is not signalled once: it counts the signals that
+ * test_pid_reuse.c - records of workers, and status files of their stubs, whose number now belongs to
+ * somebody else. The daemon that finds them drops them, and the innocent process is not signalled once: it counts the signals that
  * it gets, and the test looks whether it was stopped or killed.
  */
 #include <setjmp.h>
@@ -27,6 +27,7 @@
 
 #include "faults/campaign.h"
 #include "faults/fixture.h"
+#include "lifecycle/life_file.h"
 
 #define RECORDS_MAX 12
 
@@ -162,6 +163,29 @@ static struct pc_worker_info forge(struct campaign *campaign, const struct innoc
 	return worker;
 }
 
+/* What a stub would have left that had this number then. */
+static void forge_status(struct campaign *campaign, const struct innocent *innocent,
+			 const struct rig *rig, const struct pc_worker_info *worker)
+{
+	struct pc__life_status status = {
+		.stub_pid = innocent->pid,
+		.stub_start_ticks = (int64_t)worker->start_ticks,
+		.stub_pidfd_inode = campaign_below(campaign, 2) ? (int64_t)innocent->pid + 7 : 0,
+		.worker_pid = campaign_below(campaign, 2) ? innocent->pid : 0,
+		.worker_start_ticks = (int64_t)worker->start_ticks,
+	};
+	char name[PC__LIFE_NAME_SIZE], path[400], text[PC__LIFE_STATUS_MAX + 1];
+	size_t length;
+
+	snprintf(status.boot_id, sizeof(status.boot_id), "%s", worker->boot_id);
+	snprintf(status.token, sizeof(status.token), "%s", worker->spawn_token);
+	length = pc__life_format(&status, text);
+	text[length] = '\0';
+	pc__life_name(PC__LIFE_STATUS, worker->worker_id, name);
+	snprintf(path, sizeof(path), "%s/state/workers", rig->dir);
+	free(test_file_write(path, name, text));
+}
+
 static struct pc_registry *open_registry(const struct rig *rig)
 {
 	struct pc_error err = PC_ERROR_INIT;
@@ -185,6 +209,8 @@ static void register_forgeries(struct campaign *campaign, const struct innocent 
 
 		if (pc_registry_register(registry, &worker, &err))
 			fail_msg("%s", err.message);
+		if (campaign_below(campaign, 3))
+			forge_status(campaign, innocent, rig, &worker);
 	}
 	pc_registry_close(registry);
 }
@@ -199,6 +225,14 @@ static size_t count_records(const struct rig *rig)
 	pc_free(workers);
 	pc_registry_close(registry);
 	return count;
+}
+
+static size_t count_files(const struct rig *rig)
+{
+	char path[400];
+
+	snprintf(path, sizeof(path), "%s/state/workers", rig->dir);
+	return fault_entries(path);
 }
 
 static void an_innocent_process_is_left_alone(void **state)
@@ -223,6 +257,7 @@ static void an_innocent_process_is_left_alone(void **state)
 		assert_untouched(&innocent);
 		assert_int_equal(rig_workers(&rig, NULL, NULL), 0);
 		assert_int_equal(rig_reserved(&rig), 0);
+		assert_int_equal(count_files(&rig), 0);
 		/* One of its own, whose end is not the innocent's either. */
 		fault_chat_ok(&rig, "m");
 		assert_int_equal(rig_stop(&rig), 0);

@@ -12,6 +12,7 @@
  *     start=never_ready  /health says 503 for ever; exit: ends before it listens; gate: listens
  *                        when somebody opens the FIFO `gate` for writing
  *     gate=/path         that FIFO
+ *     load_ms=50         it listens after so long
  *     reuse_port=1       the port is shared with whoever listens there so too
  *     health=never       /health is not answered at all
  *     say=TEXT           a line for the log, bytes as they are
@@ -26,6 +27,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -48,6 +50,7 @@ struct behaviour {
 	char gate[200];
 	unsigned long bytes;
 	int code;
+	int load_ms;
 	bool ignores_term;
 	bool reuses_port;
 	bool is_ill; /* says nothing of its health */
@@ -99,6 +102,8 @@ static void read_line(struct behaviour *behaviour, const char *key, const char *
 		behaviour->bytes = strtoul(value, NULL, 10);
 	else if (strcmp(key, "code") == 0)
 		behaviour->code = atoi(value);
+	else if (strcmp(key, "load_ms") == 0)
+		behaviour->load_ms = atoi(value);
 	else if (strcmp(key, "ignore_term") == 0)
 		behaviour->ignores_term = true;
 	else if (strcmp(key, "gate") == 0)
@@ -547,6 +552,7 @@ int main(int argc, char **argv)
 		return behaviour.code;
 	if (strcmp(behaviour.start, "gate") == 0)
 		close(open(behaviour.gate, O_RDONLY | O_CLOEXEC));
+	poll(NULL, 0, behaviour.load_ms);
 	listening_fd = listen_on(argv[2], behaviour.reuses_port);
 	fprintf(stderr, "listening\n");
 	for (;;) {
