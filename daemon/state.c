@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -47,19 +46,24 @@ static int make_directories(const char *path, mode_t mode, struct pc_error *err)
 	}
 }
 
-/* Held for the life of the daemon, so that two never share a registry. */
+/*
+ * Held for the life of the daemon, so that two never share a registry. A lock of the process
+ * (F_SETLK), not of the open file as flock(2) has it: a stub that is being spawned has a copy of
+ * each descriptor until it executes, and would keep the lock of a daemon that was killed just then.
+ */
 static int lock_state(const char *state_dir, int *ret_fd, struct pc_error *err)
 {
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/lock", state_dir);
 
+	const struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return pc_error_sys(err, PC_E_IO, errno, "cannot open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		int rc = errno == EWOULDBLOCK
+	if (fcntl(fd, F_SETLK, &whole)) {
+		int rc = errno == EAGAIN || errno == EACCES
 				 ? pc_error_set(err, PC_E_ALREADY_EXISTS,
 						"another pool-managerd uses %s; give this one a "
 						"pool.state_dir of its own",
