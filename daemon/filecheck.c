@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * filecheck.c - opens and verifies a worker's model file on a thread of libuv's pool, because a
- * file of 40 GB takes its time to hash; and looks at it again when the worker has loaded it. What
- * was verified is what the worker gets (docs/decisions/0017). Begun and ended on loop 0.
+ * filecheck.c - opens and verifies a worker's model file on a thread of its own, because a file of
+ * 40 GB takes its time to hash; and looks at it again when the worker has loaded it. What was
+ * verified is what the worker gets (docs/decisions/0017). Begun and ended on loop 0.
+ *
+ * It is no work for libuv's pool: that has four threads, so that a fifth model waited for another
+ * one's hash, and it ends the program when they cannot be started.
  */
 #include <poolcore/catalog.h>
 #include <poolcore/clock.h>
@@ -10,6 +13,7 @@
 #include <poolcore/model_file.h>
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +26,8 @@
 #define WORTH_TELLING_MS 1000
 
 struct filecheck {
-	uv_work_t work;
+	pthread_t thread;
+	uv_async_t finished;
 	struct process *process;
 	const struct pc_model_entry *entry; /* its generation is the worker's */
 	const char *record_dir;
@@ -43,9 +48,9 @@ static bool go_on(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 	return !atomic_load_explicit(&check->unwanted, memory_order_relaxed);
 }
 
-static void open_and_verify(uv_work_t *work)
+static void *open_and_verify(void *ctx)
 {
-	struct filecheck *check = work->data;
+	struct filecheck *check = ctx;
 	const struct pc_verify_options options = {
 		.record_dir = check->record_dir,
 		.progress = go_on,
@@ -55,6 +60,8 @@ static void open_and_verify(uv_work_t *work)
 
 	check->result = pc_model_file_open(check->entry, &options, &check->file, &check->error);
 	check->took_ns = pc_clock_now_ns() - begun_ns;
+	uv_async_send(&check->finished);
+	return NULL;
 }
 
 static void tell(const struct filecheck *check)
@@ -71,12 +78,17 @@ static void tell(const struct filecheck *check)
 	       "its file was verified");
 }
 
-static void on_verified(uv_work_t *work, int status)
+static void free_check(uv_handle_t *handle)
 {
-	struct filecheck *check = work->data;
+	pc_free(handle->data);
+}
+
+static void on_finished(uv_async_t *finished)
+{
+	struct filecheck *check = finished->data;
 	struct process *process = check->process;
 
-	(void)status; /* nobody cancels what libuv has not begun */
+	pthread_join(check->thread, NULL);
 	process->filecheck = NULL;
 	if (check->result == 0) {
 		tell(check);
@@ -84,7 +96,7 @@ static void on_verified(uv_work_t *work, int status)
 		process->file_is_open = true;
 	}
 	process_file_checked(process, check->result, &check->error);
-	pc_free(check);
+	uv_close((uv_handle_t *)finished, free_check);
 }
 
 int filecheck_begin(struct process *process, struct pc_error *err)
@@ -94,14 +106,19 @@ int filecheck_begin(struct process *process, struct pc_error *err)
 
 	if (!check)
 		return pc_error_oom(err);
-	check->work.data = check;
 	check->process = process;
 	check->entry = process->worker->model->entry;
 	check->record_dir = supervisor_daemon(process->supervisor)->verified_dir;
-	rc = uv_queue_work(process_loop(process), &check->work, open_and_verify, on_verified);
-	if (rc) {
+	if (uv_async_init(process_loop(process), &check->finished, on_finished)) {
 		pc_free(check);
-		return pc_error_sys(err, PC_E_SPAWN_FAILED, -rc, "cannot look at the model's file");
+		return pc_error_oom(err);
+	}
+	check->finished.data = check;
+	rc = pthread_create(&check->thread, NULL, open_and_verify, check);
+	if (rc) {
+		uv_close((uv_handle_t *)&check->finished, free_check);
+		return pc_error_sys(err, PC_E_SPAWN_FAILED, rc,
+				    "cannot start a thread that verifies the model's file");
 	}
 	process->filecheck = check;
 	return 0;

@@ -99,7 +99,8 @@ void process_file_checked(struct process *process, int rc, struct pc_error *err)
 
 /* ---- filecheck.c ---- */
 
-/* Opens and verifies its model's file; process_file_checked follows. Errors: OUT_OF_MEMORY. */
+/* Opens and verifies its model's file; process_file_checked follows. Errors: OUT_OF_MEMORY,
+ * SPAWN_FAILED (no thread). */
 int filecheck_begin(struct process *process, struct pc_error *err);
 /* The worker is not wanted any more: the check need not come to its end. */
 void filecheck_hurry(struct process *process);
