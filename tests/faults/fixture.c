@@ -9,16 +9,57 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <dirent.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define ENVIRON_MAX 65536
+
+/* ---- addresses ---- */
+
+/* Below ip_local_port_range, whose default begins at 32768 (ip(7)). */
+#define PORT_FIRST 20000
+#define PORT_COUNT 12000
+
+static bool is_free(uint16_t port)
+{
+	struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+	bool bound;
+
+	name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	bound = bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0;
+	close(fd);
+	return bound;
+}
+
+/*
+ * Gives the rig's daemons a port of which the kernel makes no other use: one that it picks may be
+ * somebody else's, or the near end of a connection, while one daemon is dead and the next is not
+ * there yet.
+ */
+static void settle_address(struct rig *rig)
+{
+	/* Tests that run at the same time begin at different ones. */
+	unsigned at = (unsigned)getpid() * 13;
+
+	while (!is_free((uint16_t)(PORT_FIRST + at % PORT_COUNT)))
+		at++;
+	snprintf(rig->listen, sizeof(rig->listen), "127.0.0.1:%u", PORT_FIRST + at % PORT_COUNT);
+}
+
+/* ---- the rig ---- */
 
 void fault_rig_init(struct rig *rig, const char *pool_settings, const char *more)
 {
 	rig_init(rig);
+	settle_address(rig);
 	snprintf(rig->settings, sizeof(rig->settings), "%s\n%s\n", pool_settings, more);
 	rig_backend(rig, "fake", "{socket}",
 		    "readiness = \"http:/health\"\ndevice = \"cpu\"\n"

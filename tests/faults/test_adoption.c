@@ -271,8 +271,6 @@ static void set_stage(const char *pool_settings)
 				: "backend = \"fake\"\nttl = \"2h\"\nmax_workers = 1");
 	}
 	rig_start(rig);
-	/* The next daemon is found where this one was. */
-	setenv("RBEES_POOL_HTTP_LISTEN", rig->address, 1);
 }
 
 static void a_killed_daemons_workers_go_on(void **state)
@@ -317,7 +315,6 @@ static void or_end_with_it_if_so_ordered(void **state)
 
 static int clean_up(void **state)
 {
-	unsetenv("RBEES_POOL_HTTP_LISTEN");
 	client_close_all();
 	/* Daemons first: they would take what follows for deaths. */
 	int status = proc_free_all(state);

@@ -173,7 +173,6 @@ static void begin(void)
 			  i % 2 ? "backend = \"fake_port\"\nttl = \"2h\"\nmax_workers = 1"
 				: "backend = \"fake\"\nttl = \"2h\"\nmax_workers = 1");
 	rig_start(&stage.rig);
-	setenv("RBEES_POOL_HTTP_LISTEN", stage.rig.address, 1);
 }
 
 static void stop_all(void)
@@ -244,7 +243,6 @@ static void every_place_is_survived(void **state)
 
 static int clean_up(void **state)
 {
-	unsetenv("RBEES_POOL_HTTP_LISTEN");
 	choose_none();
 	client_close_all();
 	/* Daemons first: they would take what follows for deaths. */
