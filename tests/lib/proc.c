@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,10 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "lib/guard.h"
 
 #define DEADLINE_MS 60000
 /* Of a failed test's log, the end is what matters. */
@@ -341,13 +345,40 @@ int proc_free_all(void **state)
 
 /* ---- files ---- */
 
-char *test_dir_make(void)
+/* All directories of this program are in it, so that the guard knows them by one name. */
+static char home[PATH_MAX];
+static pid_t home_of;
+
+/* Stays when a test that failed has left a directory there, to be looked at. */
+static void home_remove(void)
+{
+	if (home_of == getpid())
+		rmdir(home);
+}
+
+static void home_make(void)
 {
 	const char *base = getenv("TMPDIR");
+
+	snprintf(home, sizeof(home), "%s/poolcore-XXXXXX", base ? base : "/tmp");
+	if (!mkdtemp(home))
+		fail_msg("mkdtemp %s: %s", home, strerror(errno));
+	home_of = getpid();
+	/* Handlers run in the reverse order: the guard's first. */
+	atexit(home_remove);
+	if (guard_start(home))
+		fail_msg("no guard: %s", strerror(errno));
+}
+
+char *test_dir_make(void)
+{
+	static unsigned count;
 	char *path;
 
-	if (asprintf(&path, "%s/poolcore-XXXXXX", base ? base : "/tmp") < 0 || !mkdtemp(path))
-		fail_msg("mkdtemp: %s", strerror(errno));
+	if (!home_of)
+		home_make();
+	if (asprintf(&path, "%s/%u", home, ++count) < 0 || mkdir(path, 0700))
+		fail_msg("mkdir: %s", strerror(errno));
 	return path;
 }
 
@@ -361,6 +392,7 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
 
 void test_dir_remove(const char *path)
 {
+	guard_sweep(path);
 	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 

@@ -53,7 +53,11 @@ void proc_free(struct proc *proc);
  * the test's programs. */
 int proc_free_all(void **state);
 
-/* A fresh directory under $TMPDIR, and its removal with everything in it. */
+/*
+ * A fresh directory under $TMPDIR, and its removal with everything in it. Daemons and stubs that
+ * name something in it on their command lines are ended by the removal, and at the latest with this
+ * program, see guard.h.
+ */
 char *test_dir_make(void); /* free(3) it */
 void test_dir_remove(const char *path);
 /* Writes `text` to dir/name; returns the path, free(3) it. */

@@ -25,6 +25,7 @@
 #include "folder.h"
 #include "lifecycle/procfs.h"
 #include "lifecycle/remains.h"
+#include "tests/lib/guard.h"
 
 static const char *stub_program; /* of the command line */
 /* Of all workers of this program, and of no other test that runs beside it: waiting until nobody
@@ -259,6 +260,7 @@ static inline int make_folder(void **state)
 	assert_int_equal(pc_token_make(token, NULL), 0);
 	snprintf(folder, sizeof(folder), "%s/poolcore-stub-XXXXXX", tmp ? tmp : "/tmp");
 	assert_non_null(mkdtemp(folder));
+	assert_int_equal(guard_start(folder), 0);
 	gate_fd = open_gate("GATE", gate_variable);
 	go_fd = open_gate("GO", go_variable);
 	return 0;
