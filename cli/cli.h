@@ -170,6 +170,7 @@ const char *human_ms(json_int_t ms, char out[32]);
 /* ---- the commands: they get the arguments behind their name, as many as the table allows ---- */
 
 enum exit_code command_status(struct cli *cli, int argc, char **argv);
+enum exit_code command_worker_deaths(struct cli *cli, int argc, char **argv);
 enum exit_code command_ps(struct cli *cli, int argc, char **argv);
 enum exit_code command_models_list(struct cli *cli, int argc, char **argv);
 enum exit_code command_models_catalog(struct cli *cli, int argc, char **argv);

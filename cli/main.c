@@ -45,6 +45,7 @@ static const struct command commands[] = {
 	{ "worker start", "MODEL",         1, 1, false, command_worker_start, "load a model before a request asks for it" },
 	{ "worker stop",  "WORKER",        1, 1, false, command_worker_stop,  "stop a worker when what runs on it has ended" },
 	{ "worker logs",  "WORKER",        1, 1, false, command_worker_logs,  "the last lines that a worker wrote, also of one that is gone" },
+	{ "worker deaths", "[MODEL]",      0, 1, false, command_worker_deaths, "how the last workers ended, also those of an earlier daemon" },
 	{ "config show",  "",              0, 0, true,  command_config_show,  "the settings in effect and where they come from" },
 	{ "config check", "",              0, 0, true,  command_config_check, "whether settings and catalog are valid and the models' files there" },
 	{ "reload",       "",              0, 0, false, command_reload,       "have the daemon read its settings and catalogs again" },

@@ -3,6 +3,9 @@
 #include <poolcore/catalog.h>
 #include <poolcore/config.h>
 #include <poolcore/gpu.h>
+#include <poolcore/model_ref.h>
+
+#include <time.h>
 
 #include "cli/cli.h"
 
@@ -119,6 +122,45 @@ enum exit_code command_ps(struct cli *cli, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	return show(cli, "/v2/workers", print_workers);
+}
+
+/* ---- worker deaths ---- */
+
+static enum exit_code print_deaths(const struct cli *cli, const json_t *answer)
+{
+	static const char *const headings[] = { "WHEN", "WORKER", "MODEL", "DEVICE", "HOW" };
+	struct table table;
+	const json_t *row;
+	size_t i;
+
+	table_init(&table, headings, PC_ARRAY_LEN(headings));
+	json_array_foreach(json_object_get(answer, "departed"), i, row)
+	{
+		time_t seconds = (time_t)(number_of(row, "wall_ms") / 1000);
+		struct tm local;
+		char when[32];
+
+		strftime(when, sizeof(when), "%F %T", localtime_r(&seconds, &local));
+		table_cell(&table, "%s", when);
+		table_cell(&table, "%s", text_of(row, "worker_id"));
+		table_cell(&table, "%s", text_of(row, "model_id"));
+		table_cell(&table, "%s", text_of(row, "device"));
+		table_cell(&table, "%s", text_of(json_object_get(row, "exit"), "reason"));
+	}
+	return table_print(&table, cli, "no worker has ended yet");
+}
+
+enum exit_code command_worker_deaths(struct cli *cli, int argc, char **argv)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	char path[256];
+
+	/* An id needs no escapes in a query; what is none has no deaths to show. */
+	if (argc && pc_model_id_check(argv[0], &err))
+		return report(cli, &err);
+	snprintf(path, sizeof(path), "/v2/departed%s%.160s", argc ? "?model=" : "",
+		 argc ? argv[0] : "");
+	return show(cli, path, print_deaths);
 }
 
 /* ---- models ---- */

@@ -193,6 +193,38 @@ void control_worker(struct request *request, const char *argument)
 	respond_worker(request, 200, argument);
 }
 
+/* "model=ID" of the query, undecoded (an id needs no escapes); "" without one. */
+static void wanted_model(const struct http_exchange *exchange, char out[160])
+{
+	static const char name[] = "model=";
+	struct http_slice query = http_query(exchange);
+	const char *at = memmem(query.data, query.length, name, sizeof(name) - 1);
+	size_t length = 0;
+
+	if (at) {
+		at += sizeof(name) - 1;
+		length = query.length - (size_t)(at - query.data);
+	}
+	snprintf(out, 160, "%.*s", (int)(length < 160 ? length : 159), at ? at : "");
+	out[strcspn(out, "&")] = '\0';
+}
+
+void control_departed(struct request *request, const char *argument)
+{
+	struct generation *generation = body_generation(request->daemon);
+	const struct pc_model_entry *entry;
+	char model_id[160];
+
+	(void)argument;
+	wanted_model(request->exchange, model_id);
+	/* An alias is as good; what is in no catalog any more may still have had workers. */
+	entry = pc_catalog_find(generation->catalog, model_id);
+	if (entry)
+		snprintf(model_id, sizeof(model_id), "%s", entry->id);
+	generation_unref(generation);
+	respond_json(request, 200, render_departed(request->daemon, model_id[0] ? model_id : NULL));
+}
+
 static void append_line(void *ctx, const char *text)
 {
 	json_array_append_new(ctx, json_string(text));

@@ -21,6 +21,7 @@
  *	port_owner.c  whether it is the one that listens on its port
  *	cgroup.c      a control group for each
  *	adopt.c       the workers of an earlier daemon
+ *	tally.c       how the last workers ended
  *	clerk.c       the thread that waits for the disk: registry, files of workers
  *	gpus.c        the thread that waits for the drivers of GPUs
  *	logbook.c     the last lines of each worker
@@ -49,6 +50,7 @@ struct pc_registry;
 struct reload;
 struct shutdown;
 struct supervisor;
+struct tally;
 
 /* [const after start], except where a member says otherwise */
 struct daemon {
@@ -60,6 +62,7 @@ struct daemon {
 	struct generation *generation;
 	struct pc_ledger *ledger;
 	struct pc_registry *registry;
+	struct tally *tally;
 	struct gpus *gpus;
 	struct body *body;
 	struct supervisor *supervisor;

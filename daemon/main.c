@@ -33,6 +33,7 @@
 #include "daemon/shutdown.h"
 #include "daemon/state.h"
 #include "daemon/supervisor.h"
+#include "daemon/tally.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -335,6 +336,8 @@ static int open_rooms(struct daemon *daemon, int *ret_lock_fd, struct pc_error *
 	if (!rc)
 		rc = adopt_workers(daemon, err);
 	if (!rc)
+		rc = tally_create(daemon->registry, &daemon->tally, err);
+	if (!rc)
 		rc = shutdown_create(daemon, &daemon->shutdown, err);
 	if (!rc)
 		rc = gpus_start(daemon->gpus, err);
@@ -353,6 +356,7 @@ static void free_daemon(struct daemon *daemon)
 	shutdown_free(daemon->shutdown);
 	supervisor_free(daemon->supervisor);
 	body_destroy(daemon->body);
+	tally_destroy(daemon->tally);
 	pc_registry_close(daemon->registry);
 	pc_ledger_destroy(daemon->ledger);
 	gpus_free(daemon->gpus);

@@ -47,6 +47,7 @@
 #include "daemon/logbook.h"
 #include "daemon/loop.h"
 #include "daemon/port_owner.h"
+#include "daemon/tally.h"
 
 /* After everything below a stub was told to die: until the stub is killed too, and then until that
  * is complained about. A dying process frees its memory first, which takes a large one a second or
@@ -208,6 +209,8 @@ static void announce_gone(struct process *process, const struct pc_worker_exit *
 	       "%s", cause->message);
 	if (process->worker->target.socket[0])
 		unlink(process->worker->target.socket);
+	if (exit)
+		tally_add(daemon_of(process)->tally, &process->worker->info, exit);
 	body_worker_gone(daemon_of(process), process->worker, exit,
 			 process->stop_ordered ? NULL : cause);
 	process->worker = NULL;

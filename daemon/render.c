@@ -20,6 +20,7 @@
 #include "daemon/body.h"
 #include "daemon/daemon.h"
 #include "daemon/generation.h"
+#include "daemon/tally.h"
 
 /* An empty text is "there is none". */
 static const char *text_or_none(const char *text)
@@ -233,6 +234,35 @@ json_t *render_v1_model(struct daemon *daemon, const struct model *model)
 
 	body_snapshot_model(daemon, model, &snapshot);
 	return v1_model_value(daemon, &snapshot);
+}
+
+/* ---- those that are gone ---- */
+
+/* As the library writes a worker's last_exit: null where there is none. */
+static json_t *exit_value(const struct pc_worker_exit *exit)
+{
+	return json_pack("{s:b, s:o, s:o, s:s, s:I}", "known", exit->known, "code",
+			 exit->code >= 0 ? json_integer(exit->code) : json_null(), "signal",
+			 exit->signal ? json_integer(exit->signal) : json_null(), "reason",
+			 exit->reason, "wall_ms", (json_int_t)exit->wall_ms);
+}
+
+static void add_departed(void *ctx, const struct pc_departed_worker *departed)
+{
+	json_array_append_new(
+		ctx, json_pack("{s:s, s:s, s:s, s:s, s:I, s:o}", "worker_id", departed->worker_id,
+			       "model_id", departed->model_id, "backend", departed->backend,
+			       "device", departed->device, "wall_ms", (json_int_t)departed->wall_ms,
+			       "exit", exit_value(&departed->exit)));
+}
+
+json_t *render_departed(struct daemon *daemon, const char *model_id)
+{
+	json_t *list = json_array();
+
+	if (list)
+		tally_each(daemon->tally, model_id, add_departed, list);
+	return json_pack("{s:o}", "departed", list);
 }
 
 /* ---- settings ---- */

@@ -25,6 +25,8 @@ int render_worker(struct worker_snapshot *worker, char **ret_text, struct pc_err
 json_t *render_health(struct daemon *daemon);
 json_t *render_v1_models(struct daemon *daemon);
 json_t *render_v1_model(struct daemon *daemon, const struct model *model);
+/* How the last workers ended, of one model or of all (NULL). */
+json_t *render_departed(struct daemon *daemon, const char *model_id);
 json_t *render_config(struct daemon *daemon);
 /* Prometheus' text format 0.0.4; freed with pc_free. */
 char *render_metrics(struct daemon *daemon);

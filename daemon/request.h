@@ -69,6 +69,7 @@ void control_models(struct request *request, const char *argument);
 void control_v1_models(struct request *request, const char *argument);
 void control_v1_model(struct request *request, const char *argument);
 void control_workers(struct request *request, const char *argument);
+void control_departed(struct request *request, const char *argument);
 void control_worker(struct request *request, const char *argument);
 void control_worker_logs(struct request *request, const char *argument);
 void control_worker_start(struct request *request, const char *argument);

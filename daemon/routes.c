@@ -31,6 +31,7 @@ static const struct route table[] = {
 	{ "GET",  "/v2/workers",                control_workers,      0, "the workers that exist" },
 	{ "GET",  "/v2/workers/{}/logs",        control_worker_logs,  0, "its last lines; ?lines=N" },
 	{ "GET",  "/v2/workers/{}",             control_worker,       0, "one worker, also a departed one" },
+	{ "GET",  "/v2/departed",               control_departed,     0, "how the last workers ended; ?model=ID" },
 	{ "POST", "/v2/workers/start",          control_worker_start, ROUTE_BODY, "start a worker: {\"model\", \"backend\"?, \"gpu_id\"?, \"port\"?}" },
 	{ "POST", "/v2/workers/stop",           control_worker_stop,  ROUTE_BODY, "stop a worker: {\"worker_id\", \"force\"?}" },
 	{ "POST", "/v2/internal/workers/ready", control_worker_ready, ROUTE_BODY | ROUTE_OPEN, "a worker reports that it is loaded" },

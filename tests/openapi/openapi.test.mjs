@@ -338,6 +338,9 @@ test("a worker is started, shown, used and stopped", async () => {
   await wants(202, "POST", "/v2/workers/stop", { body: { worker_id: id, force: null } });
   await until("/v2/workers", ({ workers }) => workers.length === 0);
   const gone = await wants(200, "GET", `/v2/workers/${id}`);
+  const { departed } = await wants(200, "GET", "/v2/departed?model=tiny");
+  assert.equal(departed[0].worker_id, id);
+  assert.deepEqual(await wants(200, "GET", "/v2/departed?model=none"), { departed: [] });
   assert.equal(gone.status, "stopped");
   assert.equal(gone.last_exit.known, true);
   await lookAtAll(id);

@@ -177,6 +177,7 @@ static void a_loading_worker_is_waited_for(void **state)
 
 static void a_worker_that_ended_meanwhile_is_told(void **state)
 {
+	json_t *deaths, *death;
 	char id[64];
 	struct rig rig;
 	pid_t pid, stub;
@@ -189,6 +190,13 @@ static void a_worker_that_ended_meanwhile_is_told(void **state)
 	rig_start(&rig);
 	assert_true(proc_has_line(rig.daemon, "it ended while no daemon was there"));
 	assert_true(proc_has_line(rig.daemon, "killed by SIGKILL"));
+	deaths = rig_get(&rig, "/v2/departed");
+	death = json_array_get(json_object_get(deaths, "departed"), 0);
+	assert_string_equal(json_string_value(json_object_get(death, "worker_id")), id);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(death, "exit"), "signal")),
+		SIGKILL);
+	json_decref(deaths);
 	assert_int_equal(rig_workers(&rig, NULL, NULL), 0);
 	assert_int_equal(rig_reserved(&rig), 0);
 	assert_chat_serves(&rig);
