@@ -107,7 +107,7 @@ void body_unlock(struct body *body)
 
 /* ---- the brain's actions; all of them run under the lock and only note things down ---- */
 
-static void order_locked(struct body *body, struct worker *worker)
+void body_order_locked(struct body *body, struct worker *worker)
 {
 	wake_locked(&body->daemon->loops[0]);
 	if (worker->has_orders)
@@ -122,7 +122,7 @@ static void order_locked(struct body *body, struct worker *worker)
 }
 
 /* A record without a public part. */
-static struct worker *new_worker(struct model *model, unsigned device)
+struct worker *body_new_worker(struct model *model, unsigned device)
 {
 	struct worker *worker = pc_calloc(1, sizeof(*worker));
 
@@ -142,7 +142,7 @@ static struct worker *new_worker(struct model *model, unsigned device)
 
 static struct worker *make_worker(struct body *body, const struct pc_spawn_order *order)
 {
-	struct worker *worker = new_worker(order->model_owner, order->device);
+	struct worker *worker = body_new_worker(order->model_owner, order->device);
 	struct pc_device_account account;
 
 	if (!worker)
@@ -179,7 +179,7 @@ static void action_spawn(void *ctx, const struct pc_spawn_order *order)
 	}
 	roster_add(&body->roster, worker);
 	worker->orders.spawn = true;
-	order_locked(body, worker);
+	body_order_locked(body, worker);
 }
 
 static void action_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
@@ -194,10 +194,10 @@ static void action_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, 
 	worker->orders.stop = true;
 	worker->orders.force |= force;
 	worker->info.status = PC_WORKER_STOPPING;
-	order_locked(body, worker);
+	body_order_locked(body, worker);
 }
 
-static void deliver_locked(struct lease *lease)
+void body_deliver_locked(struct lease *lease)
 {
 	struct loop *loop = lease->loop;
 
@@ -220,7 +220,7 @@ static void action_grant(void *ctx, struct pc_ticket *ticket, uint64_t worker_id
 	lease->state = LEASE_GRANTED;
 	lease->worker_id = worker_id;
 	lease->target = worker->target;
-	deliver_locked(lease);
+	body_deliver_locked(lease);
 }
 
 static void action_reject(void *ctx, struct pc_ticket *ticket, const struct pc_error *err)
@@ -237,7 +237,7 @@ static void action_reject(void *ctx, struct pc_ticket *ticket, const struct pc_e
 		worker = roster_find(&body->roster, strtoull(number, NULL, 10));
 	if (worker)
 		pc_error_detail(&lease->error, "worker_id", "%s", worker->info.worker_id);
-	deliver_locked(lease);
+	body_deliver_locked(lease);
 }
 
 static const struct pc_sched_driver driver = {
@@ -293,7 +293,7 @@ void body_destroy(struct body *body)
 
 /* ---- requests ---- */
 
-static int refuse_absent_device(const struct model *model, struct pc_error *err)
+int body_refuse_absent_device(const struct model *model, struct pc_error *err)
 {
 	const char *device = model->entry->device[0] ? model->entry->device
 						     : model->backend->device;
@@ -318,8 +318,8 @@ void body_submit(struct daemon *daemon, struct lease *lease, struct model *model
 						     &lease->ticket);
 	} else {
 		lease->state = LEASE_REJECTED;
-		refuse_absent_device(model, &lease->error);
-		deliver_locked(lease);
+		body_refuse_absent_device(model, &lease->error);
+		body_deliver_locked(lease);
 	}
 	unlock_from(body, lease->loop);
 }
@@ -439,269 +439,7 @@ void loop_deliver(struct loop *loop)
 	loop->delivering = false;
 }
 
-/* ---- workers ---- */
-
-static int no_such_worker(const char *worker_id, struct pc_error *err)
-{
-	pc_error_set(err, PC_E_WORKER_NOT_FOUND, "there is no worker '%.48s'", worker_id);
-	pc_error_detail(err, "worker_id", "%.48s", worker_id);
-	return PC_E_WORKER_NOT_FOUND;
-}
-
-struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_orders)
-{
-	struct body *body = daemon->body;
-
-	body_lock(body);
-
-	struct worker *worker = body->orders;
-
-	if (worker) {
-		body->orders = worker->next_order;
-		if (!body->orders)
-			body->last_order = NULL;
-		worker->has_orders = false;
-		*ret_orders = worker->orders;
-		worker->orders = (struct worker_orders){ .spawn = false };
-	}
-	body_unlock_quietly(body);
-	return worker;
-}
-
-static void forget_orders_locked(struct body *body, struct worker *worker)
-{
-	struct worker *before = NULL;
-
-	for (struct worker *at = body->orders; at; before = at, at = at->next_order) {
-		if (at != worker)
-			continue;
-		if (before)
-			before->next_order = worker->next_order;
-		else
-			body->orders = worker->next_order;
-		if (body->last_order == worker)
-			body->last_order = before;
-		break;
-	}
-	worker->has_orders = false;
-}
-
-void body_worker_name(struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX])
-{
-	body_lock(daemon->body);
-
-	const struct worker *worker = roster_find_any(&daemon->body->roster, id);
-
-	snprintf(ret_name, PC_WORKER_ID_MAX, "%s", worker ? worker->info.worker_id : "");
-	body_unlock_quietly(daemon->body);
-}
-
-void body_worker_copy(struct daemon *daemon, struct worker *worker, struct pc_worker_info *ret_info)
-{
-	body_lock(daemon->body);
-	*ret_info = worker->info;
-	body_unlock_quietly(daemon->body);
-}
-
-void body_worker_addressed(struct daemon *daemon, struct worker *worker,
-			   const struct http_target *target, const char *token)
-{
-	struct pc_worker_info *info = &worker->info;
-
-	body_lock(daemon->body);
-	worker->target = *target;
-	info->port = target->port;
-	snprintf(info->socket, sizeof(info->socket), "%s", target->socket);
-	snprintf(info->spawn_token, sizeof(info->spawn_token), "%s", token);
-	snprintf(info->boot_id, sizeof(info->boot_id), "%s", pc_boot_id());
-	body_unlock_quietly(daemon->body);
-}
-
-void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t stub_pid,
-			  uint64_t pidfd_inode)
-{
-	body_lock(daemon->body);
-	worker->info.stub_pid = stub_pid;
-	worker->info.pidfd_inode = pidfd_inode;
-	body_unlock_quietly(daemon->body);
-}
-
-void body_worker_started(struct daemon *daemon, struct worker *worker, pid_t pid,
-			 uint64_t start_ticks)
-{
-	body_lock(daemon->body);
-	worker->info.pid = pid;
-	worker->info.start_ticks = start_ticks;
-	worker->info.updated_wall_ms = pc_clock_wall_ms();
-	body_unlock_quietly(daemon->body);
-}
-
-static void set_status_locked(struct worker *worker, enum pc_worker_status status)
-{
-	if (pc_worker_status_may_become(worker->info.status, status))
-		worker->info.status = status;
-	worker->info.updated_wall_ms = pc_clock_wall_ms();
-}
-
-void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status)
-{
-	body_lock(daemon->body);
-	set_status_locked(worker, status);
-	body_unlock_quietly(daemon->body);
-}
-
-void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes)
-{
-	struct body *body = daemon->body;
-	struct pc_device_account account;
-
-	/* The number may come from the worker itself; more than there is cannot be true. */
-	pc_ledger_account(daemon->ledger, worker->device, &account);
-	if (measured_bytes > account.total_bytes)
-		measured_bytes = account.total_bytes;
-	body_lock(body);
-	set_status_locked(worker, PC_WORKER_READY);
-	worker->info.measured_bytes = measured_bytes;
-	if (measured_bytes > worker->info.reserved_bytes)
-		worker->info.reserved_bytes = measured_bytes;
-	/*
-	 * What a worker holds when it has just loaded is a lower bound: mapped weights are not all
-	 * there yet, and buffers for requests come with the requests. So a reservation grows to the
-	 * measurement and never shrinks to it.
-	 */
-	if (measured_bytes < worker->info.reserved_bytes)
-		measured_bytes = 0;
-	body->next_tick_ns = pc_sched_worker_ready(body->sched, pc_clock_now_ns(), worker->id,
-						   measured_bytes);
-	body_unlock(body);
-}
-
-struct holder {
-	int gpu_id;
-	pid_t session;
-	struct worker *worker;
-};
-
-static void match_holder(void *ctx, struct worker *worker)
-{
-	struct holder *holder = ctx;
-
-	if (worker->info.stub_pid == holder->session && worker->info.gpu_id == holder->gpu_id)
-		holder->worker = worker;
-}
-
-/* More than there is cannot be true; what it takes grows its reservation. Whether it did. */
-static bool measured_locked(struct body *body, struct worker *worker, uint64_t bytes)
-{
-	struct pc_device_account account;
-	bool grew;
-
-	pc_ledger_account(body->daemon->ledger, worker->device, &account);
-	if (bytes > account.total_bytes)
-		bytes = account.total_bytes;
-	if (bytes > worker->info.measured_bytes)
-		worker->info.measured_bytes = bytes;
-	grew = bytes > worker->info.reserved_bytes;
-	if (grew)
-		worker->info.reserved_bytes = bytes;
-	body->next_tick_ns = pc_sched_worker_changed(body->sched, pc_clock_now_ns(), worker->id,
-						     bytes);
-	return grew;
-}
-
-bool body_worker_measured(struct daemon *daemon, struct worker *worker, uint64_t bytes)
-{
-	body_lock(daemon->body);
-
-	bool grew = measured_locked(daemon->body, worker, bytes);
-
-	body_unlock(daemon->body);
-	return grew;
-}
-
-void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t session, uint64_t bytes)
-{
-	struct holder holder = { .gpu_id = gpu_id, .session = session };
-	struct body *body = daemon->body;
-
-	body_lock(body);
-	roster_each(&body->roster, match_holder, &holder);
-	if (holder.worker)
-		measured_locked(body, holder.worker, bytes);
-	body_unlock(body);
-}
-
-uint32_t body_worker_leases(struct daemon *daemon, const struct worker *worker)
-{
-	struct pc_sched_worker_view view = { .leases = 0 };
-
-	body_lock(daemon->body);
-	pc_sched_get_worker(daemon->body->sched, worker->id, &view);
-	body_unlock_quietly(daemon->body);
-	return view.leases;
-}
-
-void body_worker_failed(struct daemon *daemon, struct worker *worker, const struct pc_error *cause)
-{
-	struct body *body = daemon->body;
-
-	body_lock(body);
-	body->next_tick_ns = pc_sched_worker_failed(body->sched, pc_clock_now_ns(), worker->id,
-						    cause);
-	body_unlock(body);
-}
-
-void body_worker_ended(struct daemon *daemon, struct worker *worker,
-		       const struct pc_worker_exit *exit)
-{
-	body_lock(daemon->body);
-	worker->info.last_exit = *exit;
-	body_unlock_quietly(daemon->body);
-}
-
-/* `err` NULL: they were heard. */
-static void answer_reports_locked(struct worker *worker, const struct pc_error *err)
-{
-	for (struct lease *lease = worker->reports, *next; lease; lease = next) {
-		next = lease->next;
-		lease->state = err ? LEASE_REJECTED : LEASE_HEARD;
-		if (err)
-			lease->error = *err;
-		deliver_locked(lease);
-	}
-	worker->reports = NULL;
-}
-
-void body_answer_reports(struct daemon *daemon, struct worker *worker, const struct pc_error *err)
-{
-	body_lock(daemon->body);
-	worker->ready_recorded |= !err;
-	answer_reports_locked(worker, err);
-	body_unlock(daemon->body);
-}
-
-void body_worker_gone(struct daemon *daemon, struct worker *worker,
-		      const struct pc_worker_exit *exit, const struct pc_error *cause)
-{
-	struct pc_error departed = PC_ERROR_INIT;
-	struct generation *generation = worker->model->generation;
-	struct body *body = daemon->body;
-	uint64_t id = worker->id;
-
-	no_such_worker(worker->info.worker_id, &departed);
-	body_lock(body);
-	answer_reports_locked(worker, &departed);
-	worker->model = NULL;
-	worker->info.status = PC_WORKER_STOPPED;
-	worker->info.updated_wall_ms = pc_clock_wall_ms();
-	if (exit)
-		worker->info.last_exit = *exit;
-	forget_orders_locked(body, worker);
-	roster_depart(&body->roster, worker);
-	body->next_tick_ns = pc_sched_worker_gone(body->sched, pc_clock_now_ns(), id, cause);
-	body_unlock(body);
-	generation_unref(generation);
-}
+/* ---- time ---- */
 
 uint64_t body_tick(struct daemon *daemon)
 {
@@ -726,192 +464,6 @@ uint64_t body_next_tick(struct daemon *daemon)
 
 	body_unlock_quietly(body);
 	return next;
-}
-
-/* ---- an earlier daemon's workers ---- */
-
-static int adopt_locked(struct body *body, struct worker *worker, bool loaded, struct pc_error *err)
-{
-	struct pc_worker_info *info = &worker->info;
-	uint64_t bytes = info->reserved_bytes > info->measured_bytes ? info->reserved_bytes
-								     : info->measured_bytes;
-	int rc = pc_sched_adopt(body->sched, pc_clock_now_ns(), worker->model->sched,
-				worker->device, bytes, loaded, &worker->id, err);
-
-	body->next_tick_ns = pc_sched_next_deadline(body->sched);
-	if (rc)
-		return rc;
-	info->reserved_bytes = bytes;
-	worker->ready_recorded = loaded;
-	roster_add(&body->roster, worker);
-	return 0;
-}
-
-int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worker_info *info,
-	       bool loaded, struct worker **ret_worker, struct pc_error *err)
-{
-	int device = pc_ledger_find(daemon->ledger, info->device);
-	struct worker *worker;
-	int rc;
-
-	if (!model->sched || device < 0)
-		return refuse_absent_device(model, err);
-	worker = new_worker(model, (unsigned)device);
-	if (!worker)
-		return pc_error_oom(err);
-	worker->info = *info;
-	worker->target.port = info->port;
-	snprintf(worker->target.socket, sizeof(worker->target.socket), "%.*s",
-		 (int)sizeof(worker->target.socket) - 1, info->socket);
-	/* Ready and idle are the brain's to tell apart, from now on. */
-	worker->info.status = loaded ? PC_WORKER_READY : PC_WORKER_SPAWNING;
-	body_lock(daemon->body);
-	rc = adopt_locked(daemon->body, worker, loaded, err);
-	body_unlock(daemon->body);
-	if (rc)
-		worker_free(worker);
-	else
-		*ret_worker = worker;
-	return rc;
-}
-
-/* ---- the operator ---- */
-
-static int start_worker_locked(struct body *body, struct model *model, uint32_t device_mask,
-			       uint16_t port, char *ret_id, struct pc_error *err)
-{
-	uint64_t id;
-	int rc = pc_sched_load_on(body->sched, pc_clock_now_ns(), model->sched, device_mask, &id,
-				  err);
-	struct worker *worker = rc || !id ? NULL : roster_find(&body->roster, id);
-
-	body->next_tick_ns = pc_sched_next_deadline(body->sched);
-	ret_id[0] = '\0';
-	if (rc)
-		return rc;
-	if (!worker)
-		return id ? pc_error_oom(err) : 0;
-	memcpy(ret_id, worker->info.worker_id, sizeof(worker->info.worker_id));
-	if (!port)
-		return 0;
-	if (!worker->orders.spawn) {
-		pc_error_set(err, PC_E_ALREADY_EXISTS,
-			     "worker %s of '%s' is there already, on a port of its own", ret_id,
-			     model->entry->id);
-		pc_error_detail(err, "worker_id", "%s", ret_id);
-		return PC_E_ALREADY_EXISTS;
-	}
-	worker->port = port;
-	return 0;
-}
-
-/* "cpu, gpu0": the names of these devices. */
-static void name_devices(const struct daemon *daemon, uint32_t mask, char *out, size_t size)
-{
-	struct pc_device_account account;
-
-	out[0] = '\0';
-	for (unsigned i = 0; i < pc_ledger_device_count(daemon->ledger); i++) {
-		size_t length = strlen(out);
-
-		if (!(mask >> i & 1))
-			continue;
-		pc_ledger_account(daemon->ledger, i, &account);
-		snprintf(out + length, size - length, "%s%s", length ? ", " : "", account.name);
-	}
-}
-
-/* The device of a GPU that was asked for; all of the model's when none was. */
-static int choose_device(const struct daemon *daemon, const struct model *model, int gpu_id,
-			 uint32_t *ret_mask, struct pc_error *err)
-{
-	uint32_t allowed = body_device_mask(daemon, model);
-	char name[24], names[256];
-	int index;
-
-	*ret_mask = allowed;
-	if (gpu_id < 0)
-		return 0;
-	snprintf(name, sizeof(name), "gpu%d", gpu_id);
-	index = pc_ledger_find(daemon->ledger, name);
-	*ret_mask = index < 0 ? 0 : allowed & 1u << index;
-	if (*ret_mask)
-		return 0;
-	name_devices(daemon, index < 0 ? UINT32_MAX : allowed, names, sizeof(names));
-	if (index < 0)
-		pc_error_set(err, PC_E_INVALID_REQUEST, "there is no %s; this machine has %s", name,
-			     names);
-	else
-		pc_error_set(err, PC_E_INVALID_REQUEST, "model '%s' may run on %s, not on %s",
-			     model->entry->id, names, name);
-	pc_error_detail(err, "param", "gpu_id");
-	return PC_E_INVALID_REQUEST;
-}
-
-int body_start_worker(struct daemon *daemon, struct model *model, int gpu_id, uint16_t port,
-		      char *ret_id, struct pc_error *err)
-{
-	struct body *body = daemon->body;
-	uint32_t device_mask;
-	int rc;
-
-	if (!model->sched)
-		return refuse_absent_device(model, err);
-	rc = choose_device(daemon, model, gpu_id, &device_mask, err);
-	if (rc)
-		return rc;
-	body_lock(body);
-	rc = start_worker_locked(body, model, device_mask, port, ret_id, err);
-	body_unlock(body);
-	return rc;
-}
-
-int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force, struct pc_error *err)
-{
-	struct body *body = daemon->body;
-	int rc;
-
-	body_lock(body);
-
-	struct worker *worker = roster_find_named(&body->roster, worker_id);
-
-	if (!worker || worker->departed) {
-		rc = no_such_worker(worker_id, err);
-	} else {
-		rc = pc_sched_stop_worker(body->sched, pc_clock_now_ns(), worker->id, force, err);
-		body->next_tick_ns = pc_sched_next_deadline(body->sched);
-	}
-	body_unlock(body);
-	return rc;
-}
-
-int body_report_ready(struct daemon *daemon, struct lease *lease, const char *worker_id,
-		      const char *token, uint64_t measured_bytes, struct pc_error *err)
-{
-	struct body *body = daemon->body;
-	int rc = 0;
-
-	body_lock(body);
-
-	struct worker *worker = roster_find_named(&body->roster, worker_id);
-
-	if (!worker || worker->departed) {
-		rc = no_such_worker(worker_id, err);
-	} else if (!token_matches(worker->info.spawn_token, token, strlen(token))) {
-		rc = pc_error_set(err, PC_E_UNAUTHORIZED,
-				  "the spawn token of worker '%.48s' differs", worker_id);
-	} else if (!worker->ready_recorded && worker->info.status <= PC_WORKER_READY) {
-		lease->state = LEASE_REPORTING;
-		lease->worker_id = worker->id;
-		lease->next = worker->reports;
-		worker->reports = lease;
-		worker->orders.ready = true;
-		worker->orders.ready_bytes = measured_bytes;
-		order_locked(body, worker);
-		rc = 1;
-	}
-	body_unlock(body);
-	return rc;
 }
 
 /* ---- the end ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* body_inner.h - the body's insides, for body.c (what happens), install.c (what changes) and
- * snapshot.c (what is). Nobody else. */
+/* body_inner.h - the body's insides, for body.c (requests, and the brain's actions), body_workers.c
+ * and body_operator.c (what happens to workers), install.c (what changes) and snapshot.c (what is).
+ * Nobody else. */
 #ifndef DAEMON_BODY_INNER_H
 #define DAEMON_BODY_INNER_H
 
@@ -44,6 +45,22 @@ static inline void body_unlock_quietly(struct body *body)
 
 /* Drops the lock after an event and wakes the loops that have news. */
 void body_unlock(struct body *body);
+
+/* ---- body.c ---- */
+
+/* Puts a lease that has its outcome into its loop's inbox. */
+void body_deliver_locked(struct lease *lease);
+/* The supervisor is to look at worker->orders. */
+void body_order_locked(struct body *body, struct worker *worker);
+/* A record without a public part, with a reference to the model's generation; NULL: no memory. */
+struct worker *body_new_worker(struct model *model, unsigned device);
+int body_refuse_absent_device(const struct model *model, struct pc_error *err);
+
+/* ---- body_workers.c ---- */
+
+int body_no_such_worker(const char *worker_id, struct pc_error *err);
+
+/* ---- install.c ---- */
 
 /* Which ledger devices a model may use: its own word, else its backend's, else any GPU, else the
  * cpu. */
