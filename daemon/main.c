@@ -15,6 +15,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,9 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define OVERRIDES_MAX 64
 #define LISTEN_MAX 16
+/* How long an address may be in use before that is an error. Guesses. */
+#define LISTEN_PATIENCE_MS 1000
+#define LISTEN_RETRY_MS 5
 /* What the daemon has open before it serves anybody: registry, log, loops, listeners. */
 #define DESCRIPTORS_OWN 48
 
@@ -223,6 +227,29 @@ static void choose_ready_url(struct daemon *daemon, const char *address)
 			 path);
 }
 
+/*
+ * A stub that is being spawned has a copy of each of its daemon's descriptors until it executes, so
+ * that a daemon which was killed just then still listens, for as long as the scheduler keeps the
+ * stub waiting. There is no event for its end. Whoever else has the port keeps it longer.
+ */
+static int listen_patiently(const char *address, int *ret_fd, char ret_address[128],
+			    struct pc_error *err)
+{
+	uint64_t deadline_ns = pc_clock_now_ns() + LISTEN_PATIENCE_MS * PC_NS_PER_MS;
+	struct pc_error why = PC_ERROR_INIT;
+
+	while (http_listen_open(address, ret_fd, ret_address, &why)) {
+		if (why.code != PC_E_PORT_IN_USE || pc_clock_now_ns() >= deadline_ns) {
+			if (err)
+				*err = why;
+			return why.code;
+		}
+		pc_error_clear(&why);
+		poll(NULL, 0, LISTEN_RETRY_MS);
+	}
+	return 0;
+}
+
 static int open_listeners(struct daemon *daemon, struct listeners *listeners, struct pc_error *err)
 {
 	const struct pc_string_list *addresses = &daemon->generation->config->http_listen;
@@ -235,7 +262,7 @@ static int open_listeners(struct daemon *daemon, struct listeners *listeners, st
 		if (listeners->count == LISTEN_MAX)
 			return pc_error_set(err, PC_E_INVALID_CONFIG,
 					    "http.listen: at most %d addresses", LISTEN_MAX);
-		rc = http_listen_open(addresses->items[i], &listeners->fds[listeners->count],
+		rc = listen_patiently(addresses->items[i], &listeners->fds[listeners->count],
 				      address, err);
 		if (rc)
 			return rc;
