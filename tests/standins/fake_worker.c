@@ -15,6 +15,7 @@
  *     load_ms=50         it listens after so long
  *     reuse_port=1       the port is shared with whoever listens there so too
  *     health=never       /health is not answered at all
+ *     mark=WORD          of the file as it was at the start: "loaded" of a normal answer
  *     say=TEXT           a line for the log, bytes as they are
  *     show=NAME          a line for the log with that variable of the environment
  *     noise=1048576      that many bytes for the log which are no UTF-8, without a line's end
@@ -63,6 +64,7 @@ struct request {
 };
 
 static const char *behaviour_path;
+static char loaded_mark[32];
 static int listening_fd;
 
 /* ---- the behaviour ---- */
@@ -85,6 +87,8 @@ static void say(const char *key, const char *value)
 	} else if (strcmp(key, "show") == 0) {
 		known = getenv(value);
 		fprintf(stderr, "%s=%s\n", value, known ? known : "(unset)");
+	} else if (strcmp(key, "mark") == 0) {
+		snprintf(loaded_mark, sizeof(loaded_mark), "%s", value);
 	} else if (strcmp(key, "noise") == 0) {
 		make_noise(strtoul(value, NULL, 10));
 	}
@@ -120,6 +124,8 @@ static struct behaviour read_behaviour(bool at_start)
 	FILE *file = fopen(behaviour_path, "re");
 	char line[4096];
 
+	if (!file && !at_start)
+		return behaviour; /* somebody deleted it */
 	if (!file) {
 		fprintf(stderr, "%s: %s\n", behaviour_path, strerror(errno));
 		exit(1);
@@ -217,9 +223,10 @@ typedef bool (*answer_fn)(struct request *request, const struct behaviour *behav
 
 static bool answer_normal(struct request *request, const struct behaviour *behaviour)
 {
-	char body[64], text[256];
-	int length = snprintf(body, sizeof(body), "{\"answer\":\"normal\",\"pid\":%d}",
-			      (int)getpid());
+	char body[128], text[320];
+	int length = snprintf(body, sizeof(body),
+			      "{\"answer\":\"normal\",\"pid\":%d,\"loaded\":\"%s\"}", (int)getpid(),
+			      loaded_mark);
 
 	(void)behaviour;
 	snprintf(
