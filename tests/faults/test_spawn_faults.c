@@ -195,7 +195,7 @@ static int give_away(const char *path, const struct stat *info, int type, struct
 /* The rig's daemon as a user of its own: a limit of processes does not bind root. */
 static void start_as_user(struct rig *rig)
 {
-	char setpriv[512], *script;
+	char setpriv[512], parent[300], *script;
 
 	snprintf(setpriv, sizeof(setpriv),
 		 "#!/bin/sh\nexec setpriv --reuid=%d --regid=%d --clear-groups --pdeathsig=KILL "
@@ -204,6 +204,9 @@ static void start_as_user(struct rig *rig)
 	script = test_file_write(rig->dir, "as-user", setpriv);
 	assert_int_equal(chmod(script, 0755), 0);
 	assert_int_equal(chmod(rig->dir, 0755), 0);
+	/* The test's own folder, in which the rig's is. */
+	snprintf(parent, sizeof(parent), "%s/..", rig->dir);
+	assert_int_equal(chmod(parent, 0711), 0);
 	assert_int_equal(nftw(rig->dir, give_away, 16, FTW_PHYS), 0);
 
 	char *daemon = strdup(getenv("POOL_MANAGERD"));
