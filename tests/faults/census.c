@@ -200,22 +200,3 @@ void census_kill_daemon(struct rig *rig)
 	proc_free(rig->daemon);
 	rig->daemon = NULL;
 }
-
-void census_end_all(const struct rig *rig)
-{
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		pid_t pid = atoi(entry->d_name);
-		char command[4096];
-		size_t length = pid > 0 && pid != getpid()
-					? read_command(pid, command, sizeof(command))
-					: 0;
-
-		if (memmem(command, length, rig->dir, strlen(rig->dir)))
-			kill(pid, SIGKILL);
-	}
-	if (dir)
-		closedir(dir);
-}

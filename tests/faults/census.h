@@ -37,7 +37,5 @@ void census_assert_settled(struct rig *rig);
 
 /* SIGKILL for the daemon; what it leaves stays. */
 void census_kill_daemon(struct rig *rig);
-/* Ends whatever names the rig's directory: for a test's end, good or bad. */
-void census_end_all(const struct rig *rig);
 
 #endif

@@ -316,10 +316,9 @@ static void or_end_with_it_if_so_ordered(void **state)
 static int clean_up(void **state)
 {
 	client_close_all();
-	/* Daemons first: they would take what follows for deaths. */
+	/* Daemons first: they would take the end of their workers for deaths. */
 	int status = proc_free_all(state);
 
-	census_end_all(&stage.rig);
 	stage.rig.daemon = NULL;
 	rig_fini(&stage.rig);
 	return status;

@@ -245,10 +245,9 @@ static int clean_up(void **state)
 {
 	choose_none();
 	client_close_all();
-	/* Daemons first: they would take what follows for deaths. */
+	/* Daemons first: they would take the end of their workers for deaths. */
 	int status = proc_free_all(state);
 
-	census_end_all(&stage.rig);
 	stage.rig.daemon = NULL;
 	rig_fini(&stage.rig);
 	return status;
