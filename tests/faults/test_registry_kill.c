@@ -373,9 +373,9 @@ static void assert_ends_match(const struct trial *trial, struct pc_registry *reg
 static void look_at_file(struct trial *trial, const struct write *in_doubt)
 {
 	struct pc_error err = PC_ERROR_INIT;
-	struct pc_worker_info *workers;
+	struct pc_worker_info *workers = NULL;
 	struct pc_registry *registry;
-	size_t count;
+	size_t count = 0;
 
 	if (pc_registry_open_sqlite(trial->path, &registry, &err) ||
 	    pc_registry_list(registry, &workers, &count, &err))
