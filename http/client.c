@@ -18,11 +18,34 @@
  * byte could be written, or when TCP tells that the peer's kernel has not acknowledged a byte of
  * it.
  *
+ * The stray note. HTTP/1.1 tells which request an answer belongs to by nothing but its place, so one
+ * byte too much makes each answer behind it somebody else's. What comes while no call runs is the
+ * answer to nothing (RFC 9112 9.2), and its connection is closed. Three things see to it:
+ *
+ * - A call is complete only if nothing follows its answer in the same read; an idle connection is
+ *   read, and any byte ends it.
+ * - What the loop has not come to read yet would be taken for the next answer. So the kernel is
+ *   asked just before a request is written, on a kept connection and on a fresh one. That also
+ *   finds an end that has not been read, and, on a Unix socket, a request that was answered but
+ *   not read whole, whose rest the worker may take for a request (RFC 9112 9.3: it must read it or
+ *   close).
+ * - A worker that has been caught once is kept no connection to: it would do it again.
+ *
+ * XXX What cannot be seen: bytes that the worker sent before it read a request, and that arrive
+ * after we have asked the kernel. On the wire they look like the answer. Every proxy that keeps
+ * HTTP/1.1 connections has this window. Here it opens with the request; in nginx and Go's net/http,
+ * which close a kept connection that becomes readable, with the event loop's last look before it. A
+ * worker that hits it is caught as soon as a true answer comes while no call runs, and by the third
+ * rule hits it no more. With a max_idle of 0 nobody can get what was meant for another. On TCP,
+ * moreover, a request that was not read whole is only seen by what comes of it.
+ *
  * Handlers may do anything from inside a callback, so nothing is touched after one until it is seen
  * that the connection still serves the call (`connection->call`); memory of a connection is freed
  * only after its handle has closed, which is never on the stack of a callback.
  */
 #include "http/http.h"
+
+#include <poolcore/log.h>
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -33,6 +56,7 @@
 
 #include "http/decoder.h"
 #include "http/head_buffer.h"
+#include "http/quiet.h"
 #include "http/stream.h"
 #include "http/tcp_acked.h"
 #include "http/text.h"
@@ -40,6 +64,8 @@
 /* As the server's own limit for requests. */
 #define RESPONSE_HEAD_MAX_BYTES (64 << 10)
 #define BUCKETS 64
+/* Few workers are so broken; the oldest makes room, and is caught again. A guess. */
+#define DISTRUSTED_MAX 16
 
 enum state { CONNECTING, BUSY, IDLE };
 
@@ -94,6 +120,9 @@ struct http_client {
 	struct http__link buckets[BUCKETS];
 	struct http__link ages;
 	size_t idle_count;
+	/* Who sent what nobody had asked for, a ring; see the stray note. */
+	struct http_target distrusted[DISTRUSTED_MAX];
+	size_t distrusted_count; /* ever */
 	size_t call_count;
 	size_t handles;		    /* connections and the timer */
 	struct http__link timeouts; /* by deadline */
@@ -185,11 +214,48 @@ static void connection_close(struct connection *connection)
 	http__stream_close(&connection->stream, false);
 }
 
+static struct connection *idle_find(struct http_client *client, const struct http_target *target)
+{
+	struct http__link *bucket = bucket_of(client, target);
+
+	for (struct http__link *at = bucket->next; at != bucket; at = at->next) {
+		struct connection *connection = http__container(at, struct connection, bucket);
+
+		if (same_target(&connection->target, target))
+			return connection;
+	}
+	return NULL;
+}
+
+static bool is_distrusted(const struct http_client *client, const struct http_target *target)
+{
+	for (size_t i = 0; i < client->distrusted_count && i < DISTRUSTED_MAX; i++) {
+		if (same_target(&client->distrusted[i], target))
+			return true;
+	}
+	return false;
+}
+
+/* The worker there has sent what is no answer; from now on no connection to it is kept. */
+static void distrust(struct http_client *client, const struct http_target *target)
+{
+	char name[128];
+
+	if (is_distrusted(client, target))
+		return;
+	client->distrusted[client->distrusted_count++ % DISTRUSTED_MAX] = *target;
+	http_client_forget(client, target);
+	pc_log(PC_LOG_WARN, "http", PC_FIELDS({ "worker", target_text(target, name) }),
+	       "it sent bytes that nobody had asked for; from now on each request to it gets a "
+	       "connection of its own");
+}
+
 static void idle_enter(struct connection *connection)
 {
 	struct http_client *client = connection->client;
 
-	if (client->closing || client->max_idle == 0) {
+	if (client->closing || client->max_idle == 0 ||
+	    is_distrusted(client, &connection->target)) {
 		connection_close(connection);
 		return;
 	}
@@ -204,21 +270,32 @@ static void idle_enter(struct connection *connection)
 	http__link_append(&client->ages, &connection->age);
 	client->idle_count++;
 	timer_arm(client, connection->idle_until_ms);
-	/* So that a connection that the server closes is not used again. */
+	/* So that a connection that the server closes, or speaks on, is not used again. */
 	http__stream_read(&connection->stream, true);
 }
 
+static enum http__quiet connection_quiet(const struct connection *connection)
+{
+	uv_os_fd_t fd;
+
+	return uv_fileno(&connection->stream.uv.handle, &fd) ? QUIET_ENDED : http__quiet(fd);
+}
+
+/* A kept connection to the target that is fit for a request, or NULL. */
 static struct connection *idle_take(struct http_client *client, const struct http_target *target)
 {
-	struct http__link *bucket = bucket_of(client, target);
+	struct connection *connection;
 
-	for (struct http__link *at = bucket->next; at != bucket; at = at->next) {
-		struct connection *connection = http__container(at, struct connection, bucket);
+	while ((connection = idle_find(client, target))) {
+		enum http__quiet quiet = connection_quiet(connection);
 
-		if (same_target(&connection->target, target)) {
+		if (quiet == QUIET) {
 			idle_leave(connection);
 			return connection;
 		}
+		connection_close(connection);
+		if (quiet == QUIET_SPOKE)
+			distrust(client, target);
 	}
 	return NULL;
 }
@@ -257,6 +334,8 @@ static void call_complete(struct http_call *call, bool more)
 			connection->head.keep_alive;
 
 	call_detach(call);
+	if (more)
+		distrust(connection->client, &connection->target);
 	if (reusable)
 		idle_enter(connection);
 	else
@@ -278,7 +357,10 @@ static void request_written(uv_write_t *write, int status)
 		connection->broken = true;
 }
 
-/* Sends the call's request. False when not a byte could be written. */
+/*
+ * Sends the call's request. False when not a byte could be written; a kept connection that takes
+ * none now is not waited for, since what came meanwhile would be taken for the answer.
+ */
 static bool request_send(struct connection *connection)
 {
 	struct http_call *call = connection->call;
@@ -290,7 +372,7 @@ static bool request_send(struct connection *connection)
 	size_t sent;
 	int result = uv_try_write(stream, bufs, count);
 
-	if (result < 0 && result != UV_EAGAIN)
+	if (result < 0 && (result != UV_EAGAIN || connection->used))
 		return false;
 	sent = result < 0 ? 0 : (size_t)result;
 	call->reached = true;
@@ -326,6 +408,13 @@ static void connected(uv_connect_t *connecting, int status)
 
 	if (!call || connection->stream.closing)
 		return;
+	target_text(&connection->target, name);
+	if (status == 0 && connection_quiet(connection) != QUIET) {
+		pc_error_set(&err, PC_E_RECV_FAILED,
+			     "the worker at %s spoke or hung up before it was asked", name);
+		call_fail(call, &err);
+		return;
+	}
 	if (status == 0) {
 		if (!connection->target.socket[0])
 			uv_tcp_nodelay(&connection->stream.uv.tcp, 1);
@@ -333,8 +422,7 @@ static void connected(uv_connect_t *connecting, int status)
 			return;
 		status = UV_EPIPE;
 	}
-	pc_error_sys(&err, PC_E_SEND_FAILED, -status, "cannot reach the worker at %s",
-		     target_text(&connection->target, name));
+	pc_error_sys(&err, PC_E_SEND_FAILED, -status, "cannot reach the worker at %s", name);
 	call_fail(call, &err);
 }
 
@@ -537,13 +625,16 @@ static void on_read(struct http__stream *stream, ssize_t length, const char *dat
 {
 	struct connection *connection = http__container(stream, struct connection, stream);
 
-	if (!connection->call)
+	if (!connection->call) {
 		/* Idle: closed by the server, or it says what nobody asked for. */
 		connection_close(connection);
-	else if (length > 0)
+		if (length > 0)
+			distrust(connection->client, &connection->target);
+	} else if (length > 0) {
 		receive(connection, data, (size_t)length);
-	else
+	} else {
 		connection_ended(connection, (int)length);
+	}
 }
 
 static void on_written(struct http__stream *stream)
@@ -786,10 +877,8 @@ void http_client_forget(struct http_client *client, const struct http_target *ta
 {
 	struct connection *connection;
 
-	while ((connection = idle_take(client, target))) {
-		connection->state = BUSY;
+	while ((connection = idle_find(client, target)))
 		connection_close(connection);
-	}
 }
 
 void http_client_close(struct http_client *client, void (*done)(void *ctx), void *ctx)
