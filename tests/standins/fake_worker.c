@@ -409,12 +409,16 @@ static bool answer_until_close(struct request *request, const struct behaviour *
 				  "{\"answer\":\"until close\"}");
 }
 
-/* A second answer that nobody has asked for follows; it must not be the next one's. */
+/* A second answer that nobody has asked for follows; it must not be the next one's. Whoever waits
+ * for the line knows that it is on its way. */
 static bool answer_twice(struct request *request, const struct behaviour *behaviour)
 {
-	return answer_normal(request, behaviour) &&
-	       put_text(request->fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-				     "Content-Length: 20\r\n\r\n{\"answer\":\"foreign\"}");
+	bool sent = answer_normal(request, behaviour) &&
+		    put_text(request->fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+					  "Content-Length: 20\r\n\r\n{\"answer\":\"foreign\"}");
+
+	fprintf(stderr, "answered twice\n");
+	return sent;
 }
 
 /* Promises to keep the connection and does not. */
