@@ -18,9 +18,9 @@
  * run twice or hit by a signal that is not for it, wherever the daemon is killed in between, is
  * proven in tests/formal/worker_life.pml.
  *
- * Nothing here waits or polls, but for the disk and for a process that was just killed. A `struct
- * pc_stub` belongs to one thread at a time; different ones may be used from different threads.
- * Linux 5.10, as lifecycle.h.
+ * Nothing here waits or polls, but for the disk, for a process that was just killed, and for one
+ * that is in the middle of an exec while it is looked for. A `struct pc_stub` belongs to one thread
+ * at a time; different ones may be used from different threads. Linux 5.10, as lifecycle.h.
  */
 #ifndef POOLCORE_STUB_H
 #define POOLCORE_STUB_H

@@ -49,6 +49,31 @@ static ssize_t read_text(const char *path, char *text, size_t size)
 
 /* ---- identity ---- */
 
+/* Behind `count` blanks; NULL when there are fewer. */
+static const char *skip_fields(const char *p, int count)
+{
+	while (p && count-- > 0) {
+		p = strchr(p, ' ');
+		p = p ? p + 1 : NULL;
+	}
+	return p;
+}
+
+/* A number with a blank behind it. */
+static bool parse_field(const char *p, uint64_t *ret_value)
+{
+	char *end;
+
+	errno = 0;
+
+	unsigned long long value = strtoull(p, &end, 10);
+
+	if (errno || end == p || *end != ' ')
+		return false;
+	*ret_value = value;
+	return true;
+}
+
 /* Field 2 is the program's own name and may hold anything, even ") Z 1", so the fields are counted
  * from the last parenthesis. */
 int pc__proc_stat_parse(const char *text, struct pc__proc_stat *ret_stat)
@@ -62,20 +87,13 @@ int pc__proc_stat_parse(const char *text, struct pc__proc_stat *ret_stat)
 			 &system) != 7)
 		return -EINVAL;
 	stat.cpu_ticks = user + system;
-	p++;
-	for (int field = 2; field < 22; field++) {
-		p = strchr(p, ' ');
-		if (!p)
-			return -EINVAL;
-		p++;
-	}
-
-	char *end;
-
-	errno = 0;
-	stat.start_ticks = strtoull(p, &end, 10);
-	if (errno || end == p || *end != ' ')
+	p = skip_fields(p + 1, 20);
+	if (!p || !parse_field(p, &stat.start_ticks))
 		return -EINVAL;
+	/* These are no reason to refuse a text that ends before them. */
+	p = skip_fields(p, 28);
+	if (p && parse_field(p, &stat.env_start))
+		parse_field(skip_fields(p, 1), &stat.env_end);
 	*ret_stat = stat;
 	return 0;
 }

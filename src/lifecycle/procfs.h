@@ -16,6 +16,9 @@ struct pc__proc_stat {
 	uint32_t flags;	      /* field 9: PF_... of the kernel */
 	uint64_t cpu_ticks;   /* fields 14 and 15, same units as the next */
 	uint64_t start_ticks; /* field 22: since boot, in units of sysconf(_SC_CLK_TCK) */
+	/* Fields 50 and 51: where the environment was put at the exec; 0 while it was not yet, and
+	 * for who may not know. */
+	uint64_t env_start, env_end;
 };
 
 /* Reads the fields of a process; 0 or a negative errno (ESRCH when there is no such process). */

@@ -12,6 +12,14 @@
  * Both are looked at after a pidfd was opened, and the signal goes through that: what was looked at
  * is what is killed.
  *
+ * Note: in the middle of an exec
+ *
+ * Between the old program and the new one there is a moment (in load_elf_binary of Linux'
+ * fs/binfmt_elf.c, while the new one's segments are mapped) in which a process has no environment
+ * at all. One that was passed over then lived on as an orphan: seen once in a few hundred ends
+ * under load, with a shell that was just becoming sleep(1). An empty environment is therefore no
+ * answer, unless the kernel says that the program was started with an empty one; it is asked again.
+ *
  * XXX A process that made a session of its own, or overwrote its environment to show a title in
  * ps(1), is not found here. With a control group of its own it still can be told; and a stub that
  * lives reaches both kinds, because it is their subreaper.
@@ -24,6 +32,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,20 +59,38 @@ static struct needle needle_of(const char *token)
 	return needle;
 }
 
+enum carrying {
+	CARRIES_NOT,
+	CARRIES,
+	CARRIES_PERHAPS, /* it cannot be seen just now */
+};
+
+/* What an environment means that was read as empty. */
+static enum carrying judge_empty(pid_t pid)
+{
+	const uint32_t pf_kthread = 0x200000; /* include/linux/sched.h */
+	struct pc__proc_stat stat;
+
+	if (pc__proc_stat_read(pid, &stat) || stat.state == 'Z' || stat.state == 'X' ||
+	    (stat.flags & pf_kthread))
+		return CARRIES_NOT;
+	return stat.env_end && stat.env_start == stat.env_end ? CARRIES_NOT : CARRIES_PERHAPS;
+}
+
 /* The text begins with a NUL of ours, so that the first variable looks like every other. A needle
  * that two reads cut in half is found because the end of one is kept for the next. */
-static bool carries(pid_t pid, const struct needle *needle)
+static enum carrying look(pid_t pid, const struct needle *needle)
 {
 	char path[64], text[8192];
 	size_t kept = 1;
-	bool found = false;
+	bool found = false, is_empty = true;
 
 	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
 
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return false;
+		return CARRIES_NOT;
 	text[0] = '\0';
 	while (!found) {
 		ssize_t got = read(fd, text + kept, sizeof(text) - kept);
@@ -72,6 +99,7 @@ static bool carries(pid_t pid, const struct needle *needle)
 			continue;
 		if (got <= 0)
 			break;
+		is_empty = false;
 		kept += (size_t)got;
 		found = memmem(text, kept, needle->bytes, needle->length) != NULL;
 		if (kept >= needle->length) {
@@ -80,7 +108,27 @@ static bool carries(pid_t pid, const struct needle *needle)
 		}
 	}
 	close(fd);
-	return found;
+	if (found)
+		return CARRIES;
+	return is_empty ? judge_empty(pid) : CARRIES_NOT;
+}
+
+/*
+ * Waits for an exec to be done, which has no event, or for the process to end, which has one. An
+ * exec takes less than a millisecond of a processor and the rest of the time for which it waits for
+ * one, or for a disk; the bound of 100 ms is a guess.
+ */
+static bool carries(pid_t pid, int pidfd, const struct needle *needle)
+{
+	struct pollfd watch = { .fd = pidfd, .events = POLLIN };
+	enum carrying answer = look(pid, needle);
+
+	for (int turn = 0; answer == CARRIES_PERHAPS && turn < 100; turn++) {
+		if (poll(&watch, 1, 1) > 0)
+			return false;
+		answer = look(pid, needle);
+	}
+	return answer == CARRIES;
 }
 
 /* Calls `visit` for each process until it returns true; whether it did. Without /proc for none. */
@@ -111,10 +159,17 @@ static bool find_one(void *ctx, pid_t pid)
 {
 	struct search *search = ctx;
 
-	if (!carries(pid, &search->needle))
+	/* Before the pidfd only to pass over the thousands that are not meant. */
+	if (look(pid, &search->needle) == CARRIES_NOT)
 		return false;
-	search->found = pid;
-	return true;
+
+	int pidfd = pidfd_open(pid, 0); /* -1: its end is no event then */
+
+	if (carries(pid, pidfd, &search->needle))
+		search->found = pid;
+	if (pidfd >= 0)
+		close(pidfd);
+	return search->found != 0;
 }
 
 static bool kill_one(void *ctx, pid_t pid)
@@ -122,7 +177,7 @@ static bool kill_one(void *ctx, pid_t pid)
 	struct search *search = ctx;
 	struct pc__proc_stat stat;
 
-	/* Before the pidfd only to pass over the thousands that are not meant. */
+	/* As there. */
 	if (pc__proc_stat_read(pid, &stat) || stat.session != search->session)
 		return false;
 
@@ -131,7 +186,7 @@ static bool kill_one(void *ctx, pid_t pid)
 	if (pidfd < 0)
 		return false;
 	if (pc__proc_stat_read(pid, &stat) == 0 && stat.session == search->session &&
-	    carries(pid, &search->needle) && pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0)
+	    carries(pid, pidfd, &search->needle) && pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0)
 		search->killed++;
 	close(pidfd);
 	return false;

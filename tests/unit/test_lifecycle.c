@@ -524,6 +524,9 @@ static void stat_texts(void **state)
 {
 	static const char good[] = "7 (a) Z 9 (b) S 1 7 8 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 "
 				   "18446744073709551615 5 6";
+	static const char longer[] =
+		"7 (a) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 "
+		"31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52\n";
 	struct pc__proc_stat stat;
 
 	(void)state;
@@ -533,6 +536,11 @@ static void stat_texts(void **state)
 	assert_int_equal(stat.group, 7);
 	assert_int_equal(stat.session, 8);
 	assert_true(stat.start_ticks == UINT64_MAX);
+	assert_true(stat.env_start == 0);
+	assert_int_equal(pc__proc_stat_parse(longer, &stat), 0);
+	assert_true(stat.start_ticks == 22);
+	assert_true(stat.env_start == 50);
+	assert_true(stat.env_end == 51);
 	assert_int_equal(pc__proc_stat_parse("", &stat), -EINVAL);
 	assert_int_equal(pc__proc_stat_parse("7 (a) S 1 2", &stat), -EINVAL);
 	assert_int_equal(pc__proc_stat_parse("7 (a) S 1 2 3 4 5", &stat), -EINVAL);
