@@ -18,7 +18,24 @@
 #include <sys/resource.h>
 
 #include "lifecycle/life_file.h"
+#include "lifecycle/report.h"
 #include "stub_fixture.h"
+
+/* What happens before the library opens a process, once; the linker puts us in between. */
+static void (*before_pidfd_open)(void);
+
+int __real_pidfd_open(pid_t pid, unsigned flags);
+int __wrap_pidfd_open(pid_t pid, unsigned flags);
+
+int __wrap_pidfd_open(pid_t pid, unsigned flags)
+{
+	void (*before)(void) = before_pidfd_open;
+
+	before_pidfd_open = NULL;
+	if (before)
+		before();
+	return __real_pidfd_open(pid, flags);
+}
 
 static const char *path_of(const struct watched *w, const char *ending)
 {
@@ -284,6 +301,35 @@ static void a_long_log_is_replayed_from_the_ring(void **state)
 	forget(w);
 }
 
+/* A report that the stub sends between our look into the FIFO and our signal is not for us: the
+ * replay has all of it again. The stub is stopped, and we write in its place. */
+static void a_report_that_crosses_the_signal(void **state)
+{
+	struct watched *w = start("echo up; read x <$GO; exit 2");
+	struct pc_report late = { .kind = PC_REPORT_LOG, .data = "late\n", .length = 5 };
+	char bytes[PIPE_BUF];
+	size_t length = pc__report_encode(&late, bytes);
+	pid_t stub = w->stub.pid;
+	int status;
+
+	(void)state;
+	await_log(w, "up\n");
+	daemon_dies(w);
+	w->log_length = 0;
+	w->log[0] = '\0';
+	assert_int_equal(kill(stub, SIGSTOP), 0);
+	assert_int_equal(waitpid(stub, &status, WUNTRACED), stub);
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	assert_int_equal(write(w->stub.report_fd, bytes, length), length);
+	assert_int_equal(kill(stub, SIGCONT), 0);
+	await_log(w, "up\n");
+	assert_string_equal(w->log, "up\n");
+	let_go();
+	settle(w);
+	assert_string_equal(w->log, "up\n");
+	forget(w);
+}
+
 /* A third and a fourth daemon. */
 static void adopted_again_and_again(void **state)
 {
@@ -378,6 +424,35 @@ static void it_ended_while_nobody_was_there(void **state)
 	assert_string_equal(w->end.exit.reason, "exited with status 9");
 	assert_string_equal(w->end.log_tail, "no space left\n");
 	assert_int_equal(w->end.worker_pid, w->pid);
+	forget(w);
+}
+
+static struct watched *about_to_end;
+
+static void end_it_now(void)
+{
+	pid_t stub = about_to_end->stub.pid;
+
+	let_go();
+	reap(stub);
+}
+
+/* Its status said that it runs, and a moment later there is no such process: how it ended was
+ * written in between. */
+static void it_ends_while_it_is_looked_for(void **state)
+{
+	struct watched *w = start("echo up; read x <$GO; exit 9");
+
+	(void)state;
+	await_log(w, "up\n");
+	daemon_dies(w);
+	about_to_end = w;
+	before_pidfd_open = end_it_now;
+	assert_int_equal(recover(w), PC_LIFE_ENDED);
+	assert_null(before_pidfd_open);
+	assert_true(w->end.exit.known);
+	assert_int_equal(w->end.exit.code, 9);
+	assert_string_equal(w->end.log_tail, "up\n");
 	forget(w);
 }
 
@@ -765,10 +840,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_running_worker_is_adopted),
 		cmocka_unit_test(what_happened_meanwhile_is_told),
 		cmocka_unit_test(a_long_log_is_replayed_from_the_ring),
+		cmocka_unit_test(a_report_that_crosses_the_signal),
 		cmocka_unit_test(adopted_again_and_again),
 		cmocka_unit_test(a_stub_of_another_daemon),
 		cmocka_unit_test(a_killed_stub_of_another_daemon),
 		cmocka_unit_test(it_ended_while_nobody_was_there),
+		cmocka_unit_test(it_ends_while_it_is_looked_for),
 		cmocka_unit_test(it_vanished),
 		cmocka_unit_test(it_is_a_zombie),
 		cmocka_unit_test(no_descriptor_is_no_verdict),

@@ -179,6 +179,72 @@ static void reports_cut_in_two(void **state)
 	assert_int_equal(pc_stub_read(&w.stub, note_report, &w), PC_E_INVALID_ARGUMENT);
 }
 
+static void write_report(int fd, const struct pc_report *report)
+{
+	char bytes[PIPE_BUF];
+	size_t length = pc__report_encode(report, bytes);
+
+	assert_int_equal(write(fd, bytes, length), length);
+}
+
+/* What an adopted stub had said to an earlier daemon is not for us. */
+static void reports_before_the_replay(void **state)
+{
+	static struct watched w;
+	const struct pc_report reports[] = {
+		{ .kind = PC_REPORT_STARTED, .pid = 77 },
+		{ .kind = PC_REPORT_LOG, .data = "old", .length = 3 },
+		{ .kind = PC__REPORT_REPLAY },
+		{ .kind = PC_REPORT_STARTED, .pid = 78 },
+		{ .kind = PC_REPORT_LOG, .data = "new", .length = 3 },
+		/* A second one changes nothing. */
+		{ .kind = PC__REPORT_REPLAY },
+		{ .kind = PC_REPORT_LOG, .data = "er", .length = 2 },
+	};
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+	w.stub = (struct pc_stub){ .pidfd = -1, .report_fd = ends[0], .awaits_replay = true };
+	for (size_t i = 0; i < PC_ARRAY_LEN(reports); i++)
+		write_report(ends[1], &reports[i]);
+	assert_int_equal(pc_stub_read(&w.stub, note_report, &w), 0);
+	assert_int_equal(w.started, 1);
+	assert_int_equal(w.pid, 78);
+	assert_string_equal(w.log, "newer");
+	close(ends[1]);
+	pc_stub_close(&w.stub);
+}
+
+/* More than the stub reads in one turn of its loop, which finds the worker dead in the same turn:
+ * its pipe is made larger and it dies while the stub is stopped. */
+static void what_was_written_last(void **state)
+{
+	struct watched *w = start("echo up; read x <$GO; head -c 300000 /dev/zero; "
+				  "echo 'the end'; exit 5");
+	char path[64];
+	int output, status;
+
+	(void)state;
+	await_log(w, "up\n");
+	snprintf(path, sizeof(path), "/proc/%d/fd/1", w->pid);
+	output = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fcntl(output, F_SETPIPE_SZ, 1 << 20) >= 1 << 20);
+	close(output);
+
+	int worker = open_process(w->pid);
+
+	assert_int_equal(kill(w->stub.pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(w->stub.pid, &status, WUNTRACED), w->stub.pid);
+	let_go();
+	await_death(worker);
+	assert_int_equal(kill(w->stub.pid, SIGCONT), 0);
+	settle(w);
+	assert_int_equal(w->end.exit.code, 5);
+	assert_string_equal(w->end.log_tail + strlen(w->end.log_tail) - 8, "the end\n");
+	forget(w);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +256,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(output_that_is_closed_early),
 		cmocka_unit_test(reports_that_are_none),
 		cmocka_unit_test(reports_cut_in_two),
+		cmocka_unit_test(reports_before_the_replay),
+		cmocka_unit_test(what_was_written_last),
 	};
 
 	if (argc != 2) {

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include <sys/ptrace.h>
+
 #include "stub_fixture.h"
 
 /* ---- signals ---- */
@@ -248,6 +250,76 @@ static void a_stub_killed_early_leaves_nobody(void **state)
 	}
 }
 
+/* Waits for a stop of a traced process; the signal, with the event above it. */
+static int await_stop(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, __WALL), pid);
+	assert_true(WIFSTOPPED(status));
+	return status >> 8;
+}
+
+/* Becomes a traced stub, stopped. What it needs is in its environment and files. */
+static _Noreturn void be_a_traced_stub(const char *worker_id)
+{
+	char *const argv[] = {
+		"pool-stub", "--life-dir", folder, "--worker-id", (char *)worker_id, "--program",
+		"/bin/sh",   "--",	   "sh",   "-c",	  "exit 0",	     NULL,
+	};
+
+	setenv(PC_STUB_TOKEN_VARIABLE, token, 1);
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		_exit(99);
+	raise(SIGSTOP);
+	execv(stub_program, argv);
+	_exit(126);
+}
+
+/* Runs until its worker's process has been born, which is stopped then too; the worker's. */
+static pid_t run_to_the_birth(pid_t stub)
+{
+	const uintptr_t options = PTRACE_O_TRACEFORK | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
+	unsigned long worker = 0;
+	int stop = 0;
+
+	assert_int_equal(await_stop(stub), SIGSTOP);
+	assert_int_equal(ptrace(PTRACE_SETOPTIONS, stub, NULL, options), 0);
+	while (stop != (SIGTRAP | PTRACE_EVENT_FORK << 8)) {
+		assert_int_equal(ptrace(PTRACE_CONT, stub, NULL, NULL), 0);
+		stop = await_stop(stub);
+	}
+	assert_int_equal(ptrace(PTRACE_GETEVENTMSG, stub, NULL, &worker), 0);
+	assert_int_equal(await_stop((pid_t)worker), SIGSTOP);
+	return (pid_t)worker;
+}
+
+/* The stub dies before its child has asked to die with it: no signal will come, and the child must
+ * see for itself that its parent is another. */
+static void a_stub_killed_at_the_birth(void **state)
+{
+	struct watched *w = watched_create();
+	pid_t stub, worker;
+	int status;
+
+	(void)state;
+	assert_int_equal(pc_stub_claim(folder, w->id, NULL), 0);
+	stub = fork();
+	assert_true(stub >= 0);
+	if (stub == 0)
+		be_a_traced_stub(w->id);
+	worker = run_to_the_birth(stub);
+	assert_int_equal(kill(stub, SIGKILL), 0);
+	assert_int_equal(waitpid(stub, &status, 0), stub);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(ptrace(PTRACE_CONT, worker, NULL, NULL), 0);
+	/* Not stopped at an exec. */
+	assert_int_equal(waitpid(worker, &status, __WALL), worker);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 127);
+	forget(w);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -263,6 +335,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(orphans_are_reaped),
 		cmocka_unit_test(a_killed_stub_leaves_nobody),
 		cmocka_unit_test(a_stub_killed_early_leaves_nobody),
+		cmocka_unit_test(a_stub_killed_at_the_birth),
 	};
 
 	if (argc != 2) {
