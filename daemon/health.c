@@ -6,8 +6,8 @@
  * Two things make a worker hung, and it is then killed and its requests hear why:
  *
  * - It answers no probe. It has until the next time to answer with 200; after health.misses without one it is given up. A server of one thread cannot
- *   answer while it works, so a worker that holds leases and has used the processor since the last
- *   probe is not blamed for its silence.
+ *   answer while it works, so a worker that holds leases and has used the processor since it was
+ *   asked is not blamed for its silence.
  * - A signal stopped it (SIGSTOP, SIGTTIN ...). Its stub sees that at once, and health.stopped_secs
  *   later it is given up. Whoever debugs a worker stops it by ptrace, which is none of this.
  *
@@ -75,15 +75,13 @@ static void be_well(struct process *process)
 	process->misses = 0;
 }
 
-/* Whether it has worked for somebody since the last probe. */
-static bool is_working(struct process *process)
+/* Whether it has worked for somebody since it was asked. */
+static bool is_working(const struct process *process)
 {
-	uint64_t before = process->cpu_ticks;
-	uint64_t ticks = process->cpu_ticks = pc_process_cpu_ticks(process->stub.pid);
 	uint64_t enough = settings_of(process).interval_ms * (uint64_t)sysconf(_SC_CLK_TCK) *
 			  WORKING_PERCENT / 100 / 1000;
 
-	return ticks >= before + enough &&
+	return pc_process_cpu_ticks(process->stub.pid) >= process->cpu_ticks + enough &&
 	       body_worker_leases(supervisor_daemon(process->supervisor), process->worker) > 0;
 }
 
@@ -167,9 +165,11 @@ static void ask(struct process *process, const char *path)
 		.target = &process->worker->target,
 		.method = "GET",
 		.path = { path, strlen(path) },
-		.timeout_ms = settings_of(process).interval_ms,
+		/* Over before it is asked again. */
+		.timeout_ms = settings_of(process).interval_ms * 9 / 10,
 	};
 
+	process->cpu_ticks = pc_process_cpu_ticks(process->stub.pid);
 	/* No memory or no descriptor here says nothing about the worker. */
 	http_call_start(daemon->loops[0].client, &request, &handlers, process, &process->probe,
 			NULL);
@@ -205,7 +205,6 @@ void health_begin(struct process *process)
 {
 	uint64_t interval_ms = settings_of(process).interval_ms;
 
-	process->cpu_ticks = pc_process_cpu_ticks(process->stub.pid);
 	uv_timer_start(&process->health_timer, on_interval, interval_ms, interval_ms);
 }
 

@@ -61,7 +61,7 @@ struct process {
 	struct http_call *probe; /* of readiness or health, at most one */
 
 	unsigned misses;    /* health probes in a row without an answer */
-	uint64_t cpu_ticks; /* what it had used at the last one */
+	uint64_t cpu_ticks; /* what it had used when it was asked last */
 	bool stands_still;  /* stopped by a signal */
 
 	uint64_t memory_reading;     /* ENDING: of the GPUs, that counts */
