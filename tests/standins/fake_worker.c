@@ -44,6 +44,8 @@
 /* Not so much that malloc would give it back at once. */
 #define EATEN_BLOCK 65536
 
+static char *volatile kept; /* so that it is used, and leaked on purpose */
+
 struct behaviour {
 	char answer[32];
 	char start[32];
@@ -453,6 +455,30 @@ static bool answer_endless_head(struct request *request, const struct behaviour 
 	return false;
 }
 
+/* Computes, and does nothing else, until the file `gate` is there. */
+static bool answer_burn(struct request *request, const struct behaviour *behaviour)
+{
+	volatile unsigned long work = 0;
+
+	while (access(behaviour->gate, F_OK) != 0) {
+		for (int i = 0; i < 1000000; i++)
+			work++;
+	}
+	return answer_normal(request, behaviour);
+}
+
+/* Keeps `bytes` more of memory for ever. */
+static bool answer_grow(struct request *request, const struct behaviour *behaviour)
+{
+	char *more = malloc(behaviour->bytes);
+
+	if (!more)
+		return false;
+	memset(more, 1, behaviour->bytes);
+	kept = more;
+	return answer_normal(request, behaviour);
+}
+
 static const struct {
 	const char *name;
 	answer_fn answer;
@@ -480,6 +506,8 @@ static const struct {
 	{ "then_close", answer_then_close },
 	{ "endless_head", answer_endless_head },
 	{ "eat", answer_eat },
+	{ "burn", answer_burn },
+	{ "grow", answer_grow },
 };
 
 /* ---- serving ---- */
