@@ -7,8 +7,12 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Enough to tell whether two texts end in the same place. A guess. */
+#define END_BYTES 64
 
 struct logbook {
 	_Atomic unsigned refs;
@@ -17,6 +21,8 @@ struct logbook {
 	size_t next;		    /* [lock] where the next line goes */
 	char partial[LOGBOOK_LINE_MAX];
 	size_t partial_length;
+	char end[END_BYTES]; /* of all that was written, as it came */
+	size_t end_length;
 };
 
 struct logbook *logbook_create(void)
@@ -85,9 +91,21 @@ static void keep_line(struct logbook *book, void (*line)(void *ctx, const char *
 	pc_free(old);
 }
 
+static void remember_end(struct logbook *book, const char *data, size_t length)
+{
+	size_t taken = length < END_BYTES ? length : END_BYTES;
+	size_t room = END_BYTES - taken;
+	size_t kept = book->end_length < room ? book->end_length : room;
+
+	memmove(book->end, book->end + book->end_length - kept, kept);
+	memcpy(book->end + kept, data + length - taken, taken);
+	book->end_length = kept + taken;
+}
+
 void logbook_write(struct logbook *book, const char *data, size_t length,
 		   void (*line)(void *ctx, const char *text), void *ctx)
 {
+	remember_end(book, data, length);
 	while (length > 0) {
 		const char *end = memchr(data, '\n', length);
 		size_t piece = end ? (size_t)(end - data) : length;
@@ -101,6 +119,36 @@ void logbook_write(struct logbook *book, const char *data, size_t length,
 		data += piece + (end != NULL);
 		length -= piece + (end != NULL);
 	}
+}
+
+/* Whether what was written ends as `tail` does, in which a NUL is a '?'. */
+static bool ends_with(const struct logbook *book, const char *tail)
+{
+	size_t length = strlen(tail);
+	size_t wanted = length < END_BYTES ? length : END_BYTES;
+
+	if (book->end_length < wanted)
+		return false;
+	for (size_t i = 1; i <= wanted; i++) {
+		char c = book->end[book->end_length - i];
+
+		if ((c ? c : '?') != tail[length - i])
+			return false;
+	}
+	return true;
+}
+
+void logbook_write_tail(struct logbook *book, const char *tail,
+			void (*line)(void *ctx, const char *text), void *ctx)
+{
+	static const char note[] =
+		"\n[the end of the worker's output was not heard in time; it is:]\n";
+	size_t skip = book->partial_length == 0;
+
+	if (ends_with(book, tail))
+		return;
+	logbook_write(book, note + skip, strlen(note) - skip, line, ctx);
+	logbook_write(book, tail, strlen(tail), line, ctx);
 }
 
 void logbook_finish(struct logbook *book, void (*line)(void *ctx, const char *text), void *ctx)

@@ -274,6 +274,7 @@ static void wait_for_memory(struct process *process)
 }
 
 static void read_reports(struct process *process);
+static void log_worker_line(void *ctx, const char *text);
 
 /* The brain hears at once that it must grant it nothing more; the memory comes back later. */
 static void on_exit_readable(uv_poll_t *watch, int status, int events)
@@ -302,6 +303,7 @@ static void on_exit_readable(uv_poll_t *watch, int status, int events)
 	uv_timer_stop(&process->timer);
 	readiness_end(process);
 	health_end(process);
+	logbook_write_tail(process->worker->log, end.log_tail, log_worker_line, process);
 	logbook_finish(process->worker->log, NULL, NULL);
 	death_cause(process, was_loading, &end, &process->death);
 	process->state = ENDING;

@@ -135,6 +135,53 @@ static void the_last_words_are_not_empty(void **state)
 	logbook_unref(book);
 }
 
+/* What a stub kept of the end is written if the pipe did not bring it. */
+static void an_end_that_was_not_heard_is_written(void **state)
+{
+#define NOTE "[the end of the worker's output was not heard in time; it is:]|"
+	static const char x70[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+				  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+	static const struct {
+		const char *pieces[3];
+		const char *tail;
+		const char *lines;
+	} rows[] = {
+		{ { "one\n", "two\n" }, "one\ntwo\n", "one|two|" },
+		{ { "one\n", "tw", "o" }, "one\ntwo", "one|two|" },
+		{ { "much before\none\n" }, "one\n", "much before|one|" },
+		{ { "one\n" }, "one\ntwo\n", "one|" NOTE "one|two|" },
+		{ { "one\n", "tw" }, "two\n", "one|tw|" NOTE "two|" },
+		{ { "two\n" }, "one\ntwo\n", "two|" NOTE "one|two|" },
+		{ { "" }, "\xff\xff\xff", NOTE "???|" },
+		{ { "" }, "", "" },
+		{ { "one\n" }, "", "one|" },
+		{ { x70, x70, "end\n" }, "xxend\n", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct logbook *book = logbook_create();
+
+		for (size_t p = 0; p < 3 && rows[i].pieces[p]; p++)
+			write_text(book, rows[i].pieces[p]);
+		logbook_write_tail(book, rows[i].tail, NULL, NULL);
+		logbook_finish(book, NULL, NULL);
+		if (rows[i].lines)
+			assert_string_equal(lines(book, 10), rows[i].lines);
+		else
+			assert_null(strstr(lines(book, 10), NOTE));
+		logbook_unref(book);
+	}
+
+	/* A stub's tail has '?' for NUL. */
+	struct logbook *book = logbook_create();
+
+	logbook_write(book, "a\0b\n", 4, NULL, NULL);
+	logbook_write_tail(book, "a?b\n", NULL, NULL);
+	assert_string_equal(lines(book, 10), "a?b|");
+	logbook_unref(book);
+}
+
 static void a_reader_keeps_it_alive(void **state)
 {
 	struct logbook *book = logbook_create();
@@ -157,6 +204,7 @@ int main(void)
 		cmocka_unit_test(a_long_line_is_cut),
 		cmocka_unit_test(what_is_kept_is_text),
 		cmocka_unit_test(the_last_words_are_not_empty),
+		cmocka_unit_test(an_end_that_was_not_heard_is_written),
 		cmocka_unit_test(a_reader_keeps_it_alive),
 	};
 
