@@ -81,7 +81,7 @@ static bool is_working(const struct process *process)
 	uint64_t enough = settings_of(process).interval_ms * (uint64_t)sysconf(_SC_CLK_TCK) *
 			  WORKING_PERCENT / 100 / 1000;
 
-	return pc_process_cpu_ticks(process->stub.pid) >= process->cpu_ticks + enough &&
+	return pc_process_cpu_ticks(process->worker->info.pid) >= process->cpu_ticks + enough &&
 	       body_worker_leases(supervisor_daemon(process->supervisor), process->worker) > 0;
 }
 
@@ -169,7 +169,7 @@ static void ask(struct process *process, const char *path)
 		.timeout_ms = settings_of(process).interval_ms * 9 / 10,
 	};
 
-	process->cpu_ticks = pc_process_cpu_ticks(process->stub.pid);
+	process->cpu_ticks = pc_process_cpu_ticks(process->worker->info.pid);
 	/* No memory or no descriptor here says nothing about the worker. */
 	http_call_start(daemon->loops[0].client, &request, &handlers, process, &process->probe,
 			NULL);
@@ -177,7 +177,7 @@ static void ask(struct process *process, const char *path)
 
 static void measure(struct process *process)
 {
-	uint64_t bytes = pc_process_memory(process->stub.pid);
+	uint64_t bytes = pc_process_memory(process->worker->info.pid);
 	char mb[24];
 
 	if (!body_worker_measured(supervisor_daemon(process->supervisor), process->worker, bytes))

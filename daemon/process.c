@@ -276,6 +276,20 @@ static void wait_for_memory(struct process *process)
 static void read_reports(struct process *process);
 static void log_worker_line(void *ctx, const char *text);
 
+/* "killed by SIGKILL" says nothing of a worker that was given up; why it was does. */
+static void tell_fault(const struct process *process, struct pc_worker_exit *exit)
+{
+	char reason[PC_ERROR_MESSAGE_MAX + sizeof(exit->reason) + 2];
+	size_t length;
+
+	if (!process->fault.code)
+		return;
+	snprintf(reason, sizeof(reason), "%s; %s", exit->reason, process->fault.message);
+	length = strlen(reason) < sizeof(exit->reason) ? strlen(reason) : sizeof(exit->reason) - 1;
+	reason[pc_utf8_valid_prefix(reason, length)] = '\0';
+	memcpy(exit->reason, reason, strlen(reason) + 1);
+}
+
 /* The brain hears at once that it must grant it nothing more; the memory comes back later. */
 static void on_exit_readable(uv_poll_t *watch, int status, int events)
 {
@@ -306,6 +320,7 @@ static void on_exit_readable(uv_poll_t *watch, int status, int events)
 	logbook_write_tail(process->worker->log, end.log_tail, log_worker_line, process);
 	logbook_finish(process->worker->log, NULL, NULL);
 	death_cause(process, was_loading, &end, &process->death);
+	tell_fault(process, &end.exit);
 	process->state = ENDING;
 	body_worker_ended(daemon, process->worker, &end.exit);
 	if (!process->stop_ordered)
@@ -423,7 +438,7 @@ static uint64_t measure(const struct process *process, uint64_t reported_bytes)
 	/* What the process holds in RAM says nothing about a GPU. */
 	uint64_t measured = process->worker->info.gpu_id >= 0
 				    ? 0
-				    : pc_process_memory(process->stub.pid);
+				    : pc_process_memory(process->worker->info.pid);
 
 	return reported_bytes > measured ? reported_bytes : measured;
 }

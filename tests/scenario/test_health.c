@@ -84,7 +84,7 @@ static void who_works_is_not_asked_for_an_answer(void **state)
 	struct client *client;
 	char behaviour[256];
 	struct rig rig;
-	json_t *answer;
+	json_t *answer, *departed;
 	json_int_t pid;
 
 	(void)state;
@@ -106,6 +106,14 @@ static void who_works_is_not_asked_for_an_answer(void **state)
 	proc_wait_line(rig.daemon, "of 'first' hangs: 2 health probes in a row failed");
 	behave(&rig, "second", "health=never");
 	proc_wait_line(rig.daemon, "of 'second' hangs: 2 health probes in a row failed");
+	rig_wait_workers(&rig, 1);
+
+	answer = rig_get(&rig, "/v2/departed?model=second");
+	departed = json_array_get(json_object_get(answer, "departed"), 0);
+	assert_non_null(strstr(
+		json_string_value(json_object_get(json_object_get(departed, "exit"), "reason")),
+		"hangs: 2 health probes"));
+	json_decref(answer);
 
 	free(test_file_write(rig.dir, "done", "\n"));
 	assert_int_equal(client_status(client), 200);
