@@ -167,6 +167,19 @@ static void sweep_at_exit(void)
 		guard_sweep(guarded);
 }
 
+/* A pidfd of ourselves behind the standard descriptors, which may be closed; -1 with errno. */
+static int open_self(void)
+{
+	int low = pidfd_open(getpid(), 0);
+	int pidfd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int failure = errno;
+
+	if (low >= 0)
+		close(low);
+	errno = failure;
+	return pidfd;
+}
+
 /* Holds nothing of ours open, for who waits for the end of our output must not wait for this. */
 static void watch(int pidfd)
 {
@@ -185,7 +198,7 @@ static void watch(int pidfd)
  * children waits for it. */
 static int watcher_start(void)
 {
-	int pidfd = pidfd_open(getpid(), 0), status = -1;
+	int pidfd = open_self(), status = -1;
 	pid_t middle = pidfd < 0 ? -1 : fork();
 
 	if (middle == 0) {

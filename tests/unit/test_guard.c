@@ -12,21 +12,29 @@
 
 #include <cmocka.h>
 
+#include <sys/prctl.h>
+
 #include "stub_fixture.h"
 
 /* ---- a test program that ends ---- */
 
 enum way { WAY_EXIT, WAY_KILLED, WAY_KILLED_WITH_ITS_GROUP };
 
+/* What is unusual. */
+enum oddity { ODD_NOTHING, ODD_STUB_IS_STOPPED, ODD_NO_STANDARD_INPUT };
+
 /* Starts a worker under its guard, tells who the stub is, and waits to be let go, or killed. */
-static _Noreturn void be_a_test(const char *dir, int told, int go)
+static _Noreturn void be_a_test(const char *dir, enum oddity oddity, int told, int go)
 {
 	struct watched *w = watched_create();
 	char *argv[4], byte;
 	struct pc_stub_spec spec = script_spec(w, argv, "echo $$ >$GATE; sleep 1000");
 
 	spec.life_dir = dir;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* should this test fail, it waits for nobody */
 	setpgid(0, 0);
+	if (oddity == ODD_NO_STANDARD_INPUT)
+		close(STDIN_FILENO);
 	if (guard_start(dir) || pc_stub_claim(dir, w->id, NULL) ||
 	    pc_stub_spawn(&spec, &w->stub, NULL) ||
 	    write(told, &w->stub.pid, sizeof(w->stub.pid)) != sizeof(w->stub.pid) ||
@@ -62,7 +70,7 @@ static void end_test(pid_t test, enum way way, int go)
 	assert_int_equal(status, way == WAY_EXIT ? 7 << 8 : SIGKILL);
 }
 
-static void test_ends(enum way way, bool stub_is_stopped)
+static void test_ends(enum way way, enum oddity oddity)
 {
 	const char *const files[] = { "worker-0.status", "worker-0.log", "" };
 	char dir[PATH_MAX + 16], path[2 * PATH_MAX];
@@ -76,13 +84,14 @@ static void test_ends(enum way way, bool stub_is_stopped)
 	test = fork();
 	assert_true(test >= 0);
 	if (test == 0)
-		be_a_test(dir, told[1], go[0]);
+		be_a_test(dir, oddity, told[1], go[0]);
 	assert_int_equal(read(told[0], &stub_pid, sizeof(stub_pid)), sizeof(stub_pid));
 
 	int worker = open_process(read_worker()), stub = open_process(stub_pid);
 
-	if (stub_is_stopped)
+	if (oddity == ODD_STUB_IS_STOPPED)
 		assert_int_equal(kill(stub_pid, SIGSTOP), 0);
+	assert_false(is_gone(stub));
 	end_test(test, way, go[1]);
 	/* The exit waits for them; a killed one cannot, and its watcher comes after it. */
 	if (way == WAY_EXIT)
@@ -102,16 +111,19 @@ static void test_ends(enum way way, bool stub_is_stopped)
 static void a_test_that_exits(void **state)
 {
 	(void)state;
-	test_ends(WAY_EXIT, false);
-	test_ends(WAY_EXIT, true);
+	test_ends(WAY_EXIT, ODD_NOTHING);
+	test_ends(WAY_EXIT, ODD_STUB_IS_STOPPED);
 }
 
 static void a_test_that_is_killed(void **state)
 {
 	(void)state;
-	test_ends(WAY_KILLED, false);
-	test_ends(WAY_KILLED, true);
-	test_ends(WAY_KILLED_WITH_ITS_GROUP, false);
+	test_ends(WAY_KILLED, ODD_NOTHING);
+	test_ends(WAY_KILLED, ODD_STUB_IS_STOPPED);
+	/* Several times, for a watcher that does not wait may be just in time. */
+	for (int i = 0; i < 5; i++)
+		test_ends(WAY_KILLED, ODD_NO_STANDARD_INPUT);
+	test_ends(WAY_KILLED_WITH_ITS_GROUP, ODD_NOTHING);
 }
 
 /* ---- a sweep ---- */

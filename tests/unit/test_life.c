@@ -276,6 +276,12 @@ static void what_happened_meanwhile_is_told(void **state)
 	forget(w);
 }
 
+static void await_log_length(struct watched *w, size_t length)
+{
+	while (w->log_length < length)
+		assert_true(watch_once(w));
+}
+
 /* More than the ring holds, and a daemon that died with half a report in its hands: the next one
  * gets the end of it, whole. */
 static void a_long_log_is_replayed_from_the_ring(void **state)
@@ -298,6 +304,35 @@ static void a_long_log_is_replayed_from_the_ring(void **state)
 	assert_true(w->lost > 0);
 	let_go();
 	settle(w);
+	forget(w);
+}
+
+/* The same while the stub is stopped and writes nothing: the FIFO begins within a report. */
+static void a_report_that_was_read_in_half(void **state)
+{
+	struct watched *w = start("head -c 20000 /dev/zero; echo end; read x <$GO; exit 2");
+	pid_t stub = w->stub.pid;
+	char some[100];
+	int status;
+
+	(void)state;
+	await_log_length(w, 20004);
+	daemon_dies(w);
+	w->log_length = 0;
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	for (size_t got = 0; got < sizeof(some);) {
+		await_end(w->stub.report_fd);
+		got += (size_t)read(w->stub.report_fd, some, sizeof(some) - got);
+	}
+	assert_int_equal(kill(stub, SIGSTOP), 0);
+	assert_int_equal(waitpid(stub, &status, WUNTRACED), stub);
+	daemon_dies(w);
+	assert_int_equal(recover(w), PC_LIFE_RUNNING);
+	assert_int_equal(kill(stub, SIGCONT), 0);
+	await_log_length(w, 20004);
+	let_go();
+	settle(w);
+	assert_int_equal(w->log_length, 20004);
 	forget(w);
 }
 
@@ -840,6 +875,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_running_worker_is_adopted),
 		cmocka_unit_test(what_happened_meanwhile_is_told),
 		cmocka_unit_test(a_long_log_is_replayed_from_the_ring),
+		cmocka_unit_test(a_report_that_was_read_in_half),
 		cmocka_unit_test(a_report_that_crosses_the_signal),
 		cmocka_unit_test(adopted_again_and_again),
 		cmocka_unit_test(a_stub_of_another_daemon),
