@@ -30,7 +30,7 @@ struct holding {
 };
 
 /* More are not followed after their death. */
-#define HOLDINGS_MAX (4 * PC_GPU_PROCESS_MAX)
+#define HOLDINGS_MAX ((size_t)4 * PC_GPU_PROCESS_MAX)
 
 struct gpus {
 	struct daemon *daemon;

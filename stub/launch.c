@@ -126,7 +126,7 @@ static int open_pipes(int output[2], int exec[2])
 
 int launch_start(const struct options *options, struct launch *ret_launch)
 {
-	int output[2], exec[2];
+	int output[2] = { -1, -1 }, exec[2] = { -1, -1 };
 	pid_t stub = getpid();
 	int failure = open_pipes(output, exec);
 

@@ -80,14 +80,15 @@ void log_append(struct log *log, const char *data, size_t length)
 void log_say(struct log *log, const char *fmt, ...)
 {
 	char text[512] = "pool-stub: ";
-	size_t prefix = strlen(text);
+	size_t length = strlen(text);
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(text + prefix, sizeof(text) - prefix - 1, fmt, args);
+	vsnprintf(text + length, sizeof(text) - length - 1, fmt, args);
 	va_end(args);
-	strcat(text, "\n");
-	log_append(log, text, strlen(text));
+	length = strlen(text);
+	text[length++] = '\n';
+	log_append(log, text, length);
 }
 
 void log_started(struct log *log, pid_t worker, uint64_t start_ticks)
