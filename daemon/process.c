@@ -8,13 +8,14 @@
  *	             SERVING
  *	stop    -->  STOPPING     the stub passes SIGTERM on, after the grace SIGKILL
  *	             (any)        on_exit_readable(): the stub has ended              --> ENDING
- *	             ENDING       memory_is_back(), then ended(): the record is gone  --> gone
+ *	             ENDING       look_at_survivor(): the worker has ended as well
+ *	                          memory_is_back(), then ended(): the record is gone  --> gone
  *
  * Every state is left in the end: PREPARING waits for the disk only (and for
  * a hash, which a stop cuts short), STARTING is bounded by the
  * brain's start timeout (it orders a stop), STOPPING by the grace and the two that follow it, ENDING
- * by MEMORY_WAIT_MS and the disk. A stub that cannot be killed (its worker hangs in a driver) stays
- * STOPPING, and keeps its reservation: the memory is not back.
+ * by MEMORY_WAIT_MS and the disk. But a worker that cannot be killed (it hangs in a driver) keeps its
+ * process STOPPING, or ENDING once its stub was killed, and its reservation: the memory is not back.
  *
  * The order of the steps is that of tests/formal/worker_life.pml, so that a daemon may be killed
  * between any two of them: record, claim, spawn; and in the end exit told and record deleted in one
@@ -56,6 +57,8 @@
 /* How long a driver may list the memory of a process that is gone. A guess. */
 #define MEMORY_WAIT_MS 10000
 #define MEMORY_LOOK_MS 100
+/* How often it is looked whether a worker has followed its stub. A guess. */
+#define SURVIVOR_LOOK_MS 10
 
 uv_loop_t *process_loop(const struct process *process)
 {
@@ -125,6 +128,7 @@ static void free_process(struct process *process)
 	supervisor_remove(process->supervisor, process);
 	launch_plan_free(process->plan);
 	filecheck_close(process);
+	survivor_close(process);
 	pc_free(process);
 	/* The end of the program may be waiting for the last one to go. */
 	uv_async_send(&daemon->loops[0].wake);
@@ -241,6 +245,13 @@ static void memory_is_back(struct process *process)
 	announce_gone(process, NULL);
 }
 
+static void log_undead(const struct process *process)
+{
+	pc_log(PC_LOG_ERROR, "worker",
+	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) }),
+	       "it does not die even by SIGKILL; is a driver stuck? Its memory stays reserved");
+}
+
 /* A driver frees what a process held some time after it has gone. */
 static void look_at_memory(uv_timer_t *timer)
 {
@@ -259,7 +270,7 @@ static void look_at_memory(uv_timer_t *timer)
 	memory_is_back(process);
 }
 
-static void wait_for_memory(struct process *process)
+static void wait_for_driver(struct process *process)
 {
 	struct gpus *gpus = daemon_of(process)->gpus;
 
@@ -271,6 +282,32 @@ static void wait_for_memory(struct process *process)
 	process->memory_reading = gpus_look(gpus);
 	process->memory_deadline_ns = pc_clock_now_ns() + MEMORY_WAIT_MS * PC_NS_PER_MS;
 	uv_timer_start(&process->timer, look_at_memory, MEMORY_LOOK_MS, MEMORY_LOOK_MS);
+}
+
+static void look_at_survivor(uv_timer_t *timer)
+{
+	struct process *process = timer->data;
+	uint64_t now = pc_clock_now_ns();
+
+	if (!survivor_lives(process)) {
+		uv_timer_stop(timer);
+		wait_for_driver(process);
+	} else if (now >= process->memory_deadline_ns) {
+		log_undead(process);
+		process->memory_deadline_ns = now + KILL_PATIENCE_MS * PC_NS_PER_MS;
+	}
+}
+
+/* First of the worker itself, should its stub have gone before it. */
+static void wait_for_memory(struct process *process)
+{
+	survivor_end(process);
+	if (!survivor_lives(process)) {
+		wait_for_driver(process);
+		return;
+	}
+	process->memory_deadline_ns = pc_clock_now_ns() + KILL_PATIENCE_MS * PC_NS_PER_MS;
+	uv_timer_start(&process->timer, look_at_survivor, SURVIVOR_LOOK_MS, SURVIVOR_LOOK_MS);
 }
 
 static void read_reports(struct process *process);
@@ -337,9 +374,7 @@ static void on_undead(uv_timer_t *timer)
 	struct process *process = timer->data;
 	struct pc_error err = PC_ERROR_INIT;
 
-	pc_log(PC_LOG_ERROR, "worker",
-	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) }),
-	       "it does not die even by SIGKILL; is a driver stuck? Its memory stays reserved");
+	log_undead(process);
 	pc_stub_destroy_forcibly(&process->stub, &err);
 	uv_timer_start(timer, on_undead, KILL_PATIENCE_MS, 0);
 }
@@ -717,6 +752,7 @@ static struct process *new_process(struct supervisor *supervisor, struct worker 
 	process->supervisor = supervisor;
 	process->worker = worker;
 	process->stub.pidfd = process->stub.report_fd = -1;
+	survivor_init(process);
 	supervisor_add(supervisor, process);
 	return process;
 }

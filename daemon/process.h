@@ -8,6 +8,7 @@
 #ifndef DAEMON_PROCESS_H
 #define DAEMON_PROCESS_H
 
+#include <poolcore/lifecycle.h>
 #include <poolcore/model_file.h>
 #include <poolcore/sched.h>
 #include <poolcore/stub.h>
@@ -64,6 +65,7 @@ struct process {
 	uint64_t cpu_ticks; /* what it had used when it was asked last */
 	bool stands_still;  /* stopped by a signal */
 
+	struct pc_process survivor;  /* ENDING: the worker itself, when its stub is gone first */
 	uint64_t memory_reading;     /* ENDING: of the GPUs, that counts */
 	uint64_t memory_deadline_ns; /* ENDING: when the wait for the driver is over */
 };
@@ -96,6 +98,15 @@ uv_loop_t *process_loop(const struct process *process);
 
 /* The model's file is what it should be, or `err` says what it is. */
 void process_file_checked(struct process *process, int rc, struct pc_error *err);
+
+/* ---- survivor.c ---- */
+
+void survivor_init(struct process *process);
+/* Its stub has ended: kills the worker, should it still be there. */
+void survivor_end(struct process *process);
+/* Whether it is still there, and has its memory. */
+bool survivor_lives(struct process *process);
+void survivor_close(struct process *process);
 
 /* ---- filecheck.c ---- */
 

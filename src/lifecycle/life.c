@@ -24,6 +24,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,6 +37,9 @@
 #include "lifecycle/exit_text.h"
 #include "lifecycle/procfs.h"
 #include "lifecycle/remains.h"
+
+/* How long a worker that was killed may take to free its memory while it is recovered. A guess. */
+#define WORKER_END_MS 10000
 
 int pc__life_path(char ret_path[PATH_MAX], const char *life_dir, const char *worker_id,
 		  enum pc__life_file file, struct pc_error *err)
@@ -248,6 +252,28 @@ static struct pc_worker_exit stub_exit(const struct pc_stub *stub)
 	return how;
 }
 
+/*
+ * A worker dies with its stub, but takes its time; and one that has cleared its parent-death signal
+ * and hidden its environment lives on. The pidfd of one that was still there, or -1.
+ */
+static int kill_worker(const struct pc__life_status *status)
+{
+	struct pc_process worker;
+
+	if (status->worker_pid <= 1 ||
+	    pc_process_open((pid_t)status->worker_pid, (uint64_t)status->worker_start_ticks,
+			    status->boot_id, &worker, NULL))
+		return -1;
+	pidfd_send_signal(worker.pidfd, SIGKILL, NULL, 0);
+	return worker.pidfd;
+}
+
+static void close_pidfd(int pidfd)
+{
+	if (pidfd >= 0)
+		close(pidfd);
+}
+
 static void explain_missing(const struct pc_worker_exit *stub, struct pc_stub_end *ret_end)
 {
 	if (stub->known && stub->code == PC__STUB_CLAIM_LOST)
@@ -294,6 +320,8 @@ int pc_stub_settle(struct pc_stub *stub, const char *life_dir, const char *worke
 		end_from_status(&finding.status, ret_end);
 		return 0;
 	}
+	if (finding.belief == STATUS_BELIEVED)
+		close_pidfd(kill_worker(&finding.status));
 	pc__remains_kill(stub->pid, spawn_token);
 	switch (finding.belief) {
 	case STATUS_MISSING:
@@ -369,13 +397,30 @@ static int recover_gone(struct recovery *r, const char *why, struct pc_error *er
 	return 0;
 }
 
-/* The same, of this boot: what the worker left may live. */
+/* Its memory is back only when the worker is gone itself. */
+static int wait_for_worker(const struct recovery *r, int pidfd, struct pc_error *err)
+{
+	struct pollfd over = { .fd = pidfd, .events = POLLIN };
+
+	if (pidfd < 0 || poll(&over, 1, WORKER_END_MS) == 1)
+		return 0;
+	return pc_error_set(err, PC_E_CONFLICT,
+			    "process %d of worker %s does not die even by SIGKILL; is a driver "
+			    "stuck? When it has ended, the worker can be recovered",
+			    (int)r->finding.status.worker_pid, r->worker_id);
+}
+
+/* The same, of this boot: the worker may still be there, and what it left. */
 static int recover_killed(struct recovery *r, const char *why, struct pc_error *err)
 {
-	int rc = recover_gone(r, why, err);
+	int rc = recover_gone(r, why, err), pidfd;
 
-	if (!rc && r->life == PC_LIFE_VANISHED)
-		pc__remains_kill((pid_t)r->finding.status.stub_pid, r->spawn_token);
+	if (rc || r->life != PC_LIFE_VANISHED)
+		return rc;
+	pidfd = kill_worker(&r->finding.status);
+	pc__remains_kill((pid_t)r->finding.status.stub_pid, r->spawn_token);
+	rc = wait_for_worker(r, pidfd, err);
+	close_pidfd(pidfd);
 	return rc;
 }
 

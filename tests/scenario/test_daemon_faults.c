@@ -12,10 +12,12 @@
 
 #include <cmocka.h>
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -466,6 +468,37 @@ static void a_worker_that_cannot_start_says_why(void **state)
 	finish(&rig);
 }
 
+static bool has_ended(int pidfd)
+{
+	struct pollfd over = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&over, 1, 0) == 1;
+}
+
+/* Its memory is not back before it is gone itself, whatever became of its stub. */
+static void a_worker_without_its_stub_is_ended_first(void **state)
+{
+	struct rig rig;
+	char id[64];
+	pid_t pid;
+	int pidfd;
+
+	(void)state;
+	fault_rig_init(&rig);
+	fake_model(&rig, "m", "cling=1");
+	rig_start(&rig);
+	assert_answers(&rig, "m", "normal");
+	assert_int_equal(rig_workers(&rig, &pid, id), 1);
+	pidfd = pidfd_open(pid, 0);
+	assert_true(pidfd >= 0);
+	assert_int_equal(kill(getsid(pid), SIGKILL), 0);
+	rig_wait_workers(&rig, 0);
+	assert_true(has_ended(pidfd));
+	assert_int_equal(rig_reserved(&rig), 0);
+	close(pidfd);
+	finish(&rig);
+}
+
 /* ---- what workers say ---- */
 
 /* The id of the worker that has last departed or been spawned, from the daemon's log. */
@@ -664,6 +697,7 @@ int main(void)
 		SCENARIO(a_worker_that_nobody_reaches_is_replaced),
 		SCENARIO(a_worker_that_never_loads_is_stopped),
 		SCENARIO(a_worker_that_cannot_start_says_why),
+		SCENARIO(a_worker_without_its_stub_is_ended_first),
 		SCENARIO(last_words_need_not_be_utf8),
 		SCENARIO(readiness_is_believed_once),
 		SCENARIO(a_model_on_a_gpu_is_told_which),

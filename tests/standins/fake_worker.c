@@ -20,6 +20,7 @@
  *     show=NAME          a line for the log with that variable of the environment
  *     noise=1048576      that many bytes for the log which are no UTF-8, without a line's end
  *     ignore_term=1      SIGTERM does nothing
+ *     cling=1            it outlives its stub, and cannot be told by its environment
  *
  * One thread per connection, blocking; what fails ends the connection.
  */
@@ -36,6 +37,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -55,6 +57,7 @@ struct behaviour {
 	int code;
 	int load_ms;
 	bool ignores_term;
+	bool clings;
 	bool reuses_port;
 	bool is_ill; /* says nothing of its health */
 };
@@ -112,6 +115,8 @@ static void read_line(struct behaviour *behaviour, const char *key, const char *
 		behaviour->load_ms = atoi(value);
 	else if (strcmp(key, "ignore_term") == 0)
 		behaviour->ignores_term = true;
+	else if (strcmp(key, "cling") == 0)
+		behaviour->clings = true;
 	else if (strcmp(key, "gate") == 0)
 		snprintf(behaviour->gate, sizeof(behaviour->gate), "%s", value);
 	else if (strcmp(key, "reuse_port") == 0)
@@ -575,6 +580,15 @@ static int listen_on(const char *address, bool reuses_port)
 	return fd;
 }
 
+static void cling(void)
+{
+	char *token = getenv("POOLCORE_SPAWN_TOKEN");
+
+	prctl(PR_SET_PDEATHSIG, 0);
+	if (token)
+		memset(token, 'x', strlen(token));
+}
+
 int main(int argc, char **argv)
 {
 	struct behaviour behaviour;
@@ -587,6 +601,8 @@ int main(int argc, char **argv)
 	behaviour = read_behaviour(true);
 	if (behaviour.ignores_term)
 		signal(SIGTERM, SIG_IGN);
+	if (behaviour.clings)
+		cling();
 	if (strcmp(behaviour.start, "exit") == 0)
 		return behaviour.code;
 	if (strcmp(behaviour.start, "gate") == 0)

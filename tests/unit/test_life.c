@@ -520,6 +520,38 @@ static void it_vanished(void **state)
 	forget(w);
 }
 
+/* Nothing but its number and start time tells of this one, which does not die with its stub. */
+static struct watched *start_clinging(int *ret_worker)
+{
+	struct watched *w = start("exec setpriv --pdeathsig clear env -u " PC_STUB_TOKEN_VARIABLE
+				  " sh -c 'echo up; exec sleep 1000'");
+
+	await_log(w, "up\n");
+	*ret_worker = open_process(w->pid);
+	assert_int_equal(pc_stub_destroy_forcibly(&w->stub, NULL), 0);
+	return w;
+}
+
+static void it_clings_to_life(void **state)
+{
+	struct pollfd over = { .events = POLLIN };
+	struct watched *w = start_clinging(&over.fd);
+	pid_t stub = w->stub.pid;
+
+	(void)state;
+	daemon_dies(w);
+	reap(stub);
+	assert_int_equal(recover(w), PC_LIFE_VANISHED);
+	assert_int_equal(poll(&over, 1, 0), 1); /* it was waited for */
+	await_death(over.fd);
+	forget(w);
+
+	w = start_clinging(&over.fd);
+	settle(w);
+	await_death(over.fd);
+	forget(w);
+}
+
 /* The same, and nobody has reaped it yet. */
 static void it_is_a_zombie(void **state)
 {
@@ -883,6 +915,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(it_ended_while_nobody_was_there),
 		cmocka_unit_test(it_ends_while_it_is_looked_for),
 		cmocka_unit_test(it_vanished),
+		cmocka_unit_test(it_clings_to_life),
 		cmocka_unit_test(it_is_a_zombie),
 		cmocka_unit_test(no_descriptor_is_no_verdict),
 		cmocka_unit_test(a_number_that_somebody_else_has),

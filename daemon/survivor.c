@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * survivor.c - a worker whose stub was killed. It dies with its stub, but not at the same moment: a
+ * large one takes seconds to free its memory, one that hangs in a driver does not come back at all,
+ * and one that has cleared its parent-death signal lives on. Who else came from it is killed by
+ * pc_stub_settle. Loop 0's thread; nothing here waits.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+
+#include "daemon/body.h"
+#include "daemon/process.h"
+
+void survivor_init(struct process *process)
+{
+	process->survivor.pidfd = process->survivor.log_fd = -1;
+}
+
+void survivor_end(struct process *process)
+{
+	const struct pc_worker_info *info = &process->worker->info;
+
+	/* In the usual case its stub has reaped it, and there is no such process. */
+	if (info->pid <= 1 ||
+	    pc_process_open(info->pid, info->start_ticks, info->boot_id, &process->survivor, NULL))
+		return;
+	pidfd_send_signal(process->survivor.pidfd, SIGKILL, NULL, 0);
+}
+
+bool survivor_lives(struct process *process)
+{
+	struct pollfd over = { .fd = process->survivor.pidfd, .events = POLLIN };
+
+	if (over.fd < 0)
+		return false;
+	if (poll(&over, 1, 0) != 1)
+		return true;
+	survivor_close(process);
+	return false;
+}
+
+void survivor_close(struct process *process)
+{
+	pc_process_close(&process->survivor);
+}
