@@ -57,6 +57,8 @@
 /* How long a driver may list the memory of a process that is gone. A guess. */
 #define MEMORY_WAIT_MS 10000
 #define MEMORY_LOOK_MS 100
+/* How soon a worker's files are looked at again that could not be opened. A guess. */
+#define SETTLE_AGAIN_MS 100
 /* How often it is looked whether a worker has followed its stub. A guess. */
 #define SURVIVOR_LOOK_MS 10
 
@@ -172,7 +174,7 @@ static bool stop_was_wanted(const struct process *process)
 }
 
 /* Why it is gone, for the requests that waited for it and for the log. */
-static void death_cause(struct process *process, bool was_loading, const struct pc_stub_end *end,
+static void death_cause(struct process *process, const struct pc_stub_end *end,
 			struct pc_error *cause)
 {
 	const char *how = end->exit.reason;
@@ -191,11 +193,12 @@ static void death_cause(struct process *process, bool was_loading, const struct 
 			     process_name(process), process_model(process),
 			     pc_stop_reason_text(process->stop_reason));
 	} else {
-		pc_error_set(cause, was_loading ? PC_E_SPAWN_FAILED : PC_E_WORKER_FAILED,
+		pc_error_set(cause, process->was_loading ? PC_E_SPAWN_FAILED : PC_E_WORKER_FAILED,
 			     "worker %s of '%s' %s%s%s%s%s", process_name(process),
 			     process_model(process),
 			     strncmp(how, "killed by", 9) == 0 ? "was " : "", how,
-			     was_loading ? " before it was ready" : "", last[0] ? ": " : "", last);
+			     process->was_loading ? " before it was ready" : "",
+			     last[0] ? ": " : "", last);
 	}
 	pc_error_detail(cause, "worker_id", "%s", process_name(process));
 	pc_error_detail(cause, "exit", "%s", how);
@@ -301,7 +304,6 @@ static void look_at_survivor(uv_timer_t *timer)
 /* First of the worker itself, should its stub have gone before it. */
 static void wait_for_memory(struct process *process)
 {
-	survivor_end(process);
 	if (!survivor_lives(process)) {
 		wait_for_driver(process);
 		return;
@@ -327,42 +329,79 @@ static void tell_fault(const struct process *process, struct pc_worker_exit *exi
 	memcpy(exit->reason, reason, strlen(reason) + 1);
 }
 
+static void settle(struct process *process);
+
+static void settle_again(uv_timer_t *timer)
+{
+	settle(timer->data);
+}
+
+/* Its files cannot be looked at just now, and only they say how it ended. */
+static bool is_passing(const struct pc_error *err)
+{
+	return err->sys_errno == EMFILE || err->sys_errno == ENFILE || err->sys_errno == ENOMEM;
+}
+
+static void end_unknown(struct process *process, struct pc_stub_end *ret_end)
+{
+	*ret_end = (struct pc_stub_end){
+		.exit = { .code = -1, .wall_ms = pc_clock_wall_ms() },
+		.worker_pid = process->worker->info.pid,
+	};
+	snprintf(ret_end->exit.reason, sizeof(ret_end->exit.reason), "ended");
+}
+
+/* Says why it is gone. The brain hears it once, the first time. */
+static void announce_death(struct process *process, struct pc_stub_end *end)
+{
+	logbook_write_tail(process->worker->log, end->log_tail, log_worker_line, process);
+	logbook_finish(process->worker->log, NULL, NULL);
+	death_cause(process, end, &process->death);
+	tell_fault(process, &end->exit);
+	body_worker_ended(daemon_of(process), process->worker, &end->exit);
+	if (!process->stop_ordered && !process->death_told)
+		body_worker_failed(daemon_of(process), process->worker, &process->death);
+	process->death_told = true;
+}
+
+static void settle(struct process *process)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc_stub_end end;
+	bool is_first = !process->death_told;
+	int rc = pc_stub_settle(&process->stub, daemon_of(process)->life_dir, process_name(process),
+				process->worker->info.spawn_token, &end, &err);
+
+	if (rc && is_first)
+		pc_log_error(PC_LOG_ERROR, "worker", &err);
+	if (rc)
+		end_unknown(process, &end);
+	announce_death(process, &end);
+	if (rc && is_passing(&err))
+		uv_timer_start(&process->timer, settle_again, SETTLE_AGAIN_MS, 0);
+	else
+		wait_for_memory(process);
+}
+
 /* The brain hears at once that it must grant it nothing more; the memory comes back later. */
 static void on_exit_readable(uv_poll_t *watch, int status, int events)
 {
 	struct process *process = watch->data;
-	struct daemon *daemon = daemon_of(process);
-	bool was_loading = process->state == STARTING;
-	struct pc_error err = PC_ERROR_INIT;
-	struct pc_stub_end end;
 
 	(void)status;
 	(void)events;
 	if (!pc_stub_has_ended(&process->stub))
 		return;
 	FAILPOINT(exit_before_settle);
+	process->was_loading = process->state == STARTING;
 	read_reports(process);
-	if (pc_stub_settle(&process->stub, daemon->life_dir, process_name(process),
-			   process->worker->info.spawn_token, &end, &err)) {
-		pc_log_error(PC_LOG_ERROR, "worker", &err);
-		memset(&end, 0, sizeof(end));
-		end.exit = (struct pc_worker_exit){ .code = -1, .wall_ms = pc_clock_wall_ms() };
-		snprintf(end.exit.reason, sizeof(end.exit.reason), "ended");
-	}
 	uv_poll_stop(&process->exit_watch);
 	uv_poll_stop(&process->report_watch);
 	uv_timer_stop(&process->timer);
 	readiness_end(process);
 	health_end(process);
-	logbook_write_tail(process->worker->log, end.log_tail, log_worker_line, process);
-	logbook_finish(process->worker->log, NULL, NULL);
-	death_cause(process, was_loading, &end, &process->death);
-	tell_fault(process, &end.exit);
 	process->state = ENDING;
-	body_worker_ended(daemon, process->worker, &end.exit);
-	if (!process->stop_ordered)
-		body_worker_failed(daemon, process->worker, &process->death);
-	wait_for_memory(process);
+	settle(process);
 }
 
 /* ---- stopping ---- */

@@ -49,8 +49,10 @@ struct process {
 
 	bool stop_ordered;
 	enum pc_stop_reason stop_reason;
+	bool was_loading;      /* ENDING: before that */
 	bool killed;	       /* everything below the stub was told to die */
 	struct pc_error fault; /* why it was given up while it ran; code 0: it was not */
+	bool death_told;       /* ENDING: the brain knows */
 	struct pc_error death; /* ENDING: how it ended, for those who waited for it */
 
 	uv_poll_t exit_watch;
@@ -65,7 +67,8 @@ struct process {
 	uint64_t cpu_ticks; /* what it had used when it was asked last */
 	bool stands_still;  /* stopped by a signal */
 
-	struct pc_process survivor;  /* ENDING: the worker itself, when its stub is gone first */
+	struct pc_process survivor; /* ENDING: the worker itself, when its stub is gone first */
+	bool survivor_sought;
 	uint64_t memory_reading;     /* ENDING: of the GPUs, that counts */
 	uint64_t memory_deadline_ns; /* ENDING: when the wait for the driver is over */
 };
@@ -102,9 +105,7 @@ void process_file_checked(struct process *process, int rc, struct pc_error *err)
 /* ---- survivor.c ---- */
 
 void survivor_init(struct process *process);
-/* Its stub has ended: kills the worker, should it still be there. */
-void survivor_end(struct process *process);
-/* Whether it is still there, and has its memory. */
+/* Its stub has ended: whether the worker is still there, perhaps, and has its memory. Kills it. */
 bool survivor_lives(struct process *process);
 void survivor_close(struct process *process);
 

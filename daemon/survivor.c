@@ -17,23 +17,30 @@ void survivor_init(struct process *process)
 	process->survivor.pidfd = process->survivor.log_fd = -1;
 }
 
-void survivor_end(struct process *process)
+/* Kills it, should it still be there. In the usual case its stub has reaped it. */
+static void seek(struct process *process)
 {
 	const struct pc_worker_info *info = &process->worker->info;
+	int rc = PC_E_NOT_FOUND;
 
-	/* In the usual case its stub has reaped it, and there is no such process. */
-	if (info->pid <= 1 ||
-	    pc_process_open(info->pid, info->start_ticks, info->boot_id, &process->survivor, NULL))
-		return;
-	pidfd_send_signal(process->survivor.pidfd, SIGKILL, NULL, 0);
+	if (info->pid > 1)
+		rc = pc_process_open(info->pid, info->start_ticks, info->boot_id,
+				     &process->survivor, NULL);
+	if (!rc)
+		pidfd_send_signal(process->survivor.pidfd, SIGKILL, NULL, 0);
+	/* Without a descriptor nobody knows. */
+	process->survivor_sought = !rc || rc == PC_E_NOT_FOUND;
 }
 
 bool survivor_lives(struct process *process)
 {
-	struct pollfd over = { .fd = process->survivor.pidfd, .events = POLLIN };
+	struct pollfd over = { .events = POLLIN };
 
+	if (!process->survivor_sought)
+		seek(process);
+	over.fd = process->survivor.pidfd;
 	if (over.fd < 0)
-		return false;
+		return !process->survivor_sought;
 	if (poll(&over, 1, 0) != 1)
 		return true;
 	survivor_close(process);

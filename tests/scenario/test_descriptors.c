@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,41 @@ static void a_worker_that_cannot_be_reached_is_kept(void **state)
 	rig_fini(&rig);
 }
 
+/* How it ended is in a file that cannot be opened just now. */
+static void how_a_worker_ended_is_not_lost(void **state)
+{
+	json_t *deaths, *exit;
+	struct client *client;
+	struct rig rig;
+	json_t *answer;
+	char id[64];
+	pid_t pid;
+
+	(void)state;
+	start(&rig, "");
+	assert_int_equal(
+		client_call(rig.address, "POST", "/v2/workers/start", "{\"model\":\"m\"}", NULL),
+		202);
+	proc_wait_line(rig.daemon, "worker ready");
+	rig_wait_model(&rig, "m", "spawning", 0);
+	assert_int_equal(rig_workers(&rig, &pid, id), 1);
+	client = client_open(rig.address);
+	assert_int_equal(ask(client, "GET", "/health", NULL, &answer), 200);
+	json_decref(answer);
+	wait_for_connections(&rig, 1);
+	allow(&rig, 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	proc_wait_line(rig.daemon, "cannot read");
+	allow_all(&rig);
+	rig_wait_workers(&rig, 0);
+	deaths = rig_get(&rig, "/v2/departed");
+	exit = json_object_get(json_array_get(json_object_get(deaths, "departed"), 0), "exit");
+	assert_int_equal(json_integer_value(json_object_get(exit, "signal")), SIGKILL);
+	json_decref(deaths);
+	assert_int_equal(rig_stop(&rig), 0);
+	rig_fini(&rig);
+}
+
 static int clean_up(void **state)
 {
 	client_close_all();
@@ -228,6 +264,7 @@ int main(void)
 		SCENARIO(who_is_connected_is_served),
 		SCENARIO(a_worker_that_cannot_be_started_says_why),
 		SCENARIO(a_worker_that_cannot_be_reached_is_kept),
+		SCENARIO(how_a_worker_ended_is_not_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
