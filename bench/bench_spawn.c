@@ -49,24 +49,6 @@ static void await(int pidfd)
 
 /* Each of the following: the nanoseconds of one call. */
 
-static uint64_t spawn_once(void)
-{
-	struct pc_process process;
-	struct pc_worker_exit how;
-	struct pc_error err = PC_ERROR_INIT;
-	uint64_t before = pc_clock_now_ns();
-
-	if (pc_process_spawn("/bin/true", argv_true, no_env, &process, &err))
-		give_up(err.message);
-
-	uint64_t taken = pc_clock_now_ns() - before;
-
-	while (!pc_process_reap(&process, &how))
-		await(process.pidfd);
-	pc_process_close(&process);
-	return taken;
-}
-
 static uint64_t stub_once(void)
 {
 	const struct pc_stub_spec spec = {
@@ -132,7 +114,6 @@ static struct way {
 	uint64_t taken[ROUNDS_MAX];
 } ways[] = {
 	{ .name = "pc_stub_spawn", .once = stub_once },
-	{ .name = "pc_process_spawn", .once = spawn_once },
 	{ .name = "fork and exec", .once = fork_once },
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lifecycle.h - worker processes: building a command from a template, spawning it, proving later
- * that a process is the same one, signalling it and learning how it ended. Nothing here waits or
- * polls: the caller's event loop watches the descriptors of `struct pc_process`.
+ * lifecycle.h - what a worker process needs before its start: a command built from a template, its
+ * program, a port, and a look at everything that can be wrong; and what /proc says about a process.
+ * Starting one, and its life from then on, is stub.h.
  */
 #ifndef POOLCORE_LIFECYCLE_H
 #define POOLCORE_LIFECYCLE_H
@@ -154,54 +154,13 @@ PC_API void pc_spawn_plan_fini(struct pc_spawn_plan *plan);
 
 /* ---- process ---- */
 
-/* A running process of ours. The descriptors are close-on-exec and non-blocking; -1 when closed. */
-struct pc_process {
-	pid_t pid;
-	int pidfd;  /* readable when the process has ended */
-	int log_fd; /* the read end of its standard output and error; end of file when all holders
-		       are gone */
-	uint64_t start_ticks; /* field 22 of /proc/PID/stat */
-};
-
-/*
- * Spawns argv with posix_spawn (its cost does not grow with our size) in a session of its own, with
- * standard input from /dev/null, standard output and error into one pipe, default signal
- * dispositions, an empty signal mask and no other descriptor of ours. Errors: SPAWN_FAILED with
- * errno (missing, not executable, EAGAIN, out of descriptors).
- */
-PC_API int pc_process_spawn(const char *program, char *const argv[], char *const env[],
-			    struct pc_process *ret_process, struct pc_error *err);
-/*
- * Signals the whole process group, and never a stranger who reuses the number; see the note in
- * process.c. Works after the leader has ended too, until it is reaped and, since Linux 6.9, beyond.
- * Not while another thread reaps the same process. Errors: NOT_FOUND (nobody of the group is left),
- * INVALID_ARGUMENT, IO.
- */
-PC_API int pc_process_signal(const struct pc_process *process, int signal, struct pc_error *err);
-/*
- * Collects the exit of an ended process without waiting; false while it runs. What is left of its
- * group (children that it never waited for) is killed first: nobody can reach them afterwards. The
- * descriptors stay open, so that the last log lines can be read. An adopted process has no status
- * for us: ret_exit->known is false.
- */
-PC_API bool pc_process_reap(struct pc_process *process, struct pc_worker_exit *ret_exit);
 /* Whether it has begun to end or is gone, perhaps before its pidfd says so. Any thread. */
 PC_API bool pc_process_is_ending(pid_t pid);
-/* Closes the descriptors. Does not end the process. */
-PC_API void pc_process_close(struct pc_process *process);
 /* Bytes that the process (with its children in the same session) holds: RssAnon + VmSwap. 0 when
  * unknown. */
 PC_API uint64_t pc_process_memory(pid_t pid);
 /* Processor time that they have used, in units of sysconf(_SC_CLK_TCK). 0 when unknown. */
 PC_API uint64_t pc_process_cpu_ticks(pid_t pid);
-
-/*
- * Opens a process that an earlier daemon spawned and proves its identity: boot id and start time
- * must match what was recorded. Errors: NOT_FOUND (no such process, or another one with its
- * number).
- */
-PC_API int pc_process_open(pid_t pid, uint64_t start_ticks, const char *boot_id,
-			   struct pc_process *ret_process, struct pc_error *err);
 /* This boot's id, as in /proc/sys/kernel/random/boot_id, cached. Any thread. */
 PC_API const char *pc_boot_id(void);
 

@@ -477,7 +477,7 @@ static int adopt(struct recovery *r, struct pc_error *err)
 }
 
 /*
- * The pidfd is opened first and compared afterwards; why that proves it is in process.c. The inode
+ * The pidfd is opened first and compared afterwards; why that proves it is in stub.c. The inode
  * says the same once more, where the kernel has it: ticks of 10 ms are coarse.
  */
 static int identify(struct recovery *r, struct pc_error *err)

@@ -8,8 +8,26 @@
  *
  * The stub is born with every signal blocked, and takes those that are for it from a descriptor. So
  * a TERM that comes before it has reached main() is not lost and does not kill it either: it is
- * forwarded once there is a worker. That its number means our child until it was reaped is explained
- * in process.c.
+ * forwarded once there is a worker.
+ *
+ * Note: who is meant by a number
+ *
+ * A process id is a number that somebody else gets when its holder is gone. The kernel keeps it
+ * taken while any process uses it as its id, its group's or its session's; and a process keeps its
+ * id until its parent has reaped it. From this follows:
+ *
+ * - After posix_spawn the stub is our child and not reaped, dead or alive, until pc_stub_settle does
+ *   it. So pidfd_open(pid) and /proc/PID/stat right after the spawn mean our child. (A program that
+ *   ignores SIGCHLD gives this up; the spawn then fails with a text that says so, or loses an
+ *   exit.)
+ * - A pidfd means one process for ever. Signals through it cannot reach a stranger.
+ * - An adopted stub is somebody else's child (init's), who reaps it at any moment. Its pidfd is
+ *   opened first and compared with the record afterwards, and the order proves the identity. Say
+ *   the pidfd means X, and the start time read afterwards is that of S, the recorded stub. Were X
+ *   another process, X would have held the number when the pidfd was opened and S would have got it
+ *   after that; but S was recorded before. So X is S.
+ * - The worker is the stub's child, and its group has its number. Only the stub signals it by
+ *   number, and only before it has reaped it.
  */
 #include <poolcore/stub.h>
 
