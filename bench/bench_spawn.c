@@ -127,6 +127,8 @@ static int by_value(const void *a, const void *b)
 /* Fills the times of each way at `offset`. */
 static void measure(size_t rounds, size_t offset)
 {
+	const size_t middle = rounds / 2, tenth = rounds / 10;
+
 	for (size_t i = 0; i < rounds; i++) {
 		for (size_t way = 0; way < PC_ARRAY_LEN(ways); way++)
 			ways[way].taken[i] = ways[way].once();
@@ -135,8 +137,8 @@ static void measure(size_t rounds, size_t offset)
 		struct times *times = (struct times *)(void *)((char *)&ways[way] + offset);
 
 		qsort(ways[way].taken, rounds, sizeof(ways[way].taken[0]), by_value);
-		times->median_us = (double)ways[way].taken[rounds / 2] / 1e3;
-		times->tenth_us = (double)ways[way].taken[rounds / 10] / 1e3;
+		times->median_us = (double)ways[way].taken[middle] / 1e3;
+		times->tenth_us = (double)ways[way].taken[tenth] / 1e3;
 	}
 }
 
