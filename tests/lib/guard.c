@@ -185,7 +185,6 @@ static void watch(int pidfd)
 {
 	int null = open("/dev/null", O_RDWR);
 
-	setsid(); /* what kills our group is to spare it */
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		dup2(null, fd);
 	dup2(pidfd, STDERR_FILENO + 1);
@@ -202,6 +201,8 @@ static int watcher_start(void)
 	pid_t middle = pidfd < 0 ? -1 : fork();
 
 	if (middle == 0) {
+		setsid(); /* before the watcher is born: what kills our group spares it at once */
+
 		pid_t watcher = fork();
 
 		if (watcher == 0)
