@@ -73,11 +73,13 @@ static void end_test(pid_t test, enum way way, int go)
 static void test_ends(enum way way, enum oddity oddity)
 {
 	const char *const files[] = { "worker-0.status", "worker-0.log", "" };
+	static unsigned number;
 	char dir[PATH_MAX + 16], path[2 * PATH_MAX];
 	int told[2], go[2];
 	pid_t test, stub_pid;
 
-	snprintf(dir, sizeof(dir), "%s/test", folder);
+	/* Another one each time: the last one's watcher may be sweeping yet. */
+	snprintf(dir, sizeof(dir), "%s/test-%u", folder, number++);
 	assert_int_equal(mkdir(dir, 0700), 0);
 	assert_int_equal(pipe2(told, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
