@@ -8,7 +8,6 @@
 #ifndef DAEMON_PROCESS_H
 #define DAEMON_PROCESS_H
 
-#include <poolcore/lifecycle.h>
 #include <poolcore/model_file.h>
 #include <poolcore/sched.h>
 #include <poolcore/stub.h>
@@ -67,7 +66,7 @@ struct process {
 	uint64_t cpu_ticks; /* what it had used when it was asked last */
 	bool stands_still;  /* stopped by a signal */
 
-	struct pc_process survivor; /* ENDING: the worker itself, when its stub is gone first */
+	int survivor_pidfd; /* ENDING: the worker itself, when its stub is gone first */
 	bool survivor_sought;
 	uint64_t memory_reading;     /* ENDING: of the GPUs, that counts */
 	uint64_t memory_deadline_ns; /* ENDING: when the wait for the driver is over */

@@ -5,16 +5,19 @@
  * and one that has cleared its parent-death signal lives on. Who else came from it is killed by
  * pc_stub_settle. Loop 0's thread; nothing here waits.
  */
+#include <poolcore/lifecycle.h>
+
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
+#include <unistd.h>
 
 #include "daemon/body.h"
 #include "daemon/process.h"
 
 void survivor_init(struct process *process)
 {
-	process->survivor.pidfd = process->survivor.log_fd = -1;
+	process->survivor_pidfd = -1;
 }
 
 /* Kills it, should it still be there. In the usual case its stub has reaped it. */
@@ -25,9 +28,9 @@ static void seek(struct process *process)
 
 	if (info->pid > 1)
 		rc = pc_process_open(info->pid, info->start_ticks, info->boot_id,
-				     &process->survivor, NULL);
+				     &process->survivor_pidfd, NULL);
 	if (!rc)
-		pidfd_send_signal(process->survivor.pidfd, SIGKILL, NULL, 0);
+		pidfd_send_signal(process->survivor_pidfd, SIGKILL, NULL, 0);
 	/* Without a descriptor nobody knows. */
 	process->survivor_sought = !rc || rc == PC_E_NOT_FOUND;
 }
@@ -38,7 +41,7 @@ bool survivor_lives(struct process *process)
 
 	if (!process->survivor_sought)
 		seek(process);
-	over.fd = process->survivor.pidfd;
+	over.fd = process->survivor_pidfd;
 	if (over.fd < 0)
 		return !process->survivor_sought;
 	if (poll(&over, 1, 0) != 1)
@@ -49,5 +52,7 @@ bool survivor_lives(struct process *process)
 
 void survivor_close(struct process *process)
 {
-	pc_process_close(&process->survivor);
+	if (process->survivor_pidfd >= 0)
+		close(process->survivor_pidfd);
+	process->survivor_pidfd = -1;
 }

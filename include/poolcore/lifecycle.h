@@ -161,6 +161,14 @@ PC_API bool pc_process_is_ending(pid_t pid);
 PC_API uint64_t pc_process_memory(pid_t pid);
 /* Processor time that they have used, in units of sysconf(_SC_CLK_TCK). 0 when unknown. */
 PC_API uint64_t pc_process_cpu_ticks(pid_t pid);
+/*
+ * Opens a pidfd of a process that was recorded earlier, only if it is still the same one: boot id and
+ * start time (field 22 of /proc/PID/stat) must be what was recorded. It is the caller's to close.
+ * Any thread. Errors: NOT_FOUND (it is gone, or somebody else has its number), IO (no descriptor),
+ * INVALID_ARGUMENT.
+ */
+PC_API int pc_process_open(pid_t pid, uint64_t start_ticks, const char *boot_id, int *ret_pidfd,
+			   struct pc_error *err);
 /* This boot's id, as in /proc/sys/kernel/random/boot_id, cached. Any thread. */
 PC_API const char *pc_boot_id(void);
 

@@ -258,14 +258,14 @@ static struct pc_worker_exit stub_exit(const struct pc_stub *stub)
  */
 static int kill_worker(const struct pc__life_status *status)
 {
-	struct pc_process worker;
+	int pidfd;
 
 	if (status->worker_pid <= 1 ||
 	    pc_process_open((pid_t)status->worker_pid, (uint64_t)status->worker_start_ticks,
-			    status->boot_id, &worker, NULL))
+			    status->boot_id, &pidfd, NULL))
 		return -1;
-	pidfd_send_signal(worker.pidfd, SIGKILL, NULL, 0);
-	return worker.pidfd;
+	pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+	return pidfd;
 }
 
 static void close_pidfd(int pidfd)

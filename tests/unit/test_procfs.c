@@ -165,6 +165,34 @@ static void memory_counts_children(void **state)
 	assert_true(pc_process_memory(getpid()) > 0);
 }
 
+/* Another boot, another start time, a number that nobody has: all of them are somebody else. */
+static void only_the_one_that_is_meant_is_opened(void **state)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc__proc_stat stat;
+	int pidfd = -1;
+
+	(void)state;
+	assert_int_equal(pc__proc_stat_read(getpid(), &stat), 0);
+	assert_int_equal(pc_process_open(getpid(), stat.start_ticks, pc_boot_id(), &pidfd, NULL),
+			 0);
+	assert_true(pidfd >= 0);
+	close(pidfd);
+	pidfd = -1;
+	assert_int_equal(
+		pc_process_open(getpid(), stat.start_ticks + 1, pc_boot_id(), &pidfd, &err),
+		PC_E_NOT_FOUND);
+	assert_non_null(strstr(err.message, "is another one"));
+	pc_error_clear(&err);
+	assert_int_equal(pc_process_open(getpid(), stat.start_ticks, "other", &pidfd, &err),
+			 PC_E_NOT_FOUND);
+	assert_non_null(strstr(err.message, "before the machine was"));
+	assert_int_equal(pc_process_open(INT32_MAX, 1, pc_boot_id(), &pidfd, NULL), PC_E_NOT_FOUND);
+	assert_int_equal(pc_process_open(0, 1, pc_boot_id(), &pidfd, NULL), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(pc_process_open(-1, 1, pc_boot_id(), &pidfd, NULL), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(pidfd, -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +200,7 @@ int main(void)
 		cmocka_unit_test(stat_texts),
 		cmocka_unit_test(unknown_is_not_ending),
 		cmocka_unit_test(memory_counts_children),
+		cmocka_unit_test(only_the_one_that_is_meant_is_opened),
 	};
 
 	return cmocka_run_group_tests(tests, open_output, close_output);
