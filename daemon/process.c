@@ -683,6 +683,14 @@ static void end_unwatched(struct process *process)
 		body_worker_ended(daemon_of(process), process->worker, &end.exit);
 }
 
+/* Its record is told like those of workers that ran. */
+static void describe_stillborn(const struct pc_error *cause, struct pc_worker_exit *ret_exit)
+{
+	*ret_exit = (struct pc_worker_exit){ .code = -1, .wall_ms = pc_clock_wall_ms() };
+	snprintf(ret_exit->reason, sizeof(ret_exit->reason), "never started: %s",
+		 pc_error_name(cause->code));
+}
+
 /* There is no process (any more): only a record may have to go. */
 static void be_stillborn(struct process *process, const struct pc_error *cause)
 {
@@ -690,6 +698,8 @@ static void be_stillborn(struct process *process, const struct pc_error *cause)
 
 	process->state = ENDING;
 	process->death = *cause;
+	if (job && !job->worker.last_exit.reason[0])
+		describe_stillborn(cause, &job->worker.last_exit);
 	if (job)
 		clerk_give(supervisor_clerk(process->supervisor), job);
 	else

@@ -145,6 +145,18 @@ static void who_is_connected_is_served(void **state)
 	rig_fini(&rig);
 }
 
+/* Whatever came of them is told, and when. */
+static void assert_departed(struct rig *rig, const char *reason)
+{
+	json_t *list = rig_get(rig, "/v2/departed");
+	json_t *row = json_array_get(json_object_get(list, "departed"), 0);
+	json_t *exit = json_object_get(row, "exit");
+
+	assert_string_equal(json_string_value(json_object_get(exit, "reason")), reason);
+	assert_true(json_integer_value(json_object_get(row, "wall_ms")) > 0);
+	json_decref(list);
+}
+
 static void a_worker_that_cannot_be_started_says_why(void **state)
 {
 	struct client *client;
@@ -172,6 +184,7 @@ static void a_worker_that_cannot_be_started_says_why(void **state)
 		allow_all(&rig);
 	}
 	assert_int_equal(rig_reserved(&rig), 0);
+	assert_departed(&rig, "never started: SPAWN_FAILED");
 	assert_int_equal(
 		ask(client, "POST", "/v1/chat/completions", chat_body("m", false), &answer), 200);
 	json_decref(answer);
