@@ -205,6 +205,9 @@ void health_begin(struct process *process)
 {
 	uint64_t interval_ms = settings_of(process).interval_ms;
 
+	/* It was stopped after it had loaded, and before that was known: the timer runs already. */
+	if (process->stands_still)
+		return;
 	uv_timer_start(&process->health_timer, on_interval, interval_ms, interval_ms);
 }
 

@@ -575,6 +575,36 @@ static int report_ready(struct rig *rig, const char *id, const char *token)
 	return status;
 }
 
+/* Its report is on the way when a signal stops it; nobody asks this one how it is. */
+static void a_stopped_worker_does_not_count_as_well(void **state)
+{
+	char id[64], token[64];
+	struct rig rig;
+	pid_t pid;
+
+	(void)state;
+	rig_init(&rig);
+	strcpy(rig.settings, "[health]\nstopped_secs = 1\n");
+	rig_backend(&rig, "told", "{socket}",
+		    "readiness = \"callback\"\ndevice = \"cpu\"\n"
+		    "env = { FAKE_TOKEN = \"{spawn_token}\", FAKE_URL = \"{ready_url}\" }");
+	rig_model(&rig, "m", "show=FAKE_TOKEN", "backend = \"told\"");
+	rig_start(&rig);
+	assert_int_equal(
+		client_call(rig.address, "POST", "/v2/workers/start", "{\"model\":\"m\"}", NULL),
+		202);
+	assert_int_equal(sscanf(strstr(proc_wait_line(rig.daemon, "FAKE_TOKEN="), "FAKE_TOKEN="),
+				"FAKE_TOKEN=%63s", token),
+			 1);
+	assert_int_equal(rig_workers(&rig, &pid, id), 1);
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	proc_wait_line(rig.daemon, "SIGSTOP stopped it");
+	report_ready(&rig, id, token); /* 404 on a machine that took a second for it */
+	proc_wait_line(rig.daemon, "hangs: a signal stopped it");
+	rig_wait_workers(&rig, 0);
+	finish(&rig);
+}
+
 static void readiness_is_believed_once(void **state)
 {
 	char id[64], token[64], body[128];
@@ -700,6 +730,7 @@ int main(void)
 		SCENARIO(a_worker_without_its_stub_is_ended_first),
 		SCENARIO(last_words_need_not_be_utf8),
 		SCENARIO(readiness_is_believed_once),
+		SCENARIO(a_stopped_worker_does_not_count_as_well),
 		SCENARIO(a_model_on_a_gpu_is_told_which),
 	};
 
