@@ -5,7 +5,8 @@
  * Every health.interval_secs it is measured, so that its reservation grows with it, and asked.
  * Two things make a worker hung, and it is then killed and its requests hear why:
  *
- * - It answers no probe. It has until the next time to answer with 200; after health.misses without one it is given up. A server of one thread cannot
+ * - It answers no probe. It has until the next time to answer with 200; after health.misses without
+ *   one it is given up. A server of one thread cannot
  *   answer while it works, so a worker that holds leases and has used the processor since it was
  *   asked is not blamed for its silence.
  * - A signal stopped it (SIGSTOP, SIGTTIN ...). Its stub sees that at once, and health.stopped_secs
@@ -75,13 +76,17 @@ static void be_well(struct process *process)
 	process->misses = 0;
 }
 
-/* Whether it has worked for somebody since it was asked. */
+/*
+ * Whether it has worked for somebody since the time before it was asked. Not since it was asked: one
+ * that does not accept connections while it works has some waiting for it, those of earlier probes
+ * too, until there is no room for another, and that one fails at once.
+ */
 static bool is_working(const struct process *process)
 {
 	uint64_t enough = settings_of(process).interval_ms * (uint64_t)sysconf(_SC_CLK_TCK) *
 			  WORKING_PERCENT / 100 / 1000;
 
-	return pc_process_cpu_ticks(process->worker->info.pid) >= process->cpu_ticks + enough &&
+	return pc_process_cpu_ticks(process->worker->info.pid) >= process->cpu_before + enough &&
 	       body_worker_leases(supervisor_daemon(process->supervisor), process->worker) > 0;
 }
 
@@ -169,6 +174,7 @@ static void ask(struct process *process, const char *path)
 		.timeout_ms = settings_of(process).interval_ms * 9 / 10,
 	};
 
+	process->cpu_before = process->cpu_ticks;
 	process->cpu_ticks = pc_process_cpu_ticks(process->worker->info.pid);
 	/* No memory or no descriptor here says nothing about the worker. */
 	http_call_start(daemon->loops[0].client, &request, &handlers, process, &process->probe,
@@ -208,6 +214,7 @@ void health_begin(struct process *process)
 	/* It was stopped after it had loaded, and before that was known: the timer runs already. */
 	if (process->stands_still)
 		return;
+	process->cpu_ticks = pc_process_cpu_ticks(process->worker->info.pid);
 	uv_timer_start(&process->health_timer, on_interval, interval_ms, interval_ms);
 }
 

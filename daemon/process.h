@@ -62,9 +62,10 @@ struct process {
 
 	struct http_call *probe; /* of readiness or health, at most one */
 
-	unsigned misses;    /* health probes in a row without an answer */
-	uint64_t cpu_ticks; /* what it had used when it was asked last */
-	bool stands_still;  /* stopped by a signal */
+	unsigned misses;     /* health probes in a row without an answer */
+	uint64_t cpu_ticks;  /* what it had used when it was asked last */
+	uint64_t cpu_before; /* and the time before that */
+	bool stands_still;   /* stopped by a signal */
 
 	int survivor_pidfd; /* ENDING: the worker itself, when its stub is gone first */
 	bool survivor_sought;

@@ -125,11 +125,52 @@ static void who_works_is_not_asked_for_an_answer(void **state)
 	finish(&rig);
 }
 
+/* Its probes wait to be accepted, until the next can not even connect, which is said at once. */
+static void who_works_may_be_out_of_reach(void **state)
+{
+	static const char *const others[] = { "first", "second", "third" };
+	struct client *client;
+	char behaviour[256], line[96];
+	struct rig rig;
+	json_t *answer;
+	json_int_t pid;
+
+	(void)state;
+	health_rig_init(&rig);
+	fake_model(&rig, "busy", "answer=normal\nsingle=1");
+	for (size_t i = 0; i < 3; i++)
+		fake_model(&rig, others[i], "answer=normal");
+	rig_start(&rig);
+	pid = chat_pid(&rig, "busy");
+	for (size_t i = 0; i < 3; i++)
+		chat_pid(&rig, others[i]);
+	snprintf(behaviour, sizeof(behaviour), "answer=burn\ngate=%s/done", rig.dir);
+	behave(&rig, "busy", behaviour);
+	client = client_open(rig.address);
+	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body("busy", false));
+	rig_wait_model(&rig, "busy", "leases", 1);
+	for (size_t i = 0; i < 3; i++) {
+		behave(&rig, others[i], "health=never");
+		snprintf(line, sizeof(line), "of '%s' hangs: 2 health probes in a row failed",
+			 others[i]);
+		proc_wait_line(rig.daemon, line);
+	}
+	free(test_file_write(rig.dir, "done", "\n"));
+	assert_int_equal(client_status(client), 200);
+	answer = client_json(client);
+	assert_int_equal(json_integer_value(json_object_get(answer, "pid")), pid);
+	json_decref(answer);
+	client_close(client);
+	assert_false(proc_has_line(rig.daemon, "of 'busy' hangs"));
+	finish(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_reservation_grows_with_its_worker),
 		cmocka_unit_test(who_works_is_not_asked_for_an_answer),
+		cmocka_unit_test(who_works_may_be_out_of_reach),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

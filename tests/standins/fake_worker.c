@@ -20,6 +20,8 @@
  *     show=NAME          a line for the log with that variable of the environment
  *     noise=1048576      that many bytes for the log which are no UTF-8, without a line's end
  *     ignore_term=1      SIGTERM does nothing
+ *     single=1           one connection at a time, for one request; two more may wait, and the next
+ *                        cannot connect
  *     cling=1            it outlives its stub, and cannot be told by its environment
  *
  * One thread per connection, blocking; what fails ends the connection.
@@ -58,6 +60,7 @@ struct behaviour {
 	int load_ms;
 	bool ignores_term;
 	bool clings;
+	bool is_single;
 	bool reuses_port;
 	bool is_ill; /* says nothing of its health */
 };
@@ -115,6 +118,8 @@ static void read_line(struct behaviour *behaviour, const char *key, const char *
 		behaviour->load_ms = atoi(value);
 	else if (strcmp(key, "ignore_term") == 0)
 		behaviour->ignores_term = true;
+	else if (strcmp(key, "single") == 0)
+		behaviour->is_single = true;
 	else if (strcmp(key, "cling") == 0)
 		behaviour->clings = true;
 	else if (strcmp(key, "gate") == 0)
@@ -553,7 +558,16 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static int listen_on(const char *address, bool reuses_port)
+static void serve_one(int fd)
+{
+	struct request request;
+
+	if (read_head(fd, &request))
+		answer(&request);
+	close(fd);
+}
+
+static int listen_on(const char *address, bool reuses_port, int backlog)
 {
 	struct sockaddr_un path = { .sun_family = AF_UNIX };
 	struct sockaddr_in port = { .sin_family = AF_INET };
@@ -573,7 +587,7 @@ static int listen_on(const char *address, bool reuses_port)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (reuses_port)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-	if (bind(fd, name, length) || listen(fd, 64)) {
+	if (bind(fd, name, length) || listen(fd, backlog)) {
 		fprintf(stderr, "%s: %s\n", address, strerror(errno));
 		exit(1);
 	}
@@ -608,7 +622,7 @@ int main(int argc, char **argv)
 	if (strcmp(behaviour.start, "gate") == 0)
 		close(open(behaviour.gate, O_RDONLY | O_CLOEXEC));
 	poll(NULL, 0, behaviour.load_ms);
-	listening_fd = listen_on(argv[2], behaviour.reuses_port);
+	listening_fd = listen_on(argv[2], behaviour.reuses_port, behaviour.is_single ? 1 : 64);
 	fprintf(stderr, "listening\n");
 	for (;;) {
 		int connection = accept4(listening_fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
@@ -617,6 +631,10 @@ int main(int argc, char **argv)
 		while (connection < 0)
 			pause(); /* deaf */
 		setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		if (behaviour.is_single) {
+			serve_one(connection);
+			continue;
+		}
 		if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)connection))
 			return 1;
 		pthread_detach(thread);
