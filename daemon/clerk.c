@@ -15,8 +15,15 @@ struct job_list {
 	struct clerk_job *tail;
 };
 
+/* A worker that has ended, and whose record and files are still there: the disk was full. */
+struct debt {
+	struct debt *next;
+	struct pc_worker_info worker;
+};
+
 struct clerk {
 	struct pc_registry *registry;
+	struct debt *debts; /* the clerk thread's */
 	const char *life_dir;
 	const char *cgroup;
 	pthread_t thread;
@@ -73,17 +80,42 @@ static int prepare(struct clerk *clerk, struct clerk_job *job)
 }
 
 /* Without the record, nobody would look for the files; so they go last. */
-static int end(struct clerk *clerk, struct clerk_job *job)
+static int end(struct clerk *clerk, const struct pc_worker_info *worker, struct pc_error *err)
 {
-	const char *worker_id = job->worker.worker_id;
-	int rc = pc_registry_end(clerk->registry, worker_id, &job->worker.last_exit, &job->error);
+	int rc = pc_registry_end(clerk->registry, worker->worker_id, &worker->last_exit, err);
 
 	FAILPOINT(exit_after_unregister);
-	if (!rc)
-		rc = pc_stub_forget(clerk->life_dir, worker_id, &job->error);
+	if (!rc || rc == PC_E_WORKER_NOT_FOUND)
+		rc = pc_stub_forget(clerk->life_dir, worker->worker_id, err);
 	FAILPOINT(exit_after_files);
-	cgroup_remove(clerk->cgroup, worker_id);
+	cgroup_remove(clerk->cgroup, worker->worker_id);
 	return rc;
+}
+
+/* Without memory for it, the next daemon finds out what is left. */
+static void owe(struct clerk *clerk, const struct pc_worker_info *worker)
+{
+	struct debt *debt = pc_calloc(1, sizeof(*debt));
+
+	if (!debt)
+		return;
+	debt->worker = *worker;
+	debt->next = clerk->debts;
+	clerk->debts = debt;
+}
+
+/* After something could be written: what could not be before may be now. */
+static void pay_debts(struct clerk *clerk)
+{
+	while (clerk->debts) {
+		struct debt *debt = clerk->debts;
+		int rc = end(clerk, &debt->worker, NULL);
+
+		if (rc)
+			return;
+		clerk->debts = debt->next;
+		pc_free(debt);
+	}
 }
 
 static void work(struct clerk *clerk, struct clerk_job *job)
@@ -96,9 +128,13 @@ static void work(struct clerk *clerk, struct clerk_job *job)
 		job->result = pc_registry_update(clerk->registry, &job->worker, &job->error);
 		break;
 	case CLERK_END:
-		job->result = end(clerk, job);
+		job->result = end(clerk, &job->worker, &job->error);
+		if (job->result)
+			owe(clerk, &job->worker);
 		break;
 	}
+	if (!job->result)
+		pay_debts(clerk);
 	if (job->result && !job->done)
 		pc_log_error(PC_LOG_ERROR, "registry", &job->error);
 }
@@ -190,6 +226,10 @@ static void free_clerk(uv_handle_t *handle)
 
 	for (struct clerk_job *job; (job = pop(&clerk->finished));)
 		pc_free(job);
+	for (struct debt *debt; (debt = clerk->debts);) {
+		clerk->debts = debt->next;
+		pc_free(debt);
+	}
 	pthread_cond_destroy(&clerk->given);
 	pthread_mutex_destroy(&clerk->lock);
 	pc_free(clerk);

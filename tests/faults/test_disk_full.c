@@ -145,6 +145,19 @@ static void end_worker_of_m(struct stage *stage)
 	assert_int_equal(rig_reserved(&stage->rig), 16 << 20);
 }
 
+/* The state directory has the files of so many workers, in the end. */
+static void assert_files(struct stage *stage, size_t workers)
+{
+	int64_t deadline = test_deadline_ms();
+	char path[320];
+
+	snprintf(path, sizeof(path), "%s/workers", stage->state);
+	while (fault_entries(path) != 2 * workers) {
+		if (test_remaining_ms(deadline) == 0)
+			fail_msg("%zu files of %zu workers", fault_entries(path), workers);
+	}
+}
+
 static void play_round(struct stage *stage)
 {
 	bool loaded = campaign_below(&stage->campaign, 2);
@@ -161,6 +174,8 @@ static void play_round(struct stage *stage)
 	free_disk(stage);
 	wait_until_served(stage);
 	end_worker_of_m(stage);
+	/* What could not be cleared away is, now that there is room. */
+	assert_files(stage, 1);
 }
 
 static void a_full_disk_is_named_and_survived(void **state)
