@@ -20,17 +20,23 @@
 
 #include "daemon/body.h"
 #include "daemon/daemon.h"
+#include "daemon/generation.h"
 #include "daemon/process.h"
 
 /* What takes longer is worth a line of log. A guess; change freely. */
 #define WORTH_TELLING_MS 1000
 
+/* Who has the check: its thread until that has ended or was abandoned, then loop 0 or nobody. */
+enum holder { HELD_BY_THREAD, HELD_BY_LOOP, ABANDONED };
+
 struct filecheck {
 	pthread_t thread;
+	_Atomic int holder;
 	uv_async_t finished;
 	struct process *process;
-	const struct pc_model_entry *entry; /* its generation is the worker's */
-	const char *record_dir;
+	struct generation *generation; /* a reference: the worker may be gone first */
+	const struct pc_model_entry *entry;
+	char *record_dir;
 	_Atomic bool unwanted; /* the worker is to stop, before it was started */
 	struct pc_model_file file;
 	uint64_t took_ns;
@@ -48,6 +54,14 @@ static bool go_on(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 	return !atomic_load_explicit(&check->unwanted, memory_order_relaxed);
 }
 
+/* From the thread; false: the other side was first. */
+static bool hand_over(struct filecheck *check, enum holder to)
+{
+	int held = HELD_BY_THREAD;
+
+	return atomic_compare_exchange_strong(&check->holder, &held, to);
+}
+
 static void *open_and_verify(void *ctx)
 {
 	struct filecheck *check = ctx;
@@ -60,7 +74,9 @@ static void *open_and_verify(void *ctx)
 
 	check->result = pc_model_file_open(check->entry, &options, &check->file, &check->error);
 	check->took_ns = pc_clock_now_ns() - begun_ns;
-	uv_async_send(&check->finished);
+	/* What was written is published by pthread_join. */
+	if (hand_over(check, HELD_BY_LOOP))
+		uv_async_send(&check->finished);
 	return NULL;
 }
 
@@ -80,7 +96,11 @@ static void tell(const struct filecheck *check)
 
 static void free_check(uv_handle_t *handle)
 {
-	pc_free(handle->data);
+	struct filecheck *check = handle->data;
+
+	generation_unref(check->generation);
+	pc_free(check->record_dir);
+	pc_free(check);
 }
 
 static void on_finished(uv_async_t *finished)
@@ -108,12 +128,18 @@ int filecheck_begin(struct process *process, struct pc_error *err)
 		return pc_error_oom(err);
 	check->process = process;
 	check->entry = process->worker->model->entry;
-	check->record_dir = supervisor_daemon(process->supervisor)->verified_dir;
+	check->record_dir = pc_strdup(supervisor_daemon(process->supervisor)->verified_dir);
+	if (!check->record_dir) {
+		pc_free(check);
+		return pc_error_oom(err);
+	}
 	if (uv_async_init(process_loop(process), &check->finished, on_finished)) {
+		pc_free(check->record_dir);
 		pc_free(check);
 		return pc_error_oom(err);
 	}
 	check->finished.data = check;
+	check->generation = generation_ref(process->worker->model->generation);
 	rc = pthread_create(&check->thread, NULL, open_and_verify, check);
 	if (rc) {
 		uv_close((uv_handle_t *)&check->finished, free_check);
@@ -128,6 +154,20 @@ void filecheck_hurry(struct process *process)
 {
 	if (process->filecheck)
 		atomic_store_explicit(&process->filecheck->unwanted, true, memory_order_relaxed);
+}
+
+/* A thread that waits for a file system cannot be ended; what it has is never freed, and goes with
+ * the program. */
+bool filecheck_abandon(struct process *process)
+{
+	struct filecheck *check = process->filecheck;
+
+	if (!check || !hand_over(check, ABANDONED))
+		return false;
+	process->filecheck = NULL;
+	pthread_detach(check->thread);
+	uv_close((uv_handle_t *)&check->finished, NULL);
+	return true;
 }
 
 /*

@@ -847,6 +847,19 @@ int process_adopt(struct supervisor *supervisor, struct worker *worker, const st
 	return 0;
 }
 
+void process_abandon(struct process *process)
+{
+	struct pc_error err = PC_ERROR_INIT;
+
+	if (!filecheck_abandon(process))
+		return;
+	pc_error_set(&err, PC_E_SHUTTING_DOWN,
+		     "worker %s of '%s' was not started: the disk of its model's file did not "
+		     "answer until the end",
+		     process_name(process), process_model(process));
+	be_stillborn(process, &err);
+}
+
 void process_leave(struct process *process)
 {
 	process->worker = NULL;

@@ -94,6 +94,8 @@ void process_give_up(struct process *process, const struct pc_error *cause);
 void process_write_record(struct process *process);
 /* Lets go of it; it runs on. */
 void process_leave(struct process *process);
+/* The program ends: it is gone now if it only waits for its model's file. */
+void process_abandon(struct process *process);
 /* For messages. */
 const char *process_name(const struct process *process);
 const char *process_model(const struct process *process);
@@ -116,6 +118,9 @@ void survivor_close(struct process *process);
 int filecheck_begin(struct process *process, struct pc_error *err);
 /* The worker is not wanted any more: the check need not come to its end. */
 void filecheck_hurry(struct process *process);
+/* The program ends, and the file's disk does not answer: leaves the check to itself. Whether it did;
+ * else it has ended, or there is none. */
+bool filecheck_abandon(struct process *process);
 /* It has loaded: is the file still what was verified? Closes it. Errors: MODEL_FILE_INVALID, IO. */
 int filecheck_again(struct process *process, struct pc_error *err);
 void filecheck_close(struct process *process);

@@ -9,8 +9,9 @@
  * deadline that has passed.
  *
  * Quiet is when the brain has neither tickets nor workers, no process is left, and every loop has
- * sent its last byte. A client that does not read cannot hold up the end: FAREWELL_MS after the
- * deadline its connection is cut off.
+ * sent its last byte. Neither a client that does not read can hold up the end nor a disk that does
+ * not answer: FAREWELL_MS after the deadline the connection is cut off, and who checks the model's
+ * file is left to it.
  *
  * Whatever may make it quiet wakes loop 0, which calls shutdown_step: the brain's last ticket or
  * worker (body.c), the last process (supervisor.c), a loop's last connection (loop.c), and the
@@ -87,7 +88,10 @@ void shutdown_step(struct shutdown *shutdown)
 
 static void on_farewell_over(uv_timer_t *timer)
 {
-	shutdown_step(timer->data);
+	struct shutdown *shutdown = timer->data;
+
+	supervisor_abandon(shutdown->daemon->supervisor);
+	shutdown_step(shutdown);
 }
 
 static void hurry(struct shutdown *shutdown)

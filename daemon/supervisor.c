@@ -92,6 +92,14 @@ void supervisor_leave(struct supervisor *supervisor)
 	}
 }
 
+void supervisor_abandon(struct supervisor *supervisor)
+{
+	for (struct process *process = supervisor->processes, *next; process; process = next) {
+		next = process->next;
+		process_abandon(process);
+	}
+}
+
 /* ---- creation ---- */
 
 int supervisor_create(struct daemon *daemon, struct supervisor **ret_supervisor,

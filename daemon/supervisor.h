@@ -25,6 +25,8 @@ bool supervisor_is_idle(const struct supervisor *supervisor);
  * loop must run once more after it.
  */
 void supervisor_leave(struct supervisor *supervisor);
+/* The program ends: leaves those that wait for a disk only, which may never answer. */
+void supervisor_abandon(struct supervisor *supervisor);
 /* Ends the clerk when all processes are gone; the loop must run once more after it. */
 void supervisor_close(struct supervisor *supervisor);
 /* After the loop has ended. NULL is allowed. */
