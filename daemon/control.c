@@ -198,15 +198,18 @@ static void wanted_model(const struct http_exchange *exchange, char out[160])
 {
 	static const char name[] = "model=";
 	struct http_slice query = http_query(exchange);
-	const char *at = memmem(query.data, query.length, name, sizeof(name) - 1);
-	size_t length = 0;
+	const char *at = query.length ? query.data : "", *end = at + query.length;
 
-	if (at) {
-		at += sizeof(name) - 1;
-		length = query.length - (size_t)(at - query.data);
+	out[0] = '\0';
+	while (at < end) {
+		const char *next = memchr(at, '&', (size_t)(end - at));
+		size_t length = (size_t)((next ? next : end) - at);
+
+		if (length >= sizeof(name) - 1 && memcmp(at, name, sizeof(name) - 1) == 0)
+			snprintf(out, 160, "%.*s", (int)(length - (sizeof(name) - 1)),
+				 at + sizeof(name) - 1);
+		at += length + 1;
 	}
-	snprintf(out, 160, "%.*s", (int)(length < 160 ? length : 159), at ? at : "");
-	out[strcspn(out, "&")] = '\0';
 }
 
 void control_departed(struct request *request, const char *argument)

@@ -190,6 +190,11 @@ int filecheck_again(struct process *process, struct pc_error *err)
 	filecheck_close(process);
 	if (!rc || is_harmless(process, &why))
 		return 0;
+	/* A disk that does not answer now says nothing of what was loaded. */
+	if (rc != PC_E_MODEL_FILE_INVALID) {
+		pc_log_error(PC_LOG_WARN, "model", &why);
+		return 0;
+	}
 	pc_error_set(err, rc, "worker %s of '%s' may have loaded something else: %s",
 		     process_name(process), process_model(process), why.message);
 	return rc;

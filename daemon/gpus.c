@@ -72,12 +72,12 @@ static int publish(struct gpus *gpus, struct pc_error *err)
 	return 0;
 }
 
-/* The session of a listed process, of a dead one as it was when it lived; -1: never known. */
+/* The session of a listed process, of a dead one as it was when it lived; 0 or less: never known. */
 static int64_t session_of(const struct gpus *gpus, int gpu_id, int64_t pid)
 {
 	int64_t session = getsid((pid_t)pid);
 
-	for (size_t i = 0; session < 0 && i < gpus->holding_count; i++) {
+	for (size_t i = 0; session <= 0 && i < gpus->holding_count; i++) {
 		if (gpus->holdings[i].gpu_id == gpu_id && gpus->holdings[i].pid == pid)
 			session = gpus->holdings[i].session;
 	}
@@ -95,7 +95,7 @@ static void note_holdings(struct gpus *gpus, const struct pc_gpu *list, size_t c
 			int64_t pid = (int64_t)list[i].processes[k].pid;
 			int64_t session = session_of(gpus, (int)list[i].index, pid);
 
-			if (session >= 0)
+			if (session > 0)
 				now[held++] = (struct holding){ (int)list[i].index, pid, session };
 		}
 	}
@@ -119,7 +119,7 @@ static void tell_body(struct gpus *gpus, const struct pc_gpu *gpu)
 		int64_t session = getsid((pid_t)process->pid);
 		size_t k = 0;
 
-		if (session < 0 || process->vram_bytes < 0)
+		if (session <= 0 || process->vram_bytes < 0)
 			continue; /* gone by now, or in another namespace */
 		while (k < count && sessions[k] != session)
 			k++;

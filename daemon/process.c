@@ -234,18 +234,24 @@ static void ended(struct clerk_job *job)
 	announce_gone(job->ctx, &job->worker.last_exit);
 }
 
+static void memory_is_back(struct process *process);
+
+static void try_again(uv_timer_t *timer)
+{
+	memory_is_back(timer->data);
+}
+
 static void memory_is_back(struct process *process)
 {
 	struct clerk_job *job = new_job(process, CLERK_END, ended);
 
-	uv_timer_stop(&process->timer);
-	if (job) {
+	/* Without memory for the job it is tried again; earlier jobs still point here. */
+	if (job)
 		clerk_give(supervisor_clerk(process->supervisor), job);
-		return;
-	}
-	pc_log(PC_LOG_ERROR, "registry", PC_FIELDS({ "worker", process_name(process) }),
-	       "no memory to delete the record; the next daemon will");
-	announce_gone(process, NULL);
+	if (job)
+		uv_timer_stop(&process->timer);
+	else
+		uv_timer_start(&process->timer, try_again, MEMORY_LOOK_MS, 0);
 }
 
 static void log_undead(const struct process *process)
