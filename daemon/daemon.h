@@ -15,7 +15,9 @@
  *	roster.c      the records of workers, inside the body
  *	snapshot.c    copies of what the body knows
  *	supervisor.c  all worker processes, on loop 0
- *	process.c     one of them, from its first order to its end
+ *	process.c     one of them, from its first order on
+ *	process_end.c   and its end
+ *	survivor.c    a worker whose stub was killed
  *	filecheck.c   its model's file, verified and watched
  *	launch.c      how it is started
  *	readiness.c   when it is loaded

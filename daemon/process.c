@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * process.c - a worker's process from its first order to its end. Loop 0's thread.
+ * process.c - a worker's process from its first order on; process_end.c has its end. Loop 0's
+ * thread.
  *
  *	order        state        left by
  *	spawn   -->  PREPARING    process_file_checked(), prepared(): record and claim  --> launch()
@@ -11,9 +12,8 @@
  *	             ENDING       look_at_survivor(): the worker has ended as well
  *	                          memory_is_back(), then ended(): the record is gone  --> gone
  *
- * Every state is left in the end: PREPARING waits for the disk only (and for
- * a hash, which a stop cuts short), STARTING is bounded by the
- * brain's start timeout (it orders a stop), STOPPING by the grace and the two that follow it, ENDING
+ * Every state is left in the end: PREPARING waits for the disk only (and for a hash, which a stop
+ * cuts short), STARTING is bounded by the brain's start timeout (it orders a stop), STOPPING by the grace and the two that follow it, ENDING
  * by MEMORY_WAIT_MS and the disk. But a worker that cannot be killed (it hangs in a driver) keeps its
  * process STOPPING, or ENDING once its stub was killed, and its reservation: the memory is not back.
  *
@@ -30,7 +30,6 @@
 #include <poolcore/lifecycle.h>
 #include <poolcore/log.h>
 #include <poolcore/registry.h>
-#include <poolcore/text.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -38,7 +37,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/body.h"
 #include "daemon/clerk.h"
@@ -48,26 +46,13 @@
 #include "daemon/logbook.h"
 #include "daemon/loop.h"
 #include "daemon/port_owner.h"
-#include "daemon/tally.h"
-
-/* After everything below a stub was told to die: until the stub is killed too, and then until that
- * is complained about. A dying process frees its memory first, which takes a large one a second or
- * so. A guess. */
-#define KILL_PATIENCE_MS 10000
-/* How long a driver may list the memory of a process that is gone. A guess. */
-#define MEMORY_WAIT_MS 10000
-#define MEMORY_LOOK_MS 100
-/* How soon a worker's files are looked at again that could not be opened. A guess. */
-#define SETTLE_AGAIN_MS 100
-/* How often it is looked whether a worker has followed its stub. A guess. */
-#define SURVIVOR_LOOK_MS 10
 
 uv_loop_t *process_loop(const struct process *process)
 {
 	return &supervisor_daemon(process->supervisor)->loops[0].uv;
 }
 
-static struct daemon *daemon_of(const struct process *process)
+struct daemon *process_daemon(const struct process *process)
 {
 	return supervisor_daemon(process->supervisor);
 }
@@ -84,8 +69,8 @@ const char *process_model(const struct process *process)
 
 /* ---- the registry ---- */
 
-static struct clerk_job *new_job(struct process *process, enum clerk_task task,
-				 void (*done)(struct clerk_job *job))
+struct clerk_job *process_new_job(struct process *process, enum clerk_task task,
+				  void (*done)(struct clerk_job *job))
 {
 	struct clerk_job *job = pc_calloc(1, sizeof(*job));
 
@@ -94,14 +79,14 @@ static struct clerk_job *new_job(struct process *process, enum clerk_task task,
 	job->task = task;
 	job->done = done;
 	job->ctx = process;
-	body_worker_copy(daemon_of(process), process->worker, &job->worker);
+	body_worker_copy(process_daemon(process), process->worker, &job->worker);
 	return job;
 }
 
 /* Has the clerk write down what the record says now. */
 static void write_record(struct process *process, void (*done)(struct clerk_job *job))
 {
-	struct clerk_job *job = new_job(process, CLERK_UPDATE, done);
+	struct clerk_job *job = process_new_job(process, CLERK_UPDATE, done);
 
 	if (job)
 		clerk_give(supervisor_clerk(process->supervisor), job);
@@ -115,7 +100,7 @@ void process_write_record(struct process *process)
 	write_record(process, NULL);
 }
 
-static void log_failed_write(const struct clerk_job *job)
+void process_log_failed_write(const struct clerk_job *job)
 {
 	if (job->result)
 		pc_log_error(PC_LOG_ERROR, "registry", &job->error);
@@ -125,7 +110,7 @@ static void log_failed_write(const struct clerk_job *job)
 
 static void free_process(struct process *process)
 {
-	struct daemon *daemon = daemon_of(process);
+	struct daemon *daemon = process_daemon(process);
 
 	supervisor_remove(process->supervisor, process);
 	launch_plan_free(process->plan);
@@ -146,7 +131,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	free_process(process);
 }
 
-static void close_handles(struct process *process)
+void process_close_handles(struct process *process)
 {
 	readiness_end(process);
 	health_end(process);
@@ -166,228 +151,7 @@ static void close_handles(struct process *process)
 		uv_close(handles[i], on_handle_closed);
 }
 
-/* Stops that the brain did not have to order because all was well. */
-static bool stop_was_wanted(const struct process *process)
-{
-	return process->stop_ordered && process->stop_reason != PC_STOP_FAILED &&
-	       process->stop_reason != PC_STOP_OVERDUE;
-}
-
-/* Why it is gone, for the requests that waited for it and for the log. */
-static void death_cause(struct process *process, const struct pc_stub_end *end,
-			struct pc_error *cause)
-{
-	const char *how = end->exit.reason;
-	char last[PC_ERROR_MESSAGE_MAX / 2];
-
-	logbook_last(process->worker->log, last, sizeof(last));
-	if (process->fault.code) {
-		*cause = process->fault;
-	} else if (end->spawn_errno) {
-		pc_error_set(cause, PC_E_SPAWN_FAILED, "cannot start a worker of '%s': %s",
-			     process_model(process), how);
-		cause->sys_errno = end->spawn_errno;
-	} else if (process->stop_ordered && process->stop_reason != PC_STOP_FAILED) {
-		/* One that failed was dying before it was told to stop: its own end says more. */
-		pc_error_set(cause, PC_E_WORKER_FAILED, "worker %s of '%s' was stopped (%s)",
-			     process_name(process), process_model(process),
-			     pc_stop_reason_text(process->stop_reason));
-	} else {
-		pc_error_set(cause, process->was_loading ? PC_E_SPAWN_FAILED : PC_E_WORKER_FAILED,
-			     "worker %s of '%s' %s%s%s%s%s", process_name(process),
-			     process_model(process),
-			     strncmp(how, "killed by", 9) == 0 ? "was " : "", how,
-			     process->was_loading ? " before it was ready" : "",
-			     last[0] ? ": " : "", last);
-	}
-	pc_error_detail(cause, "worker_id", "%s", process_name(process));
-	pc_error_detail(cause, "exit", "%s", how);
-}
-
-/* The last step: nothing of it is left but what the body remembers. */
-static void announce_gone(struct process *process, const struct pc_worker_exit *exit)
-{
-	const struct pc_error *cause = &process->death;
-	bool wanted = stop_was_wanted(process);
-
-	pc_log(wanted ? PC_LOG_INFO : PC_LOG_WARN, "supervisor",
-	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
-			 { "code", wanted ? "OK" : pc_error_name(cause->code) }),
-	       "%s", cause->message);
-	if (process->worker->target.socket[0])
-		unlink(process->worker->target.socket);
-	if (exit)
-		tally_add(daemon_of(process)->tally, &process->worker->info, exit);
-	body_worker_gone(daemon_of(process), process->worker, exit,
-			 process->stop_ordered ? NULL : cause);
-	process->worker = NULL;
-	close_handles(process);
-}
-
-/*
- * The record is deleted, or could not be: then its files were left too, and the next daemon finds
- * out that it has ended.
- */
-static void ended(struct clerk_job *job)
-{
-	log_failed_write(job);
-	announce_gone(job->ctx, &job->worker.last_exit);
-}
-
-static void memory_is_back(struct process *process);
-
-static void try_again(uv_timer_t *timer)
-{
-	memory_is_back(timer->data);
-}
-
-static void memory_is_back(struct process *process)
-{
-	struct clerk_job *job = new_job(process, CLERK_END, ended);
-
-	/* Without memory for the job it is tried again; earlier jobs still point here. */
-	if (job)
-		clerk_give(supervisor_clerk(process->supervisor), job);
-	if (job)
-		uv_timer_stop(&process->timer);
-	else
-		uv_timer_start(&process->timer, try_again, MEMORY_LOOK_MS, 0);
-}
-
-static void log_undead(const struct process *process)
-{
-	pc_log(PC_LOG_ERROR, "worker",
-	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) }),
-	       "it does not die even by SIGKILL; is a driver stuck? Its memory stays reserved");
-}
-
-/* A driver frees what a process held some time after it has gone. */
-static void look_at_memory(uv_timer_t *timer)
-{
-	struct process *process = timer->data;
-	struct gpus *gpus = daemon_of(process)->gpus;
-	bool overdue = pc_clock_now_ns() >= process->memory_deadline_ns;
-
-	if (!overdue && gpus_holds(gpus, process->worker->info.gpu_id, process->stub.pid,
-				   process->memory_reading))
-		return;
-	if (overdue)
-		pc_log(PC_LOG_WARN, "worker",
-		       PC_FIELDS({ "worker", process_name(process) },
-				 { "device", process->worker->info.device }),
-		       "it is gone, but its driver still counts its memory; waiting no longer");
-	memory_is_back(process);
-}
-
-static void wait_for_driver(struct process *process)
-{
-	struct gpus *gpus = daemon_of(process)->gpus;
-
-	/* What a process holds of RAM is free before its pidfd says that it has ended. */
-	if (process->worker->info.gpu_id < 0) {
-		memory_is_back(process);
-		return;
-	}
-	process->memory_reading = gpus_look(gpus);
-	process->memory_deadline_ns = pc_clock_now_ns() + MEMORY_WAIT_MS * PC_NS_PER_MS;
-	uv_timer_start(&process->timer, look_at_memory, MEMORY_LOOK_MS, MEMORY_LOOK_MS);
-}
-
-static void look_at_survivor(uv_timer_t *timer)
-{
-	struct process *process = timer->data;
-	uint64_t now = pc_clock_now_ns();
-
-	if (!survivor_lives(process)) {
-		uv_timer_stop(timer);
-		wait_for_driver(process);
-	} else if (now >= process->memory_deadline_ns) {
-		log_undead(process);
-		process->memory_deadline_ns = now + KILL_PATIENCE_MS * PC_NS_PER_MS;
-	}
-}
-
-/* First of the worker itself, should its stub have gone before it. */
-static void wait_for_memory(struct process *process)
-{
-	if (!survivor_lives(process)) {
-		wait_for_driver(process);
-		return;
-	}
-	process->memory_deadline_ns = pc_clock_now_ns() + KILL_PATIENCE_MS * PC_NS_PER_MS;
-	uv_timer_start(&process->timer, look_at_survivor, SURVIVOR_LOOK_MS, SURVIVOR_LOOK_MS);
-}
-
 static void read_reports(struct process *process);
-static void log_worker_line(void *ctx, const char *text);
-
-/* "killed by SIGKILL" says nothing of a worker that was given up; why it was does. */
-static void tell_fault(const struct process *process, struct pc_worker_exit *exit)
-{
-	char reason[PC_ERROR_MESSAGE_MAX + sizeof(exit->reason) + 2];
-	size_t length;
-
-	if (!process->fault.code)
-		return;
-	snprintf(reason, sizeof(reason), "%s; %s", exit->reason, process->fault.message);
-	length = strlen(reason) < sizeof(exit->reason) ? strlen(reason) : sizeof(exit->reason) - 1;
-	reason[pc_utf8_valid_prefix(reason, length)] = '\0';
-	memcpy(exit->reason, reason, strlen(reason) + 1);
-}
-
-static void settle(struct process *process);
-
-static void settle_again(uv_timer_t *timer)
-{
-	settle(timer->data);
-}
-
-/* Its files cannot be looked at just now, and only they say how it ended. */
-static bool is_passing(const struct pc_error *err)
-{
-	return err->sys_errno == EMFILE || err->sys_errno == ENFILE || err->sys_errno == ENOMEM;
-}
-
-static void end_unknown(struct process *process, struct pc_stub_end *ret_end)
-{
-	*ret_end = (struct pc_stub_end){
-		.exit = { .code = -1, .wall_ms = pc_clock_wall_ms() },
-		.worker_pid = process->worker->info.pid,
-	};
-	snprintf(ret_end->exit.reason, sizeof(ret_end->exit.reason), "ended");
-}
-
-/* Says why it is gone. The brain hears it once, the first time. */
-static void announce_death(struct process *process, struct pc_stub_end *end)
-{
-	logbook_write_tail(process->worker->log, end->log_tail, log_worker_line, process);
-	logbook_finish(process->worker->log, NULL, NULL);
-	death_cause(process, end, &process->death);
-	tell_fault(process, &end->exit);
-	body_worker_ended(daemon_of(process), process->worker, &end->exit);
-	if (!process->stop_ordered && !process->death_told)
-		body_worker_failed(daemon_of(process), process->worker, &process->death);
-	process->death_told = true;
-}
-
-static void settle(struct process *process)
-{
-	struct pc_error err = PC_ERROR_INIT;
-	struct pc_stub_end end;
-	bool is_first = !process->death_told;
-	int rc = pc_stub_settle(&process->stub, daemon_of(process)->life_dir, process_name(process),
-				process->worker->info.spawn_token, &end, &err);
-
-	if (rc && is_first)
-		pc_log_error(PC_LOG_ERROR, "worker", &err);
-	if (rc)
-		end_unknown(process, &end);
-	announce_death(process, &end);
-	if (rc && is_passing(&err))
-		uv_timer_start(&process->timer, settle_again, SETTLE_AGAIN_MS, 0);
-	else
-		wait_for_memory(process);
-}
 
 /* The brain hears at once that it must grant it nothing more; the memory comes back later. */
 static void on_exit_readable(uv_poll_t *watch, int status, int events)
@@ -407,7 +171,7 @@ static void on_exit_readable(uv_poll_t *watch, int status, int events)
 	readiness_end(process);
 	health_end(process);
 	process->state = ENDING;
-	settle(process);
+	process_settle(process);
 }
 
 /* ---- stopping ---- */
@@ -419,7 +183,7 @@ static void on_undead(uv_timer_t *timer)
 	struct process *process = timer->data;
 	struct pc_error err = PC_ERROR_INIT;
 
-	log_undead(process);
+	process_log_undead(process);
 	pc_stub_destroy_forcibly(&process->stub, &err);
 	uv_timer_start(timer, on_undead, KILL_PATIENCE_MS, 0);
 }
@@ -451,7 +215,7 @@ static void begin_to_stop(struct process *process)
 	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
 			 { "reason", pc_stop_reason_text(process->stop_reason) }),
 	       "stopping");
-	body_worker_status(daemon_of(process), process->worker, PC_WORKER_STOPPING);
+	body_worker_status(process_daemon(process), process->worker, PC_WORKER_STOPPING);
 	process_write_record(process);
 	FAILPOINT(stop_before_signal);
 	/* The stub adds a SIGCONT, for a stopped process cannot act on SIGTERM. */
@@ -481,7 +245,7 @@ void process_give_up(struct process *process, const struct pc_error *cause)
 	process->fault = *cause;
 	pc_error_detail(&process->fault, "worker_id", "%s", process_name(process));
 	pc_log_error(PC_LOG_WARN, "worker", cause);
-	body_worker_failed(daemon_of(process), process->worker, &process->fault);
+	body_worker_failed(process_daemon(process), process->worker, &process->fault);
 	process_stop(process, PC_STOP_FAILED, true);
 }
 
@@ -492,9 +256,10 @@ static void ready_recorded(struct clerk_job *job)
 {
 	struct process *process = job->ctx;
 
-	log_failed_write(job);
+	process_log_failed_write(job);
 	FAILPOINT(ready_after_record);
-	body_answer_reports(daemon_of(process), process->worker, job->result ? &job->error : NULL);
+	body_answer_reports(process_daemon(process), process->worker,
+			    job->result ? &job->error : NULL);
 }
 
 /* Somebody else may have come first to the port that it was promised, or share it. */
@@ -538,7 +303,7 @@ static bool has_started(struct process *process, uint64_t reported_bytes)
 
 void process_become_ready(struct process *process, uint64_t reported_bytes)
 {
-	struct daemon *daemon = daemon_of(process);
+	struct daemon *daemon = process_daemon(process);
 	struct pc_error cause = PC_ERROR_INIT;
 	char load_ms[24];
 
@@ -568,7 +333,7 @@ void process_become_ready(struct process *process, uint64_t reported_bytes)
 
 /* ---- what the stub tells ---- */
 
-static void log_worker_line(void *ctx, const char *text)
+void process_log_line(void *ctx, const char *text)
 {
 	struct process *process = ctx;
 
@@ -582,7 +347,7 @@ static void note_lost(struct process *process, uint64_t bytes)
 	int length = snprintf(line, sizeof(line),
 			      "\n[%" PRIu64 " bytes of the worker's output were lost]\n", bytes);
 
-	logbook_write(process->worker->log, line, (size_t)length, log_worker_line, process);
+	logbook_write(process->worker->log, line, (size_t)length, process_log_line, process);
 }
 
 /* Its program runs. An adopted one says it again, which is no news. */
@@ -592,7 +357,8 @@ static void note_started(struct process *process, const struct pc_report *report
 
 	if (process->worker->info.pid == report->pid || process->state == ENDING)
 		return;
-	body_worker_started(daemon_of(process), process->worker, report->pid, report->start_ticks);
+	body_worker_started(process_daemon(process), process->worker, report->pid,
+			    report->start_ticks);
 	snprintf(pid, sizeof(pid), "%d", (int)report->pid);
 	pc_log(PC_LOG_INFO, "worker",
 	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
@@ -615,7 +381,7 @@ static void on_report(void *ctx, const struct pc_report *report)
 		note_started(process, report);
 		break;
 	case PC_REPORT_LOG:
-		logbook_write(process->worker->log, report->data, report->length, log_worker_line,
+		logbook_write(process->worker->log, report->data, report->length, process_log_line,
 			      process);
 		break;
 	case PC_REPORT_LOST:
@@ -684,32 +450,9 @@ static void end_unwatched(struct process *process)
 	pc_stub_destroy_forcibly(&process->stub, NULL);
 	while (poll(&over, 1, -1) < 0 && errno == EINTR)
 		;
-	if (pc_stub_settle(&process->stub, daemon_of(process)->life_dir, process_name(process),
+	if (pc_stub_settle(&process->stub, process_daemon(process)->life_dir, process_name(process),
 			   process->worker->info.spawn_token, &end, NULL) == 0)
-		body_worker_ended(daemon_of(process), process->worker, &end.exit);
-}
-
-/* Its record is told like those of workers that ran. */
-static void describe_stillborn(const struct pc_error *cause, struct pc_worker_exit *ret_exit)
-{
-	*ret_exit = (struct pc_worker_exit){ .code = -1, .wall_ms = pc_clock_wall_ms() };
-	snprintf(ret_exit->reason, sizeof(ret_exit->reason), "never started: %s",
-		 pc_error_name(cause->code));
-}
-
-/* There is no process (any more): only a record may have to go. */
-static void be_stillborn(struct process *process, const struct pc_error *cause)
-{
-	struct clerk_job *job = process->registered ? new_job(process, CLERK_END, ended) : NULL;
-
-	process->state = ENDING;
-	process->death = *cause;
-	if (job && !job->worker.last_exit.reason[0])
-		describe_stillborn(cause, &job->worker.last_exit);
-	if (job)
-		clerk_give(supervisor_clerk(process->supervisor), job);
-	else
-		announce_gone(process, NULL);
+		body_worker_ended(process_daemon(process), process->worker, &end.exit);
 }
 
 /*
@@ -771,7 +514,7 @@ static void prepared(struct clerk_job *job)
 	else
 		rc = start(process, &job->error);
 	if (rc)
-		be_stillborn(process, &job->error);
+		process_be_stillborn(process, &job->error);
 	else
 		readiness_begin(process);
 }
@@ -781,18 +524,18 @@ void process_file_checked(struct process *process, int rc, struct pc_error *err)
 	struct clerk_job *job = NULL;
 
 	if (refuse_stopped(process, err)) {
-		be_stillborn(process, err);
+		process_be_stillborn(process, err);
 		return;
 	}
 	if (!rc)
 		rc = launch_plan(process, err);
 	if (!rc) {
-		job = new_job(process, CLERK_PREPARE, prepared);
+		job = process_new_job(process, CLERK_PREPARE, prepared);
 		rc = job ? 0 : pc_error_oom(err);
 	}
 	if (rc) {
 		blame_the_spawn(process, err);
-		be_stillborn(process, err);
+		process_be_stillborn(process, err);
 	} else {
 		clerk_give(supervisor_clerk(process->supervisor), job);
 	}
@@ -824,7 +567,7 @@ void process_begin(struct supervisor *supervisor, struct worker *worker)
 	}
 	if (filecheck_begin(process, &err)) {
 		blame_the_spawn(process, &err);
-		be_stillborn(process, &err);
+		process_be_stillborn(process, &err);
 	}
 }
 
@@ -842,7 +585,7 @@ int process_adopt(struct supervisor *supervisor, struct worker *worker, const st
 	rc = watch(process, err);
 	if (rc) {
 		process->stub.pidfd = process->stub.report_fd = -1; /* still the caller's */
-		close_handles(process);
+		process_close_handles(process);
 		return rc;
 	}
 	process->state = loaded ? SERVING : STARTING;
@@ -863,11 +606,11 @@ void process_abandon(struct process *process)
 		     "worker %s of '%s' was not started: the disk of its model's file did not "
 		     "answer until the end",
 		     process_name(process), process_model(process));
-	be_stillborn(process, &err);
+	process_be_stillborn(process, &err);
 }
 
 void process_leave(struct process *process)
 {
 	process->worker = NULL;
-	close_handles(process);
+	process_close_handles(process);
 }

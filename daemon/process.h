@@ -14,7 +14,13 @@
 
 #include <uv.h>
 
+#include "daemon/clerk.h"
 #include "http/http.h"
+
+/* After everything below a stub was told to die: until the stub is killed too, and then until that
+ * is complained about. A dying process frees its memory first, which takes a large one a second or
+ * so. A guess. */
+#define KILL_PATIENCE_MS 10000
 
 struct filecheck;
 struct launch_plan;
@@ -124,6 +130,22 @@ bool filecheck_abandon(struct process *process);
 /* It has loaded: is the file still what was verified? Closes it. Errors: MODEL_FILE_INVALID, IO. */
 int filecheck_again(struct process *process, struct pc_error *err);
 void filecheck_close(struct process *process);
+
+/* Only for process_end.c and those that begin the end. */
+struct daemon *process_daemon(const struct process *process);
+void process_close_handles(struct process *process);
+void process_log_line(void *ctx, const char *text);
+struct clerk_job *process_new_job(struct process *process, enum clerk_task task,
+				  void (*done)(struct clerk_job *job));
+void process_log_failed_write(const struct clerk_job *job);
+
+/* ---- process_end.c ---- */
+
+/* Its stub has ended: all that follows. */
+void process_settle(struct process *process);
+/* There is no process (any more): only a record may have to go. */
+void process_be_stillborn(struct process *process, const struct pc_error *cause);
+void process_log_undead(const struct process *process);
 
 /* ---- supervisor.c ---- */
 
