@@ -31,10 +31,12 @@ enum worker_state {
 
 struct pc_sched_worker {
 	struct pc_link by_id;	    /* sched->workers, until it is gone */
-	struct pc_link by_model;    /* model->workers, likewise */
+	struct pc_link by_state;    /* model->workers[state], likewise */
 	struct pc_link free_place;  /* model->free: ready with a free slot, best choice first */
 	struct pc_link idle_place;  /* device->idle: may be evicted, least recently used first */
 	struct pc_link start_place; /* sched->starting: by the end of its start timeout */
+	struct pc_link rest_place;  /* model->resting: see there */
+	struct pc_link due_place;   /* model->due: has served or grown as much as one shall */
 	struct pc_sched_model *model;
 	uint64_t id;
 	enum worker_state state;
@@ -56,12 +58,22 @@ struct pc_sched_worker {
 	struct pc_sched_worker *next_victim; /* while room is being made */
 };
 
+/* What a model's workers hold on one device, stopping ones too. */
+struct holding {
+	struct pc_link by_size; /* device->holders: the largest first */
+	const struct pc_sched_model *model;
+	uint32_t workers;
+	uint64_t bytes;
+	uint64_t since; /* the worker that was its first here: breaks ties */
+};
+
 struct pc_sched_model {
 	struct pc_link by_order;    /* sched->models */
 	struct pc_link by_hash;	    /* sched->models_by_hash */
 	struct pc_link by_want;	    /* sched->wanting: needs a worker that does not fit yet */
 	struct pc_link by_retry;    /* sched->retries: its back-off ends */
 	struct pc_link by_deadline; /* sched->deadlines: the earliest of its waiting tickets */
+	struct pc_link by_rest;	    /* sched->cooling: its cooldown ends, or has begun anew since */
 	struct pc_sched *sched;
 	struct pc_sched_model_spec spec; /* spec.key is ours */
 	uint64_t need_bytes; /* spec.memory_bytes, or more once a worker has measured more */
@@ -69,8 +81,11 @@ struct pc_sched_model {
 	struct pc__set lanes[LANES]; /* waiting tickets */
 	struct pc__set patient;	     /* those of LANE_PATIENT, by deadline */
 	uint32_t waiting;
-	struct pc__set workers; /* not gone, by id */
+	struct pc__set workers[WORKER_GONE]; /* in each state, by device and id */
 	struct pc__set free;
+	struct pc__set resting;	  /* idle workers by their last use: see has_to_rest in worker.c */
+	struct pc__set due;	  /* for recycling, by id */
+	struct holding *holdings; /* one per device; allocated before the first spawn */
 	uint32_t in_state[WORKER_STATES];
 	uint32_t leases;
 	uint32_t chosen;	/* victims among its workers while room is being made */
@@ -91,6 +106,7 @@ struct pc_sched_model {
 
 struct device {
 	struct pc__set idle;
+	struct pc__set holders;
 	uint64_t idle_bytes;	 /* reserved by the workers in idle */
 	uint64_t leaving_bytes;	 /* reserved by workers that are about to be gone */
 	uint64_t promised_bytes; /* kept for models that wait for room, by the last settle_room */
@@ -123,6 +139,7 @@ struct pc_sched {
 	struct pc__set deadlines; /* models by the earliest deadline of their waiting tickets */
 	struct pc__set retries;	  /* models by the end of their back-off */
 	struct pc__set wanting;	  /* models that want a worker, the most urgent first */
+	struct pc__set cooling;	  /* models that may have idled for long enough: see maintain */
 	struct affinity_entry *affinity;
 
 	uint64_t last_worker_id;
@@ -140,6 +157,7 @@ struct pc_sched {
 	uint64_t recheck_ns;	 /* when to look at the wanting models again anyway */
 	uint64_t maintenance_ns; /* PC_TIME_NEVER while there is no worker */
 	bool draining;
+	bool drained;	   /* the drain's deadline has passed */
 	uint64_t drain_ns; /* PC_TIME_NEVER when not draining, and after it has passed */
 
 	struct pc_sched_counters counters;
@@ -206,6 +224,16 @@ bool pc__spawn(struct pc_sched_model *model, unsigned device);
 struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes,
 				  bool loaded);
 struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t id);
+/* The first of a model, by id, that is in this state on one of these devices, or NULL. */
+struct pc_sched_worker *pc__first_on(const struct pc_sched_model *model, enum worker_state state,
+				     uint32_t device_mask);
+/* ... on any. */
+struct pc_sched_worker *pc__first_in_state(const struct pc_sched_model *model,
+					   enum worker_state state);
+/* The first that is spawning or ready. */
+struct pc_sched_worker *pc__first_live(const struct pc_sched_model *model);
+/* Of the model's idle workers, or NULL. */
+struct pc_sched_worker *pc__least_recently_used(const struct pc_sched_model *model);
 /* Puts the worker into exactly the sets that its state and its leases call for. */
 void pc__file_worker(struct pc_sched_worker *worker);
 void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes);
@@ -260,6 +288,17 @@ struct pc__plan {
 	const char *victim_keys[3]; /* the models of the first of them */
 };
 struct pc__plan pc__plan_room(struct pc_sched_model *model);
+
+/* ---- idle.c: workers that nobody uses ---- */
+
+/* A model that may not idle at all: its workers go as soon as their last lease is over. */
+void pc__stop_used(struct pc_sched_model *model);
+/* Sees to it that maintenance visits the model when its cooldown may be over. */
+void pc__review_cooling(struct pc_sched_model *model);
+/* The default cooldown is another; visits those that cool down. */
+void pc__set_cooldown(struct pc_sched *sched, uint64_t cooldown_idle_ns);
+/* Rule 8, when its interval is over. */
+void pc__maintain(struct pc_sched *sched);
 
 /* ---- explain.c: sentences ---- */
 

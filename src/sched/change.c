@@ -27,11 +27,6 @@
 
 #include "sched/brain.h"
 
-static bool is_live(const struct pc_sched_worker *worker)
-{
-	return worker->state == WORKER_SPAWNING || worker->state == WORKER_READY;
-}
-
 static bool is_outdated(const struct pc_sched_worker *worker, bool relaunch)
 {
 	const struct pc_sched_model_spec *spec = &worker->model->spec;
@@ -40,13 +35,16 @@ static bool is_outdated(const struct pc_sched_worker *worker, bool relaunch)
 	       !(spec->device_mask >> worker->device & 1);
 }
 
-static void replace_outdated(struct pc_sched_model *model, bool relaunch)
+static void replace_outdated(struct pc_sched_model *model, enum worker_state state, bool relaunch)
 {
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_model);
+	struct pc_link *next;
 
-		if (is_live(worker) && is_outdated(worker, relaunch))
+	for (struct pc_link *link = model->workers[state].first; link; link = next) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_state);
+
+		next = pc__set_next(link);
+		if (is_outdated(worker, relaunch))
 			pc__retire(worker, PC_STOP_REPLACED, false);
 	}
 }
@@ -54,13 +52,18 @@ static void replace_outdated(struct pc_sched_model *model, bool relaunch)
 /* Where its workers stand follows from the spec, too (pinned), and so does whose time has come. */
 static void refile_workers(struct pc_sched_model *model)
 {
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_model);
+	struct pc_link *next;
 
+	for (struct pc_link *link = model->workers[WORKER_READY].first; link; link = next) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_state);
+
+		next = pc__set_next(link);
 		pc__file_worker(worker);
 		pc__worker_changed(worker, 0);
 	}
+	/* When it cools down, too: serve finds its place there. */
+	pc__set_remove(&model->sched->cooling, &model->by_rest);
 }
 
 /* How earlier launches went says nothing about one that is different. */
@@ -105,7 +108,8 @@ void pc__update_model(struct pc_sched_model *model, const struct pc_sched_model_
 	model->retired = false;
 	if (afresh)
 		forget_failures(model);
-	replace_outdated(model, relaunch);
+	replace_outdated(model, WORKER_SPAWNING, relaunch);
+	replace_outdated(model, WORKER_READY, relaunch);
 	refile_workers(model);
 	model->sched->room_changed = true;
 }

@@ -12,72 +12,27 @@
 
 enum { HOLDERS_SHOWN = 3 };
 
-struct holder {
-	const struct pc_sched_model *model;
-	uint32_t workers;
-	uint64_t bytes;
-};
-
-/* What a model's workers hold on a device, stopping ones too. */
-static struct holder holding_of(const struct pc_sched_model *model, unsigned device)
-{
-	struct holder holder = { .model = model };
-
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
-		const struct pc_sched_worker *worker = pc__container_of(
-			link, struct pc_sched_worker, by_model);
-
-		if (worker->device != device)
-			continue;
-		holder.workers++;
-		holder.bytes += worker->reserved_bytes;
-	}
-	return holder;
-}
-
-/* Keeps the largest in front; what falls off the end is dropped. */
-static void note_holder(struct holder top[HOLDERS_SHOWN], struct holder holder)
-{
-	for (int i = 0; i < HOLDERS_SHOWN; i++) {
-		if (holder.bytes > top[i].bytes) {
-			struct holder smaller = top[i];
-
-			top[i] = holder;
-			holder = smaller;
-		}
-	}
-}
-
 /* "'a' (2 workers, 4 GiB), 'b' (1 worker, 1 GiB) and 3 more", or "" when nobody holds anything. */
 static void name_holders(const struct pc_sched *sched, unsigned device, char *out, size_t size)
 {
-	struct holder top[HOLDERS_SHOWN] = { 0 };
-	unsigned holders = 0;
+	const struct pc__set *holders = &sched->devices[device].holders;
+	const struct pc_link *link = holders->first;
 	size_t length = 0;
 	char amount[32];
 
-	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link)) {
-		const struct pc_sched_worker *worker = pc__container_of(
-			link, struct pc_sched_worker, by_id);
-
-		/* Each model once: at its first worker. */
-		if (worker->model->workers.first != &worker->by_model)
-			continue;
-
-		struct holder holder = holding_of(worker->model, device);
-
-		holders += holder.workers > 0;
-		note_holder(top, holder);
-	}
 	out[0] = '\0';
-	for (unsigned i = 0; i < HOLDERS_SHOWN && top[i].workers && length < size; i++) {
+	for (unsigned i = 0; i < HOLDERS_SHOWN && link && length < size; i++) {
+		const struct holding *holding = pc__container_of(link, struct holding, by_size);
+
 		length += (size_t)snprintf(out + length, size - length, "%s'%s' (%u worker%s, %s)",
-					   i ? ", " : "", top[i].model->spec.key, top[i].workers,
-					   top[i].workers == 1 ? "" : "s",
-					   pc_format_size(top[i].bytes, amount));
+					   i ? ", " : "", holding->model->spec.key,
+					   holding->workers, holding->workers == 1 ? "" : "s",
+					   pc_format_size(holding->bytes, amount));
+		link = pc__set_next(link);
 	}
-	if (holders > HOLDERS_SHOWN && length < size)
-		snprintf(out + length, size - length, " and %u more", holders - HOLDERS_SHOWN);
+	if (link && length < size)
+		snprintf(out + length, size - length, " and %u more",
+			 pc__set_count(holders) - HOLDERS_SHOWN);
 	out[pc__utf8_cut(out, strlen(out))] = '\0'; /* long keys */
 }
 
@@ -141,25 +96,10 @@ void pc__explain_memory(const struct pc_sched_model *model, struct pc_error *err
 
 /* ---- timeouts ---- */
 
-static const struct pc_sched_worker *first_in_state(const struct pc_sched_model *model,
-						    enum worker_state state)
-{
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
-		const struct pc_sched_worker *worker = pc__container_of(
-			link, struct pc_sched_worker, by_model);
-
-		if (worker->state == state)
-			return worker;
-	}
-	return NULL;
-}
-
 /* "worker 7 has been loading for 29 s", or "". */
 static void describe_loading(const struct pc_sched_model *model, char *out, size_t size)
 {
-	const struct pc_sched_worker *worker = model->in_state[WORKER_SPAWNING]
-						       ? first_in_state(model, WORKER_SPAWNING)
-						       : NULL;
+	const struct pc_sched_worker *worker = pc__first_in_state(model, WORKER_SPAWNING);
 	char age[32];
 
 	out[0] = '\0';

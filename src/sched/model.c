@@ -159,6 +159,7 @@ void pc__free_models(struct pc_sched *sched)
 
 		pc__set_remove(&sched->models, &model->by_order);
 		pc_free(model->failure);
+		pc_free(model->holdings);
 		pc_free((char *)model->spec.key);
 		pc_free(model);
 	}

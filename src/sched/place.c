@@ -309,12 +309,11 @@ static bool is_about_to_serve(const struct pc_sched_model *model)
 
 	if (!model->spec.self_service || is_below_floor(model))
 		return false;
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
+	for (struct pc_link *link = model->workers[WORKER_READY].first; link;
+	     link = pc__set_next(link)) {
 		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_model);
+								  by_state);
 
-		if (worker->state != WORKER_READY)
-			continue;
 		pc__look(worker, false);
 		if (worker->lent < model->spec.slots)
 			free_slots += model->spec.slots - worker->lent;

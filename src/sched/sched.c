@@ -2,8 +2,8 @@
 /*
  * sched.c - the brain's events: what each of them changes, and what follows from it. See
  * poolcore/sched.h for the contract, and the other files of this room for the parts: queue.c
- * (tickets), worker.c (workers and failures), place.c (memory), change.c (models that change),
- * forecast.c (what would be), explain.c (sentences), views.c.
+ * (tickets), worker.c (workers and failures), place.c (memory), idle.c (cooldown), change.c (models
+ * that change), forecast.c (what would be), explain.c (sentences), views.c.
  *
  * It has no thread, clock, lock, I/O or log. It allocates in create, add_model and when it spawns;
  * a spawn that cannot be recorded is not done, and tried again at a later tick.
@@ -61,48 +61,10 @@
 /* Stops every worker that nobody needs any more. */
 static void let_go(struct pc_sched_model *model, enum pc_stop_reason why)
 {
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link))
-		pc__retire(pc__container_of(link, struct pc_sched_worker, by_model), why, false);
-}
+	struct pc_sched_worker *worker;
 
-static bool is_idle(const struct pc_sched_worker *worker)
-{
-	return worker->state == WORKER_READY && worker->leases == 0 && worker->lent == 0;
-}
-
-/* Of its idle workers. */
-static struct pc_sched_worker *least_recently_used(const struct pc_sched_model *model)
-{
-	struct pc_sched_worker *least = NULL;
-
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_model);
-
-		if (is_idle(worker) && (!least || worker->last_used_ns < least->last_used_ns ||
-					(worker->last_used_ns == least->last_used_ns &&
-					 worker->last_use < least->last_use)))
-			least = worker;
-	}
-	return least;
-}
-
-/* A model that may not idle at all: its workers go as soon as their last lease is over. */
-static void stop_used(struct pc_sched_model *model)
-{
-	/* Where the brain hands out the slots, an idle one is the first that is free. */
-	if (!model->spec.self_service && (!model->free.first || model->free.first->key > 0))
-		return;
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_model);
-
-		if (pc__live_workers(model) <= model->spec.min_workers)
-			return;
-		/* Used, whether with an answer or not. */
-		if (is_idle(worker) && worker->last_used_ns > 0)
-			pc__retire(worker, PC_STOP_IDLE, false);
-	}
+	while ((worker = pc__first_live(model)))
+		pc__retire(worker, why, false);
 }
 
 static void serve(struct pc_sched_model *model)
@@ -114,15 +76,33 @@ static void serve(struct pc_sched_model *model)
 		else if (model->retired)
 			let_go(model, PC_STOP_RETIRED);
 		else if (model->spec.idle_ttl_ns == 0 && !model->spec.pinned)
-			stop_used(model);
+			pc__stop_used(model);
 	}
+	pc__review_cooling(model);
 	pc__review_need(model);
 }
 
-static void serve_all(struct pc_sched *sched)
+/*
+ * The beginning of a shutdown: whoever has workers is served, which lets go of those that nobody
+ * waits for, and whoever wanted to grow does not any more. Both are visited once in the brain's
+ * life: events after this one serve the models they touch.
+ */
+static void begin_drain(struct pc_sched *sched)
 {
-	for (struct pc_link *link = sched->models.first; link; link = pc__set_next(link))
-		serve(pc__container_of(link, struct pc_sched_model, by_order));
+	struct pc_link *next;
+
+	sched->draining = true;
+	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link)) {
+		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
+								  by_id);
+
+		if (worker->state == WORKER_SPAWNING || worker->state == WORKER_READY)
+			serve(worker->model);
+	}
+	for (struct pc_link *link = sched->wanting.first; link; link = next) {
+		next = pc__set_next(link);
+		pc__review_need(pc__container_of(link, struct pc_sched_model, by_want));
+	}
 }
 
 /* Growth has become possible, or impossible, for reasons that are no model's own. */
@@ -319,64 +299,6 @@ uint64_t pc_sched_limit_changed(struct pc_sched *sched, uint64_t now_ns, unsigne
 
 /* ---- time ---- */
 
-/* Self-service: leases are seen only by looking, and so is when the last one was. */
-static bool is_any_in_use(struct pc_sched_model *model)
-{
-	bool in_use = false;
-
-	if (!model->spec.self_service)
-		return false;
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_model);
-
-		pc__worker_changed(worker, 0);
-		in_use |= worker->lent > 0;
-		if (worker->last_used_ns > model->last_busy_ns)
-			model->last_busy_ns = worker->last_used_ns;
-	}
-	return in_use;
-}
-
-/* Rule 8: one worker per interval, of models that have been idle as a whole. */
-static void cool_down(struct pc_sched_model *model)
-{
-	const struct pc_sched *sched = model->sched;
-	uint64_t ttl_ns = model->spec.idle_ttl_ns == PC_IDLE_TTL_DEFAULT
-				  ? sched->settings.cooldown_idle_ns
-				  : model->spec.idle_ttl_ns;
-
-	if (model->spec.pinned || ttl_ns == PC_TIME_NEVER)
-		return;
-	if (model->leases > 0 || model->waiting > 0 || model->in_state[WORKER_SPAWNING] > 0 ||
-	    is_any_in_use(model))
-		return;
-	if (pc__live_workers(model) <= model->spec.min_workers ||
-	    sched->now_ns - model->last_busy_ns < ttl_ns)
-		return;
-
-	struct pc_sched_worker *worker = least_recently_used(model);
-
-	if (worker)
-		pc__retire(worker, PC_STOP_IDLE, false);
-}
-
-static void maintain(struct pc_sched *sched)
-{
-	if (!sched->workers.first || sched->now_ns < sched->maintenance_ns)
-		return;
-	sched->maintenance_ns = pc_time_add(sched->now_ns, sched->settings.maintenance_interval_ns);
-	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_id);
-
-		/* Each model once: at its first worker. */
-		if (worker->model->workers.first == &worker->by_model)
-			cool_down(worker->model);
-	}
-	sched->room_changed = true; /* look again at whoever wants a worker */
-}
-
 /* The end of a shutdown's patience. */
 static void end_drain(struct pc_sched *sched)
 {
@@ -385,9 +307,10 @@ static void end_drain(struct pc_sched *sched)
 	if (sched->now_ns < sched->drain_ns)
 		return;
 	sched->drain_ns = PC_TIME_NEVER;
-	for (struct pc_link *link = sched->models.first; link; link = pc__set_next(link)) {
-		struct pc_sched_model *model = pc__container_of(link, struct pc_sched_model,
-								by_order);
+	sched->drained = true;
+	while (sched->deadlines.first) {
+		struct pc_sched_model *model = pc__container_of(sched->deadlines.first,
+								struct pc_sched_model, by_deadline);
 
 		pc_error_clear(&err);
 		pc__explain_shutdown(model, &err);
@@ -428,7 +351,7 @@ uint64_t pc_sched_tick(struct pc_sched *sched, uint64_t now_ns)
 	pc__expire_starting(sched);
 	end_backoffs(sched);
 	end_drain(sched);
-	maintain(sched);
+	pc__maintain(sched);
 	if (sched->recheck_ns <= sched->now_ns)
 		sched->room_changed = true;
 	return leave(sched);
@@ -437,10 +360,11 @@ uint64_t pc_sched_tick(struct pc_sched *sched, uint64_t now_ns)
 uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t deadline_ns)
 {
 	enter(sched, now_ns);
-	sched->draining = true;
-	sched->drain_ns = deadline_ns;
+	if (!sched->draining)
+		begin_drain(sched);
 	sched->room_changed = true; /* growth is over, what was promised to it is free */
-	serve_all(sched);
+	if (!sched->drained)
+		sched->drain_ns = deadline_ns;
 	end_drain(sched);
 	return leave(sched);
 }
@@ -450,17 +374,9 @@ uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t deadli
 /* The worker that a load can point at: a ready one, or else the first that is on its way. */
 static struct pc_sched_worker *worker_at_hand(const struct pc_sched_model *model)
 {
-	const struct pc_link *link = model->workers.first;
+	struct pc_sched_worker *ready = pc__first_on(model, WORKER_READY, model->load_mask);
 
-	for (; link; link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_model);
-
-		if ((worker->state == WORKER_SPAWNING || worker->state == WORKER_READY) &&
-		    (model->load_mask >> worker->device & 1))
-			return worker;
-	}
-	return NULL;
+	return ready ? ready : pc__first_on(model, WORKER_SPAWNING, model->load_mask);
 }
 
 /* There is a worker, or will be one for requests, where the operator did not want one. */
@@ -684,7 +600,7 @@ int pc_sched_set_maintenance(struct pc_sched *sched, uint64_t now_ns,
 				    "maintenance_interval_ns must be more than 0");
 	enter(sched, now_ns);
 	sched->settings.maintenance_interval_ns = maintenance_interval_ns;
-	sched->settings.cooldown_idle_ns = cooldown_idle_ns;
+	pc__set_cooldown(sched, cooldown_idle_ns);
 	next_ns = pc_time_add(sched->now_ns, maintenance_interval_ns);
 	if (next_ns < sched->maintenance_ns && sched->workers.first)
 		sched->maintenance_ns = next_ns;

@@ -206,6 +206,22 @@ struct pc_link *pc__set_at_least(const struct pc__set *set, uint64_t key, uint64
 	return found;
 }
 
+struct pc_link *pc__set_before(const struct pc__set *set, uint64_t key, uint64_t tie)
+{
+	const struct pc_link wanted = { .key = key, .tie = tie };
+	struct pc_link *found = NULL;
+
+	for (struct pc_link *link = set->root; link;) {
+		if (is_before(link, &wanted)) {
+			found = link;
+			link = link->right;
+		} else {
+			link = link->left;
+		}
+	}
+	return found;
+}
+
 uint32_t pc__set_rank(const struct pc_link *link)
 {
 	uint32_t before = weight_of(link->left);

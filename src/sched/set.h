@@ -43,6 +43,8 @@ struct pc_link *pc__set_last(const struct pc__set *set);
 struct pc_link *pc__set_next(const struct pc_link *link);
 /* The first link that is not before (key, tie), or NULL. */
 struct pc_link *pc__set_at_least(const struct pc__set *set, uint64_t key, uint64_t tie);
+/* The last link that is before (key, tie), or NULL. */
+struct pc_link *pc__set_before(const struct pc__set *set, uint64_t key, uint64_t tie);
 /* How many links of its set stand before this one. */
 uint32_t pc__set_rank(const struct pc_link *link);
 

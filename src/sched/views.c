@@ -87,8 +87,9 @@ static uint32_t leases_of(const struct pc_sched_model *model)
 
 	if (!model->spec.self_service)
 		return model->leases;
-	for (struct pc_link *link = model->workers.first; link; link = pc__set_next(link))
-		leases += use_of(pc__container_of(link, struct pc_sched_worker, by_model)).leases;
+	for (struct pc_link *link = model->workers[WORKER_READY].first; link;
+	     link = pc__set_next(link))
+		leases += use_of(pc__container_of(link, struct pc_sched_worker, by_state)).leases;
 	return leases;
 }
 

@@ -28,10 +28,32 @@ static void file_idle(struct pc_sched_worker *worker, bool idle)
 	}
 }
 
+/*
+ * Whether an idle worker's place in the order of use must be kept. Where the brain hands out the
+ * slots the end of model->free is that order already, but for those that were never used, and but
+ * for models whose used workers have to be told from the others (idle_ttl_ns of 0).
+ */
+static bool has_to_rest(const struct pc_sched_worker *worker)
+{
+	const struct pc_sched_model_spec *spec = &worker->model->spec;
+
+	return spec->self_service || spec->idle_ttl_ns == 0 || worker->last_used_ns == 0;
+}
+
+static bool is_due_for_recycling(const struct pc_sched_worker *worker)
+{
+	const struct pc_sched_model_spec *spec = &worker->model->spec;
+	bool served_enough = spec->recycle_requests && worker->served >= spec->recycle_requests;
+	bool grown_enough = spec->recycle_bytes && worker->grown_bytes > spec->recycle_bytes;
+
+	return worker->state == WORKER_READY && (served_enough || grown_enough);
+}
+
 void pc__file_worker(struct pc_sched_worker *worker)
 {
 	struct pc_sched_model *model = worker->model;
 	bool ready = worker->state == WORKER_READY;
+	bool idle = ready && worker->leases == 0 && worker->lent == 0;
 
 	/* Rule 7: fewest leases, then most recently used. */
 	pc__set_place(&model->free, &worker->free_place,
@@ -39,16 +61,38 @@ void pc__file_worker(struct pc_sched_worker *worker)
 		      worker->leases, ~worker->last_use);
 	pc__set_place(&model->sched->starting, &worker->start_place,
 		      worker->state == WORKER_SPAWNING, worker->start_deadline_ns, worker->id);
-	file_idle(worker, ready && worker->leases == 0 && worker->lent == 0 && !model->spec.pinned);
+	pc__set_place(&model->resting, &worker->rest_place, idle && has_to_rest(worker),
+		      worker->last_used_ns, worker->last_use);
+	pc__set_place(&model->due, &worker->due_place, is_due_for_recycling(worker), worker->id, 0);
+	file_idle(worker, idle && !model->spec.pinned);
+}
+
+static void enter_state(struct pc_sched_worker *worker)
+{
+	struct pc_sched_model *model = worker->model;
+
+	if (worker->state == WORKER_GONE)
+		return;
+	model->in_state[worker->state]++;
+	pc__set_insert(&model->workers[worker->state], &worker->by_state, worker->device,
+		       worker->id);
+}
+
+static void leave_state(struct pc_sched_worker *worker)
+{
+	struct pc_sched_model *model = worker->model;
+
+	model->in_state[worker->state]--;
+	pc__set_remove(&model->workers[worker->state], &worker->by_state);
 }
 
 /* The only function that changes a worker's state. */
 static void move(struct pc_sched_worker *worker, enum worker_state state)
 {
 	assert(state > worker->state); /* no way leads back */
-	worker->model->in_state[worker->state]--;
-	worker->model->in_state[state]++;
+	leave_state(worker);
 	worker->state = state;
+	enter_state(worker);
 	pc__file_worker(worker);
 }
 
@@ -60,17 +104,81 @@ struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t i
 				       : NULL;
 }
 
+struct pc_sched_worker *pc__first_on(const struct pc_sched_model *model, enum worker_state state,
+				     uint32_t device_mask)
+{
+	struct pc_link *first = NULL;
+
+	for (struct pc_link *link = model->workers[state].first; link;
+	     link = pc__set_at_least(&model->workers[state], link->key + 1, 0)) {
+		if ((device_mask >> link->key & 1) && (!first || link->tie < first->tie))
+			first = link;
+	}
+	return first ? pc__container_of(first, struct pc_sched_worker, by_state) : NULL;
+}
+
+struct pc_sched_worker *pc__first_in_state(const struct pc_sched_model *model,
+					   enum worker_state state)
+{
+	return pc__first_on(model, state, UINT32_MAX);
+}
+
+struct pc_sched_worker *pc__first_live(const struct pc_sched_model *model)
+{
+	struct pc_sched_worker *ready = pc__first_in_state(model, WORKER_READY);
+	struct pc_sched_worker *spawning = pc__first_in_state(model, WORKER_SPAWNING);
+
+	return !ready || (spawning && spawning->id < ready->id) ? spawning : ready;
+}
+
+struct pc_sched_worker *pc__least_recently_used(const struct pc_sched_model *model)
+{
+	const struct pc_link *rests = model->resting.first;
+
+	if (rests)
+		return pc__container_of(rests, struct pc_sched_worker, rest_place);
+
+	/* The last of those that are free without a lease. */
+	const struct pc_link *link = pc__set_before(&model->free, 1, 0);
+
+	return link ? pc__container_of(link, struct pc_sched_worker, free_place) : NULL;
+}
+
+/* ---- who holds what ---- */
+
+/* Its model holds so many workers and bytes more on its device, or less: sums wrap to be right. */
+static void hold(const struct pc_sched_worker *worker, uint32_t workers, uint64_t bytes)
+{
+	struct holding *holding = &worker->model->holdings[worker->device];
+
+	if (holding->workers == 0)
+		holding->since = worker->id;
+	holding->workers += workers;
+	holding->bytes += bytes;
+	pc__set_place(&worker->model->sched->devices[worker->device].holders, &holding->by_size,
+		      holding->workers > 0, ~holding->bytes, holding->since);
+}
+
 /* ---- spawn and ready ---- */
+
+/* What a model needs once it has workers; false when there is no memory for it. */
+static bool furnish(struct pc_sched_model *model)
+{
+	if (!model->failure)
+		model->failure = pc_calloc(1, sizeof(*model->failure));
+	if (model->holdings)
+		return model->failure;
+	model->holdings = pc_calloc(model->sched->device_count, sizeof(*model->holdings));
+	for (unsigned d = 0; model->holdings && d < model->sched->device_count; d++)
+		model->holdings[d].model = model;
+	return model->failure && model->holdings;
+}
 
 static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned device,
 					  uint64_t bytes)
 {
 	struct pc_sched *sched = model->sched;
-
-	if (!model->failure)
-		model->failure = pc_calloc(1, sizeof(*model->failure));
-
-	struct pc_sched_worker *worker = model->failure ? pc_calloc(1, sizeof(*worker)) : NULL;
+	struct pc_sched_worker *worker = furnish(model) ? pc_calloc(1, sizeof(*worker)) : NULL;
 
 	if (!worker)
 		return NULL;
@@ -100,9 +208,9 @@ static void enter_worker(struct pc_sched_worker *worker)
 						    sched->settings.maintenance_interval_ns);
 	}
 	model->load_asked = false;
-	model->in_state[WORKER_SPAWNING]++;
 	pc__set_insert(&sched->workers, &worker->by_id, worker->id, 0);
-	pc__set_insert(&model->workers, &worker->by_model, worker->id, 0);
+	enter_state(worker);
+	hold(worker, 1, worker->reserved_bytes);
 	pc__file_worker(worker);
 }
 
@@ -147,6 +255,7 @@ static void true_up(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	if (pc__linked(&worker->idle_place))
 		sched->devices[worker->device].idle_bytes += measured_bytes -
 							     worker->reserved_bytes;
+	hold(worker, 0, measured_bytes - worker->reserved_bytes);
 	worker->reserved_bytes = measured_bytes;
 	sched->room_changed = true;
 }
@@ -227,15 +336,6 @@ void pc__resume(const struct pc_sched_worker *worker)
 		sched->driver.resume(sched->driver_ctx, worker->id);
 }
 
-static bool is_due_for_recycling(const struct pc_sched_worker *worker)
-{
-	const struct pc_sched_model_spec *spec = &worker->model->spec;
-	bool served_enough = spec->recycle_requests && worker->served >= spec->recycle_requests;
-	bool grown_enough = spec->recycle_bytes && worker->grown_bytes > spec->recycle_bytes;
-
-	return worker->state == WORKER_READY && (served_enough || grown_enough);
-}
-
 /* One worker of a model at a time, so that the others serve meanwhile. */
 static bool is_any_leaving(const struct pc_sched_model *model)
 {
@@ -256,11 +356,9 @@ static void recycle_if_due(struct pc_sched_worker *worker)
 /* The turn of whoever was spared while another one was leaving. */
 static void recycle_next(struct pc_sched_model *model)
 {
-	if (model->spec.recycle_requests == 0 && model->spec.recycle_bytes == 0)
-		return;
-	for (struct pc_link *link = model->workers.first; link && !is_any_leaving(model);
-	     link = pc__set_next(link))
-		recycle_if_due(pc__container_of(link, struct pc_sched_worker, by_model));
+	if (model->due.first)
+		recycle_if_due(
+			pc__container_of(model->due.first, struct pc_sched_worker, due_place));
 }
 
 void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes)
@@ -271,6 +369,7 @@ void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	if (measured_bytes > worker->reserved_bytes) {
 		true_up(worker, measured_bytes);
 		worker->grown_bytes = worker->reserved_bytes;
+		pc__file_worker(worker);
 	}
 	pc__look(worker, false);
 	recycle_if_due(worker);
@@ -417,12 +516,11 @@ static void strike(struct pc_sched_worker *worker)
 
 	if (worker->leaving)
 		sched->devices[worker->device].leaving_bytes -= worker->reserved_bytes;
+	hold(worker, -1u, -worker->reserved_bytes);
 	pc_ledger_release(sched->ledger, worker->device, worker->reserved_bytes);
 	sched->room_changed = true;
 	pc__set_remove(&sched->workers, &worker->by_id);
-	pc__set_remove(&model->workers, &worker->by_model);
 	move(worker, WORKER_GONE);
-	model->in_state[WORKER_GONE]--;
 	if (worker->leases == 0)
 		pc_free(worker);
 }

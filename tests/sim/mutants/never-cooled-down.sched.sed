@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # Idle workers stay for ever (I9).
-s/^\tmaintain\(sched\);//
+s/^\tpc__maintain\(sched\);//
