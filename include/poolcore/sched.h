@@ -169,10 +169,14 @@ struct pc_sched_model_spec {
 	 * ticket is submitted only when no slot is free, waits in the brain's queue in the brain's
 	 * order, and ends by pc_sched_served instead of a grant; leases are the body's affair, and
 	 * the brain asks for them with look, recall and resume. A stop without force may come while
-	 * leases are held: the worker goes when they are over.
+	 * leases are held: the worker goes when they are over. Such a model has at most
+	 * PC_SELF_SERVICE_WORKERS_MAX workers, because some questions need a look at each.
 	 */
 	bool self_service;
 };
+
+/* What one machine word of slots can hold, if each worker has one. */
+enum { PC_SELF_SERVICE_WORKERS_MAX = 64 };
 
 /*
  * Registers a model; costs a few hundred bytes and loads nothing. Errors: INVALID_ARGUMENT (names
@@ -447,7 +451,10 @@ struct pc_sched_forecast {
 					    the way */
 };
 
-/* What submit would do now with a ticket like this one, which is not touched. Changes nothing. */
+/*
+ * What submit would do now with a ticket like this one, which is not touched. Changes nothing;
+ * where others would have to go the body is asked how they are used (look, with `wanted`).
+ */
 PC_API void pc_sched_explain(struct pc_sched *sched, uint64_t now_ns,
 			     const struct pc_ticket *ticket,
 			     struct pc_sched_forecast *ret_forecast);

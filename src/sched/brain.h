@@ -29,11 +29,18 @@ enum worker_state {
 	WORKER_STATES,
 };
 
+/* Whom a model may evict: the residents, or when it has waited for long, everybody. */
+enum victim_kind { VICTIM_RESIDENT, VICTIM_ANY, VICTIM_KINDS };
+
 struct pc_sched_worker {
-	struct pc_link by_id;	    /* sched->workers, until it is gone */
-	struct pc_link by_state;    /* model->workers[state], likewise */
-	struct pc_link free_place;  /* model->free: ready with a free slot, best choice first */
-	struct pc_link idle_place;  /* device->idle: may be evicted, least recently used first */
+	struct pc_link by_id;	   /* sched->workers, until it is gone */
+	struct pc_link by_state;   /* model->workers[state], likewise */
+	struct pc_link free_place; /* model->free: ready with a free slot, best choice first */
+	struct pc_link idle_place; /* device->idle: least recently used first */
+	struct pc_link
+		floor_place; /* holding->spare or ->kept, when idle and its model has a floor */
+	struct pc_link young_place; /* sched->young: it is not resident for long enough yet */
+	struct pc_link busy_place;  /* model->busy: see there */
 	struct pc_link start_place; /* sched->starting: by the end of its start timeout */
 	struct pc_link rest_place;  /* model->resting: see there */
 	struct pc_link due_place;   /* model->due: has served or grown as much as one shall */
@@ -46,7 +53,11 @@ struct pc_sched_worker {
 	unsigned device;
 	uint32_t slots; /* it was launched with; of a ready one those of the spec */
 	uint32_t leases;
-	uint32_t lent; /* self-service: slots that were leased when the body last looked */
+	uint32_t lent;	 /* self-service: slots that were leased when the body last looked */
+	bool wanted;	 /* ... and the body will say when they no longer are */
+	bool may_go;	 /* its model can do without it: see the floor note in room.c */
+	uint64_t looked; /* sched->event when the body last looked */
+	uint64_t evictable[VICTIM_KINDS]; /* bytes, sums over all below idle_place */
 	uint64_t reserved_bytes;
 	uint64_t grown_bytes; /* what it took when it last grew; 0: it has not */
 	uint64_t served;
@@ -65,6 +76,8 @@ struct holding {
 	uint32_t workers;
 	uint64_t bytes;
 	uint64_t since; /* the worker that was its first here: breaks ties */
+	/* Its idle workers here, if it has a floor: those that may go, and those that may not. */
+	struct pc__set spare, kept;
 };
 
 struct pc_sched_model {
@@ -73,6 +86,7 @@ struct pc_sched_model {
 	struct pc_link by_want;	    /* sched->wanting: needs a worker that does not fit yet */
 	struct pc_link by_retry;    /* sched->retries: its back-off ends */
 	struct pc_link by_deadline; /* sched->deadlines: the earliest of its waiting tickets */
+	struct pc_link by_busy;	    /* sched->askable: has workers in busy that may be evicted */
 	struct pc_link by_rest;	    /* sched->cooling: its cooldown ends, or has begun anew since */
 	struct pc_sched *sched;
 	struct pc_sched_model_spec spec; /* spec.key is ours */
@@ -83,12 +97,14 @@ struct pc_sched_model {
 	uint32_t waiting;
 	struct pc__set workers[WORKER_GONE]; /* in each state, by device and id */
 	struct pc__set free;
-	struct pc__set resting;	  /* idle workers by their last use: see has_to_rest in worker.c */
-	struct pc__set due;	  /* for recycling, by id */
+	struct pc__set resting; /* idle workers by their last use: see has_to_rest in worker.c */
+	struct pc__set due;	/* for recycling, by id */
+	/* Self-service: workers that were in use when last heard of, and about which the body was
+	 * not asked to say when they no longer are. */
+	struct pc__set busy;
 	struct holding *holdings; /* one per device; allocated before the first spawn */
 	uint32_t in_state[WORKER_STATES];
 	uint32_t leases;
-	uint32_t chosen;	/* victims among its workers while room is being made */
 	uint64_t want_since_ns; /* while it stands in the line */
 	bool load_asked;	/* an operator wants one worker and there was no room yet */
 	uint32_t load_mask;	/* ... on one of these devices, while no request waits */
@@ -107,7 +123,6 @@ struct pc_sched_model {
 struct device {
 	struct pc__set idle;
 	struct pc__set holders;
-	uint64_t idle_bytes;	 /* reserved by the workers in idle */
 	uint64_t leaving_bytes;	 /* reserved by workers that are about to be gone */
 	uint64_t promised_bytes; /* kept for models that wait for room, by the last settle_room */
 	uint64_t promised_cold_bytes; /* ... and have no worker yet: part of it */
@@ -130,6 +145,7 @@ struct pc_sched {
 	struct device devices[PC_DEVICE_MAX];
 
 	uint64_t now_ns; /* the latest time any event brought */
+	uint64_t event;	 /* counts them */
 	bool inside;	 /* an event function runs */
 
 	struct pc__set models; /* by order of registration */
@@ -139,6 +155,8 @@ struct pc_sched {
 	struct pc__set deadlines; /* models by the earliest deadline of their waiting tickets */
 	struct pc__set retries;	  /* models by the end of their back-off */
 	struct pc__set wanting;	  /* models that want a worker, the most urgent first */
+	struct pc__set young;	  /* ready workers younger than min_residency, by age */
+	struct pc__set askable;	  /* models: see by_busy */
 	struct pc__set cooling;	  /* models that may have idled for long enough: see maintain */
 	struct affinity_entry *affinity;
 
@@ -151,7 +169,6 @@ struct pc_sched {
 	uint32_t self_service_models;
 	uint32_t tight_mask;	 /* devices whose memory is tight */
 	bool room_changed;	 /* settle_room has something to look at */
-	bool looked;		 /* settle_room has asked the body already */
 	int newly_idle;		 /* idle workers gained since the last event, less those lost */
 	bool pressed;		 /* some device is over its budget */
 	uint64_t recheck_ns;	 /* when to look at the wanting models again anyway */
@@ -239,6 +256,10 @@ void pc__file_worker(struct pc_sched_worker *worker);
 void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes);
 /* It has answered, which ends its model's row of failures. */
 void pc__note_answer(const struct pc_sched_worker *worker);
+/* Requests wait for the model, or no longer: its idle workers, where the body hands out slots. */
+void pc__note_waiting(struct pc_sched_model *model);
+/* Those whose residency has become long enough. */
+void pc__let_settle(struct pc_sched *sched);
 /* Asks the body how a self-service worker is used, and files it accordingly. */
 void pc__look(struct pc_sched_worker *worker, bool wanted);
 void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes);
@@ -270,13 +291,6 @@ bool pc__could_ever_fit(const struct pc_sched_model *model);
  */
 void pc__review_need(struct pc_sched_model *model);
 void pc__settle_room(struct pc_sched *sched);
-/* Rule 11: the least recently used idle worker of a device goes; false when there is none. */
-bool pc__relieve_one(struct pc_sched *sched, unsigned device);
-/*
- * Asks the body about every worker whose slots it hands out. With `wanted` it is to speak up as
- * soon as one that might be evicted is idle.
- */
-void pc__look_at_all(struct pc_sched *sched, bool wanted);
 /* The allowed device with the most bytes free of its budget. */
 unsigned pc__best_device(const struct pc_sched_model *model);
 
@@ -288,6 +302,37 @@ struct pc__plan {
 	const char *victim_keys[3]; /* the models of the first of them */
 };
 struct pc__plan pc__plan_room(struct pc_sched_model *model);
+
+/* ---- room.c: who makes room ---- */
+
+/* On one device, least recently used last; none when together they would not free enough. */
+struct pc__victims {
+	struct pc_sched_worker *list; /* through next_victim */
+	uint32_t count;
+	int device; /* -1: none */
+};
+/*
+ * The fewest idle workers that free what is lacking on one of the devices (0: not on this one).
+ * The body is asked about them, and about whoever might be idle too, so they are so indeed.
+ */
+struct pc__victims pc__choose_victims(struct pc_sched *sched, enum victim_kind kind,
+				      const uint64_t lacking[PC_DEVICE_MAX]);
+/* Stops victims; returns the device where that frees what is lacking, or -1. */
+int pc__evict_for(struct pc_sched *sched, enum victim_kind kind,
+		  const uint64_t lacking[PC_DEVICE_MAX]);
+/* Rule 11: the least recently used idle worker of a device goes; false when there is none. */
+bool pc__relieve_one(struct pc_sched *sched, unsigned device);
+/* ... until no device is over its budget, or none idles there. */
+void pc__relieve_all(struct pc_sched *sched);
+/* Its idle workers, or how many workers it has, have changed. See the floor note. */
+void pc__review_floor(struct pc_sched_model *model);
+void pc__file_above_floor(struct pc_sched_worker *worker);
+/* min_workers may have become another; to be filed anew. */
+void pc__forget_floor(struct pc_sched_worker *worker);
+/* The sums of device->idle. */
+void pc__sum_evictable(struct pc_link *link);
+/* Asks the body about the model's workers in busy, which leaves none of them there. */
+void pc__ask_busy(struct pc_sched_model *model);
 
 /* ---- idle.c: workers that nobody uses ---- */
 

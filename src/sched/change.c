@@ -49,21 +49,37 @@ static void replace_outdated(struct pc_sched_model *model, enum worker_state sta
 	}
 }
 
-/* Where its workers stand follows from the spec, too (pinned), and so does whose time has come. */
+/*
+ * Where its workers stand follows from the spec, too: from pinned, slots, min_workers, idle_ttl_ns
+ * and what ends in recycling. Comes before any of them goes, for a worker that goes leaves the sets
+ * that the new spec knows of.
+ */
 static void refile_workers(struct pc_sched_model *model)
+{
+	for (enum worker_state state = WORKER_SPAWNING; state <= WORKER_READY; state++) {
+		for (struct pc_link *link = model->workers[state].first; link;
+		     link = pc__set_next(link)) {
+			struct pc_sched_worker *worker = pc__container_of(
+				link, struct pc_sched_worker, by_state);
+
+			pc__set_remove(&model->due, &worker->due_place);
+			pc__forget_floor(worker);
+			pc__file_worker(worker);
+		}
+	}
+	/* When it cools down, too: serve finds its place there. */
+	pc__set_remove(&model->sched->cooling, &model->by_rest);
+}
+
+/* Whose time has come by the new spec. */
+static void recycle_workers(struct pc_sched_model *model)
 {
 	struct pc_link *next;
 
 	for (struct pc_link *link = model->workers[WORKER_READY].first; link; link = next) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_state);
-
 		next = pc__set_next(link);
-		pc__file_worker(worker);
-		pc__worker_changed(worker, 0);
+		pc__worker_changed(pc__container_of(link, struct pc_sched_worker, by_state), 0);
 	}
-	/* When it cools down, too: serve finds its place there. */
-	pc__set_remove(&model->sched->cooling, &model->by_rest);
 }
 
 /* How earlier launches went says nothing about one that is different. */
@@ -108,9 +124,10 @@ void pc__update_model(struct pc_sched_model *model, const struct pc_sched_model_
 	model->retired = false;
 	if (afresh)
 		forget_failures(model);
+	refile_workers(model);
 	replace_outdated(model, WORKER_SPAWNING, relaunch);
 	replace_outdated(model, WORKER_READY, relaunch);
-	refile_workers(model);
+	recycle_workers(model);
 	model->sched->room_changed = true;
 }
 

@@ -135,7 +135,8 @@ void pc_sched_explain(struct pc_sched *sched, uint64_t now_ns, const struct pc_t
 	pc__stamp(sched, &probe);
 	assert(!sched->inside && "an action asked for a forecast");
 	sched->inside = true; /* look must not call back either */
-	pc__look_at_all(sched, false);
+	sched->event++;
+	pc__let_settle(sched);
 	foresee(ticket->model, &probe, ret_forecast);
 	sched->inside = false;
 }

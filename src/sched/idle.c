@@ -15,6 +15,8 @@
 /* A model that may not idle at all: its workers go as soon as their last lease is over. */
 void pc__stop_used(struct pc_sched_model *model)
 {
+	/* Those that were about to be leased when the body last said anything. */
+	pc__ask_busy(model);
 	while (pc__live_workers(model) > model->spec.min_workers) {
 		/* Used, whether with an answer or not. */
 		struct pc_link *link = pc__set_at_least(&model->resting, 1, 0);

@@ -71,6 +71,12 @@ int pc__check_spec(const struct pc_sched *sched, const struct pc_sched_model_spe
 				    "self_service of '%s': the driver lacks look, recall or resume",
 				    spec->key);
 	}
+	if (spec->self_service &&
+	    (spec->max_workers == 0 || spec->max_workers > PC_SELF_SERVICE_WORKERS_MAX)) {
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "max_workers of '%s' must be 1 to %d, not %u, for self_service",
+				    spec->key, PC_SELF_SERVICE_WORKERS_MAX, spec->max_workers);
+	}
 	if (spec->slots < 1 || spec->slots > SLOTS_MAX) {
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "slots of '%s' must be 1 to %d, not %u", spec->key, SLOTS_MAX,

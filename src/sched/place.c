@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * place.c - which model gets one more worker, on which device, and who makes room for it.
+ * place.c - which model gets one more worker, and on which device. Who makes room for it is room.c's
+ * question.
  *
  * Every spawn goes through settle_room, the one place where models compete for memory. It grants
  * nothing and talks to no ticket except those whose model can never fit. Runs at the end of event
@@ -97,26 +98,6 @@ static bool may_evict(const struct pc_sched_model *model)
 		return is_asked_for(model);
 	return model->waiting > 0 && model->in_state[WORKER_SPAWNING] == 0 &&
 	       has_waited_long(model);
-}
-
-/*
- * Whether the model can do without one more of its idle workers. While its requests wait, an idle
- * worker is one that the body is about to lease: only self-service models have such.
- */
-static bool has_to_spare(const struct pc_sched_model *model)
-{
-	return model->waiting == 0 && !model->spec.pinned &&
-	       pc__live_workers(model) - model->chosen > model->spec.min_workers;
-}
-
-static bool may_be_evicted(const struct pc_sched_worker *victim, const struct pc_sched_model *by)
-{
-	const struct pc_sched *sched = by->sched;
-	const struct pc_sched_model *owner = victim->model;
-	uint64_t resident_ns = sched->now_ns - victim->ready_ns;
-
-	return owner != by && has_to_spare(owner) &&
-	       (resident_ns >= sched->settings.min_residency_ns || has_waited_long(by));
 }
 
 /* ---- devices ---- */
@@ -274,31 +255,6 @@ void pc__review_need(struct pc_sched_model *model)
 		leave_line(model);
 }
 
-/* ---- who is idle ---- */
-
-void pc__look_at_all(struct pc_sched *sched, bool wanted)
-{
-	if (sched->self_service_models == 0)
-		return;
-	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  by_id);
-
-		bool may_go = !worker->model->spec.pinned &&
-			      (sched->pressed || has_to_spare(worker->model));
-
-		pc__look(worker, wanted && may_go);
-	}
-}
-
-/* Once for all models in line. */
-static void look_once(struct pc_sched *sched)
-{
-	if (!sched->looked)
-		pc__look_at_all(sched, true);
-	sched->looked = true;
-}
-
 /*
  * Self-service: requests wait and slots are free for them, which the body is about to hand out. It
  * may happen that somebody who came later is quicker; then the next look tells.
@@ -323,119 +279,6 @@ static bool is_about_to_serve(const struct pc_sched_model *model)
 
 /* ---- making room ---- */
 
-struct victims {
-	struct pc_sched_worker *list; /* through next_victim, most recently used first */
-	uint64_t bytes;
-	uint32_t count;
-};
-
-static void choose_victim(struct victims *victims, struct pc_sched_worker *worker)
-{
-	worker->next_victim = victims->list;
-	worker->model->chosen++;
-	victims->list = worker;
-	victims->bytes += worker->reserved_bytes;
-	victims->count++;
-}
-
-static struct pc_sched_worker *spare_first(struct victims *victims, struct pc_sched_worker **slot)
-{
-	struct pc_sched_worker *worker = *slot;
-
-	*slot = worker->next_victim;
-	worker->next_victim = NULL;
-	worker->model->chosen--;
-	victims->bytes -= worker->reserved_bytes;
-	victims->count--;
-	return worker;
-}
-
-/*
- * Idle workers whose going frees `bytes`, or none: the least recently used that together suffice,
- * without those that turn out not to be needed.
- */
-static struct victims choose_victims(const struct pc_sched_model *by, unsigned device,
-				     uint64_t bytes)
-{
-	const struct device *d = &by->sched->devices[device];
-	struct victims victims = { .count = 0 };
-
-	if (d->idle_bytes < bytes)
-		return victims;
-	for (struct pc_link *link = d->idle.first; link && victims.bytes < bytes;
-	     link = pc__set_next(link)) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  idle_place);
-
-		if (may_be_evicted(worker, by))
-			choose_victim(&victims, worker);
-	}
-
-	bool enough = victims.bytes >= bytes;
-
-	for (struct pc_sched_worker **slot = &victims.list; *slot;) {
-		if (!enough || victims.bytes - (*slot)->reserved_bytes >= bytes)
-			spare_first(&victims, slot);
-		else
-			slot = &(*slot)->next_victim;
-	}
-	return victims;
-}
-
-static void spare_all(struct victims *victims)
-{
-	while (victims->list)
-		spare_first(victims, &victims->list);
-}
-
-/* All of them or none: a worker that somebody got hold of meanwhile is no victim any more. */
-static bool recall_all(const struct victims *victims)
-{
-	for (struct pc_sched_worker *worker = victims->list; worker; worker = worker->next_victim) {
-		if (pc__recall(worker))
-			continue;
-		for (struct pc_sched_worker *back = victims->list; back != worker;
-		     back = back->next_victim)
-			pc__resume(back);
-		return false;
-	}
-	return true;
-}
-
-static bool evict(struct victims *victims)
-{
-	if (!recall_all(victims)) {
-		spare_all(victims);
-		return false;
-	}
-	while (victims->list)
-		pc__retire_recalled(spare_first(victims, &victims->list), PC_STOP_EVICTED);
-	return true;
-}
-
-/* The device where the fewest have to go, or -1. */
-static int device_to_clear(const struct pc_sched_model *model)
-{
-	const struct pc_sched *sched = model->sched;
-	uint32_t fewest = UINT32_MAX;
-	int best = -1;
-
-	for (unsigned d = 0; d < sched->device_count; d++) {
-		if (!may_use(model, d) || budget_of(sched, d) < model->need_bytes)
-			continue;
-
-		struct victims victims = choose_victims(
-			model, d, less(model->need_bytes, coming_bytes(sched, d)));
-
-		if (victims.count > 0 && victims.count < fewest) {
-			fewest = victims.count;
-			best = (int)d;
-		}
-		spare_all(&victims);
-	}
-	return best;
-}
-
 /* The usable device, large enough, with the most room on its way; -1 when none is large enough. */
 static int device_to_wait_for(const struct pc_sched_model *model)
 {
@@ -450,32 +293,37 @@ static int device_to_wait_for(const struct pc_sched_model *model)
 	return best;
 }
 
+/* What is lacking for the worker on each device that might hold it. */
+static void list_lacking(const struct pc_sched_model *model, uint64_t lacking[PC_DEVICE_MAX])
+{
+	const struct pc_sched *sched = model->sched;
+
+	for (unsigned d = 0; d < sched->device_count; d++) {
+		lacking[d] = may_use(model, d) && budget_of(sched, d) >= model->need_bytes
+				     ? less(model->need_bytes, coming_bytes(sched, d))
+				     : 0;
+	}
+}
+
+static enum victim_kind kind_of_victims(const struct pc_sched_model *model)
+{
+	return has_waited_long(model) ? VICTIM_ANY : VICTIM_RESIDENT;
+}
+
 /*
  * A device on which the worker will fit when all who were told to stop have gone, which may be
  * done right here; -1 when there is none.
  */
 static int clear_device(const struct pc_sched_model *model, unsigned roomiest)
 {
+	uint64_t lacking[PC_DEVICE_MAX];
+
 	if (coming_bytes(model->sched, roomiest) >= model->need_bytes)
 		return (int)roomiest;
-
 	if (!may_evict(model))
 		return -1;
-	look_once(model->sched);
-	for (;;) {
-		int device = device_to_clear(model);
-
-		if (device < 0)
-			return -1;
-
-		struct victims victims = choose_victims(
-			model, (unsigned)device,
-			model->need_bytes - coming_bytes(model->sched, (unsigned)device));
-
-		/* Each failure takes one worker out of the choice. */
-		if (evict(&victims))
-			return device;
-	}
+	list_lacking(model, lacking);
+	return pc__evict_for(model->sched, kind_of_victims(model), lacking);
 }
 
 static void promise(const struct pc_sched_model *model, unsigned device)
@@ -518,56 +366,6 @@ static void make_room(struct pc_sched_model *model)
 		promise(model, (unsigned)roomiest);
 }
 
-/* ---- pressure: a budget was lowered, or somebody took more than was reserved ---- */
-
-static bool is_over(const struct pc_sched *sched, unsigned device)
-{
-	struct pc_device_account account;
-
-	pc_ledger_account(sched->ledger, device, &account);
-	return less(account.reserved_bytes, sched->devices[device].leaving_bytes) >
-	       account.budget_bytes;
-}
-
-bool pc__relieve_one(struct pc_sched *sched, unsigned device)
-{
-	struct pc_link *next;
-
-	/* Floors are no excuse here. One that cannot be recalled is idle no more. */
-	for (struct pc_link *link = sched->devices[device].idle.first; link; link = next) {
-		struct pc_sched_worker *worker = pc__container_of(link, struct pc_sched_worker,
-								  idle_place);
-
-		next = pc__set_next(link);
-		if (worker->model->waiting == 0 && pc__retire(worker, PC_STOP_PRESSURE, false))
-			return true;
-	}
-	return false;
-}
-
-/* Rule 11: idle workers go first. Leased ones follow when they become idle. */
-static void relieve(struct pc_sched *sched, unsigned device)
-{
-	if (!is_over(sched, device))
-		return;
-	sched->pressed = true;
-	look_once(sched);
-	while (is_over(sched, device) && pc__relieve_one(sched, device))
-		;
-}
-
-static void relieve_all(struct pc_sched *sched)
-{
-	sched->pressed = false;
-	for (unsigned d = 0; d < sched->device_count; d++)
-		relieve(sched, d);
-	for (unsigned d = 0; d < sched->device_count && sched->pressed; d++) {
-		if (is_over(sched, d))
-			return;
-	}
-	sched->pressed = false;
-}
-
 /* ---- what would be done ---- */
 
 static bool fits_somewhere(const struct pc_sched_model *model)
@@ -597,15 +395,11 @@ static void swap_promises(struct pc_sched *sched)
 
 static void plan_eviction(const struct pc_sched_model *model, struct pc__plan *plan)
 {
-	const struct pc_sched *sched = model->sched;
-	int device = device_to_clear(model);
+	uint64_t lacking[PC_DEVICE_MAX];
+	struct pc__victims victims;
 
-	if (device < 0)
-		return;
-
-	struct victims victims = choose_victims(
-		model, (unsigned)device, model->need_bytes - coming_bytes(sched, (unsigned)device));
-
+	list_lacking(model, lacking);
+	victims = pc__choose_victims(model->sched, kind_of_victims(model), lacking);
 	plan->victim_count = victims.count;
 	for (const struct pc_sched_worker *worker = victims.list; worker;
 	     worker = worker->next_victim) {
@@ -613,7 +407,6 @@ static void plan_eviction(const struct pc_sched_model *model, struct pc__plan *p
 		if (victims.count < PC_ARRAY_LEN(plan->victim_keys))
 			plan->victim_keys[victims.count] = worker->model->spec.key;
 	}
-	spare_all(&victims);
 }
 
 /* As if somebody asked for it now. */
@@ -655,12 +448,12 @@ void pc__settle_room(struct pc_sched *sched)
 {
 	struct pc_link *next;
 
-	sched->looked = false;
+	pc__let_settle(sched);
 	for (unsigned d = 0; d < sched->device_count; d++) {
 		sched->devices[d].promised_bytes = 0;
 		sched->devices[d].promised_cold_bytes = 0;
 	}
-	relieve_all(sched);
+	pc__relieve_all(sched);
 	for (struct pc_link *link = sched->wanting.first; link; link = next) {
 		struct pc_sched_model *model = pc__container_of(link, struct pc_sched_model,
 								by_want);

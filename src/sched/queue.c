@@ -106,6 +106,8 @@ static void enqueue(struct pc_sched_model *model, struct pc_ticket *ticket)
 			       sequence);
 	model->waiting++;
 	note_deadline(model);
+	if (model->waiting == 1)
+		pc__note_waiting(model);
 }
 
 void pc__withdraw(struct pc_ticket *ticket)
@@ -121,8 +123,10 @@ void pc__withdraw(struct pc_ticket *ticket)
 	model->waiting--;
 	note_deadline(model);
 	/* Where the body hands out slots, a worker may be idle that was kept for those who waited. */
-	if (model->spec.self_service && model->waiting == 0)
+	if (model->spec.self_service && model->waiting == 0) {
+		pc__note_waiting(model);
 		sched->room_changed |= sched->wanting.first || sched->pressed;
+	}
 }
 
 /* ---- rejecting ---- */

@@ -119,6 +119,7 @@ static void enter(struct pc_sched *sched, uint64_t now_ns)
 {
 	assert(!sched->inside && "an action called an event function");
 	sched->inside = true;
+	sched->event++;
 	if (now_ns > sched->now_ns)
 		sched->now_ns = now_ns;
 }
@@ -262,6 +263,7 @@ uint64_t pc_sched_worker_changed(struct pc_sched *sched, uint64_t now_ns, uint64
 	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
 
 	if (worker) {
+		worker->wanted = false; /* this may be what was wanted */
 		pc__worker_changed(worker, measured_bytes);
 		serve(worker->model);
 	}
@@ -278,10 +280,8 @@ uint64_t pc_sched_pressure(struct pc_sched *sched, uint64_t now_ns, unsigned dev
 		sched->tight_mask = tight ? sched->tight_mask | bit : sched->tight_mask & ~bit;
 		if (tight != was_tight)
 			review_all(sched);
-		if (tight) {
-			pc__look_at_all(sched, false);
+		if (tight)
 			pc__relieve_one(sched, device);
-		}
 	}
 	return leave(sched);
 }
@@ -674,6 +674,8 @@ int pc_sched_create(const struct pc_sched_settings *settings, const struct pc_sc
 	sched->driver_ctx = driver_ctx;
 	sched->ledger = ledger;
 	sched->device_count = pc_ledger_device_count(ledger);
+	for (unsigned d = 0; d < sched->device_count; d++)
+		sched->devices[d].idle.sum = pc__sum_evictable;
 	sched->random = settings->seed;
 	sched->recheck_ns = PC_TIME_NEVER;
 	sched->maintenance_ns = PC_TIME_NEVER;

@@ -7,6 +7,9 @@
  * weight-balanced trees", Journal of Functional Programming 21 (2011): with the parameters (3, 2)
  * one single or double rotation per level restores it after any insertion or removal, and the
  * depth stays logarithmic.
+ *
+ * Where a set carries sums, they are made anew from below wherever the weights change, on the way
+ * up and in rotations.
  */
 #include "sched/set.h"
 
@@ -24,9 +27,11 @@ static bool is_before(const struct pc_link *a, const struct pc_link *b)
 	return a->key != b->key ? a->key < b->key : a->tie < b->tie;
 }
 
-static void reweigh(struct pc_link *link)
+static void reweigh(const struct pc__set *set, struct pc_link *link)
 {
 	link->weight = 1 + weight_of(link->left) + weight_of(link->right);
+	if (set->sum)
+		set->sum(link);
 }
 
 /* Puts `heir` (may be NULL) where `link` hangs; link's own pointers stay. */
@@ -52,8 +57,8 @@ static void rotate_left(struct pc__set *set, struct pc_link *link)
 		link->right->up = link;
 	riser->left = link;
 	link->up = riser;
-	reweigh(link);
-	reweigh(riser);
+	reweigh(set, link);
+	reweigh(set, riser);
 }
 
 static void rotate_right(struct pc__set *set, struct pc_link *link)
@@ -66,8 +71,8 @@ static void rotate_right(struct pc__set *set, struct pc_link *link)
 		link->left->up = link;
 	riser->right = link;
 	link->up = riser;
-	reweigh(link);
-	reweigh(riser);
+	reweigh(set, link);
+	reweigh(set, riser);
 }
 
 static bool outweighs(uint32_t a, uint32_t b)
@@ -97,16 +102,36 @@ static struct pc_link *balance(struct pc__set *set, struct pc_link *link)
  * What hangs on the other side follows from the weights, so that only the path is read: with
  * 100,000 links the siblings would cost a cache miss each.
  */
-static void climb(struct pc__set *set, struct pc_link *link, uint32_t below, int change)
+static inline void climb_summing(struct pc__set *set, struct pc_link *link, uint32_t below,
+				 int change, void (*sum)(struct pc_link *link))
 {
 	for (; link; below = link->weight, link = link->up) {
 		link->weight += (uint32_t)change;
+		if (sum)
+			sum(link);
 
 		uint32_t beside = link->weight - 1 - below;
 
 		if (outweighs(below, beside) || outweighs(beside, below))
 			link = balance(set, link);
 	}
+}
+
+/* Most sets have no sums, and should not pay for those that do. */
+static void climb(struct pc__set *set, struct pc_link *link, uint32_t below, int change)
+{
+	if (set->sum)
+		climb_summing(set, link, below, change, set->sum);
+	else
+		climb_summing(set, link, below, change, NULL);
+}
+
+void pc__set_sum(const struct pc__set *set, struct pc_link *link)
+{
+	if (!pc__linked(link))
+		return;
+	for (; link; link = link->up)
+		set->sum(link);
 }
 
 void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uint64_t tie)
@@ -123,6 +148,8 @@ void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uin
 	*slot = link;
 	if (!set->first || is_before(link, set->first))
 		set->first = link;
+	if (set->sum)
+		set->sum(link);
 	climb(set, up, 1, +1);
 }
 

@@ -7,6 +7,10 @@
  * object is in as many sets as it has links. A zeroed link is in no set. Everything below is
  * logarithmic at worst, except first, last, count and linked, which are constant or a single
  * descent.
+ *
+ * A set may carry sums: then every object knows something about all that hangs below its link, such
+ * as the bytes of those workers together, and a search for the first that something holds for is a
+ * descent as well.
  */
 #ifndef SCHED_SET_H
 #define SCHED_SET_H
@@ -16,6 +20,9 @@
 struct pc__set {
 	struct pc_link *root;
 	struct pc_link *first; /* NULL when empty */
+	/* Makes the sums of the object around a link from its own and from those of the two below
+	 * it; NULL in sets without. */
+	void (*sum)(struct pc_link *link);
 };
 
 /* The object around a link. */
@@ -38,6 +45,9 @@ void pc__set_remove(struct pc__set *set, struct pc_link *link);
 /* Makes membership and position what they should be, and moves nothing when they are so already. */
 void pc__set_place(struct pc__set *set, struct pc_link *link, bool member, uint64_t key,
 		   uint64_t tie);
+
+/* Something that goes into the sums has changed in the object around a link, linked or not. */
+void pc__set_sum(const struct pc__set *set, struct pc_link *link);
 
 struct pc_link *pc__set_last(const struct pc__set *set);
 struct pc_link *pc__set_next(const struct pc_link *link);

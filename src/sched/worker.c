@@ -19,13 +19,26 @@ static void file_idle(struct pc_sched_worker *worker, bool idle)
 								    : worker->ready_ns;
 
 	pc__set_place(&device->idle, &worker->idle_place, idle, since_ns, worker->id);
-	if (idle && !was_idle) {
-		device->idle_bytes += worker->reserved_bytes;
-		sched->newly_idle++;
-	} else if (!idle && was_idle) {
-		device->idle_bytes -= worker->reserved_bytes;
-		sched->newly_idle--;
-	}
+	sched->newly_idle += idle - was_idle;
+	pc__file_above_floor(worker);
+}
+
+/* While its requests wait, nothing of a model is evicted. */
+static void review_askable(struct pc_sched_model *model)
+{
+	pc__set_place(&model->sched->askable, &model->by_busy,
+		      model->busy.first && model->waiting == 0, model->by_order.key, 0);
+}
+
+/* What the body hands out is busy or idle as far as it was said: see the look note in room.c. */
+static void file_busy(struct pc_sched_worker *worker, bool busy)
+{
+	struct pc_sched_model *model = worker->model;
+
+	if (!model->spec.self_service)
+		return;
+	pc__set_place(&model->busy, &worker->busy_place, busy, worker->id, 0);
+	review_askable(model);
 }
 
 /*
@@ -53,18 +66,22 @@ void pc__file_worker(struct pc_sched_worker *worker)
 {
 	struct pc_sched_model *model = worker->model;
 	bool ready = worker->state == WORKER_READY;
-	bool idle = ready && worker->leases == 0 && worker->lent == 0;
+	bool pinned = model->spec.pinned, self_service = model->spec.self_service;
+	/* While requests wait, an idle worker is one that the body is about to lease (I7). */
+	bool idle = ready && worker->leases == 0 && worker->lent == 0 &&
+		    !(self_service && model->waiting > 0);
 
 	/* Rule 7: fewest leases, then most recently used. */
 	pc__set_place(&model->free, &worker->free_place,
-		      ready && worker->leases < model->spec.slots && !model->spec.self_service,
-		      worker->leases, ~worker->last_use);
+		      ready && worker->leases < model->spec.slots && !self_service, worker->leases,
+		      ~worker->last_use);
 	pc__set_place(&model->sched->starting, &worker->start_place,
 		      worker->state == WORKER_SPAWNING, worker->start_deadline_ns, worker->id);
 	pc__set_place(&model->resting, &worker->rest_place, idle && has_to_rest(worker),
 		      worker->last_used_ns, worker->last_use);
 	pc__set_place(&model->due, &worker->due_place, is_due_for_recycling(worker), worker->id, 0);
-	file_idle(worker, idle && !model->spec.pinned);
+	file_idle(worker, idle && !pinned);
+	file_busy(worker, ready && !idle && !worker->wanted && !pinned);
 }
 
 static void enter_state(struct pc_sched_worker *worker)
@@ -84,6 +101,30 @@ static void leave_state(struct pc_sched_worker *worker)
 
 	model->in_state[worker->state]--;
 	pc__set_remove(&model->workers[worker->state], &worker->by_state);
+	pc__set_remove(&model->sched->young, &worker->young_place);
+}
+
+void pc__note_waiting(struct pc_sched_model *model)
+{
+	if (!model->spec.self_service)
+		return;
+	review_askable(model);
+	/* Who submits has found no slot free: all of them have been leased since the last look. */
+	while (model->waiting > 0 && model->resting.first)
+		pc__file_worker(
+			pc__container_of(model->resting.first, struct pc_sched_worker, rest_place));
+}
+
+void pc__let_settle(struct pc_sched *sched)
+{
+	while (sched->young.first &&
+	       sched->now_ns - sched->young.first->key >= sched->settings.min_residency_ns) {
+		struct pc_sched_worker *worker = pc__container_of(
+			sched->young.first, struct pc_sched_worker, young_place);
+
+		pc__set_remove(&sched->young, &worker->young_place);
+		pc__set_sum(&sched->devices[worker->device].idle, &worker->idle_place);
+	}
 }
 
 /* The only function that changes a worker's state. */
@@ -93,6 +134,7 @@ static void move(struct pc_sched_worker *worker, enum worker_state state)
 	leave_state(worker);
 	worker->state = state;
 	enter_state(worker);
+	pc__review_floor(worker->model);
 	pc__file_worker(worker);
 }
 
@@ -189,6 +231,7 @@ static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned
 	}
 	worker->model = model;
 	worker->id = ++sched->last_worker_id; /* I8 */
+	worker->may_go = model->spec.min_workers == 0;
 	worker->device = device;
 	worker->slots = model->spec.slots;
 	worker->reserved_bytes = bytes;
@@ -211,6 +254,7 @@ static void enter_worker(struct pc_sched_worker *worker)
 	pc__set_insert(&sched->workers, &worker->by_id, worker->id, 0);
 	enter_state(worker);
 	hold(worker, 1, worker->reserved_bytes);
+	pc__review_floor(model);
 	pc__file_worker(worker);
 }
 
@@ -252,11 +296,9 @@ static void true_up(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	if (measured_bytes == 0 || measured_bytes == worker->reserved_bytes)
 		return;
 	pc_ledger_true_up(sched->ledger, worker->device, worker->reserved_bytes, measured_bytes);
-	if (pc__linked(&worker->idle_place))
-		sched->devices[worker->device].idle_bytes += measured_bytes -
-							     worker->reserved_bytes;
 	hold(worker, 0, measured_bytes - worker->reserved_bytes);
 	worker->reserved_bytes = measured_bytes;
+	pc__set_sum(&sched->devices[worker->device].idle, &worker->idle_place);
 	sched->room_changed = true;
 }
 
@@ -275,6 +317,8 @@ void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	model->last_busy_ns = model->sched->now_ns;
 	model->keep_floor = true;
 	move(worker, WORKER_READY);
+	pc__set_insert(&model->sched->young, &worker->young_place, worker->ready_ns, worker->id);
+	pc__set_sum(&model->sched->devices[worker->device].idle, &worker->idle_place);
 }
 
 struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes,
@@ -307,7 +351,9 @@ void pc__look(struct pc_sched_worker *worker, bool wanted)
 	if (!worker->model->spec.self_service || worker->state != WORKER_READY)
 		return;
 	sched->driver.look(sched->driver_ctx, worker->id, wanted, &use);
+	worker->looked = sched->event;
 	worker->lent = use.leases;
+	worker->wanted = use.leases > 0 && (wanted || worker->wanted);
 	/* The body may have read its clock after the event's time was taken. */
 	worker->last_used_ns = use.last_used_ns < sched->now_ns ? use.last_used_ns : sched->now_ns;
 	if (use.served > worker->served)
@@ -324,6 +370,7 @@ bool pc__recall(struct pc_sched_worker *worker)
 		return true;
 	/* If somebody has it, one slot at least. */
 	worker->lent = !sched->driver.recall(sched->driver_ctx, worker->id);
+	worker->wanted = worker->lent > 0; /* as the contract has it */
 	pc__file_worker(worker);
 	return worker->lent == 0;
 }

@@ -274,6 +274,20 @@ static bool fits_now(const struct world *world, unsigned m)
 	return false;
 }
 
+/* All of a model's workers that idle on a device could go at once. Otherwise some of them can. */
+static bool are_all_spare(const struct world *world, unsigned m, unsigned device)
+{
+	uint32_t idle = 0;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *worker = &world->workers[i];
+
+		idle += worker->state == W_READY && worker->leases == 0 && worker->model == m &&
+			worker->device == device;
+	}
+	return idle + sim_spec(world, m)->min_workers <= sim_live(&world->models[m]);
+}
+
 /* What could be taken from others on a device for this model, by the letter of rule 5. */
 static uint64_t evictable_bytes(const struct world *world, unsigned m, unsigned device)
 {
@@ -284,7 +298,8 @@ static uint64_t evictable_bytes(const struct world *world, unsigned m, unsigned 
 		const struct pc_sched_model_spec *spec = sim_spec(world, worker->model);
 
 		if (worker->state == W_READY && worker->leases == 0 && worker->device == device &&
-		    worker->model != m && !spec->pinned && spec->min_workers == 0 &&
+		    worker->model != m && !spec->pinned &&
+		    are_all_spare(world, worker->model, device) &&
 		    world->models[worker->model].waiting == 0 &&
 		    world->now_ns - worker->ready_ns >= world->script->settings.min_residency_ns)
 			bytes += worker->reserved_bytes;
@@ -305,13 +320,20 @@ static bool somebody_stops_on(const struct world *world, unsigned device)
 	return false;
 }
 
-static bool room_could_be_made(const struct world *world, unsigned m)
+/* While somebody stops, the brain may be waiting for that room. */
+static bool is_room_coming(const struct world *world, unsigned m)
 {
-	/* While somebody stops, the brain may be waiting for that room. */
 	for (unsigned d = 0; d < world->script->device_count; d++) {
 		if (sim_allows(world, m, d) && somebody_stops_on(world, d))
-			return false;
+			return true;
 	}
+	return false;
+}
+
+static bool room_could_be_made(const struct world *world, unsigned m)
+{
+	if (is_room_coming(world, m))
+		return false;
 	for (unsigned d = 0; d < world->script->device_count; d++) {
 		if (sim_may_use(world, m, d) &&
 		    sim_free_bytes(world, d) + evictable_bytes(world, m, d) >=
@@ -321,36 +343,42 @@ static bool room_could_be_made(const struct world *world, unsigned m)
 	return false;
 }
 
+/* It could be stopped for somebody now, or when its last lease ends. */
+static bool may_make_room(const struct world *world, const struct fake_worker *worker, unsigned m)
+{
+	const struct pc_sched_model_spec *spec = sim_spec(world, worker->model);
+
+	return worker->state == W_READY && worker->model != m && !spec->pinned &&
+	       spec->min_workers == 0 && world->models[worker->model].waiting == 0;
+}
+
 /*
- * Whoever has no worker and waits for memory has asked to be told when those who have it idle: all
- * that were leased when the brain last looked, which it does every 250 ms.
+ * The brain looks only at workers that it takes for idle and would stop. So where all that could
+ * be idle for all that it was told would make enough room, it has looked at some that are not, and
+ * asked to be told when they are, in the 250 ms in which it looks again.
  */
-static void check_is_wanted(struct world *world, unsigned m, const struct fake_model *model)
+static void check_is_wanted(struct world *world, unsigned m, unsigned device)
 {
 	uint64_t long_ago_ns = 300 * MSEC + world->script->tick_lag_ns;
+	uint64_t long_resident_ns = world->script->settings.min_residency_ns + long_ago_ns;
+	uint64_t bytes = sim_free_bytes(world, device);
+	const struct fake_worker *busy = NULL;
 
-	if (model->waiting == 0 || sim_live(model) > 0 || world->draining ||
-	    world->now_ns - model->want_since_ns < long_ago_ns)
-		return;
-	for (unsigned d = 0; d < world->script->device_count; d++) {
-		if (sim_allows(world, m, d) &&
-		    (somebody_stops_on(world, d) || sim_free_bytes(world, d) >= model->need_bytes))
-			return;
-	}
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		const struct fake_worker *worker = &world->workers[i];
-		const struct pc_sched_model_spec *spec = sim_spec(world, worker->model);
 
-		if (worker->state != W_READY || !spec->self_service || spec->pinned ||
-		    spec->min_workers > 0 || worker->model == m ||
-		    !sim_allows(world, m, worker->device) ||
-		    world->models[worker->model].waiting > 0)
+		if (worker->device != device || !may_make_room(world, worker, m) ||
+		    worker->wanted || world->now_ns - worker->ready_ns < long_resident_ns)
 			continue;
-		sim_check(world,
-			  worker->wanted || worker->busy_since_ns == PC_TIME_NEVER ||
-				  world->now_ns - worker->busy_since_ns < long_ago_ns,
-			  "rule 5: nobody wants to hear when worker %" PRIu64 " idles", worker->id);
+		if (worker->leases > 0 && (!sim_spec(world, worker->model)->self_service ||
+					   world->now_ns - worker->busy_since_ns < long_ago_ns))
+			continue;
+		bytes += worker->reserved_bytes;
+		if (worker->leases > 0)
+			busy = worker;
 	}
+	sim_check(world, !busy || bytes < world->models[m].need_bytes,
+		  "rule 5: nobody wants to hear when worker %" PRIu64 " idles", busy->id);
 }
 
 /*
@@ -388,7 +416,6 @@ static void check_progress(struct world *world)
 			model->room_since_ns = world->now_ns;
 		last = m;
 		world->coverage->memory_waits += model->waiting > 0;
-		check_is_wanted(world, m, model);
 	}
 	if (wanting != 1 || !lacks_a_worker(world, last))
 		last = MODELS_MAX;
@@ -411,6 +438,13 @@ static void check_progress(struct world *world)
 		  model->room_since_ns == PC_TIME_NEVER ||
 			  world->now_ns - model->room_since_ns < patience_ns,
 		  "rule 5: %s waits though room could be made", sim_spec(world, last)->key);
+	if (sim_live(model) > 0 || model->waiting == 0 || world->draining ||
+	    world->now_ns - model->want_since_ns < patience_ns || is_room_coming(world, last))
+		return;
+	for (unsigned d = 0; d < world->script->device_count; d++) {
+		if (sim_allows(world, last, d))
+			check_is_wanted(world, last, d);
+	}
 }
 
 static void check_views(struct world *world)

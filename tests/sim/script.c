@@ -75,6 +75,8 @@ static void draw_model(struct sim_random *random, struct script *script, unsigne
 		spec->recycle_bytes = spec->memory_bytes * sim_between(random, 100, 130) / 100;
 	if (sim_chance(random, 20))
 		spec->min_workers = 1 + (spec->max_workers != 1 && sim_chance(random, 30));
+	if (spec->self_service && spec->max_workers == 0)
+		spec->max_workers = PC_SELF_SERVICE_WORKERS_MAX;
 	if (sim_chance(random, 5)) { /* larger than most worlds */
 		spec->memory_bytes = 20000 * MIB;
 		spec->recycle_bytes = 0;
@@ -101,6 +103,8 @@ void sim_redraw_spec(uint64_t fate, const struct script *script, struct pc_sched
 		spec->slots = other->slots;
 	spec->min_workers = other->min_workers;
 	spec->max_workers = other->max_workers;
+	if (spec->self_service && spec->max_workers == 0)
+		spec->max_workers = PC_SELF_SERVICE_WORKERS_MAX;
 	spec->cold_start_workers = other->cold_start_workers;
 	spec->queue_capacity = other->queue_capacity;
 	spec->idle_ttl_ns = other->idle_ttl_ns;

@@ -530,6 +530,51 @@ static void no_more_is_evicted_than_is_needed(void **state)
 	cancel(3);
 }
 
+static void what_an_idle_worker_has_grown_by_is_room_too(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB), *b = add_simple("b", 8 * GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	release(0);
+	body.next_ns = pc_sched_worker_changed(body.sched, body.now_ns, 1, 3 * GIB);
+	pass(6 * SEC);
+	body.log[0] = '\0';
+	submit(1, b); /* 5 GiB are free */
+	expect("stop 1 evicted\n");
+	cancel(1);
+}
+
+static void a_floor_keeps_the_most_recently_used(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model *a, *b = add_simple("b", 7 * GIB), *c = add_simple("c", 8 * GIB);
+
+	(void)state;
+	spec.min_workers = 1;
+	spec.max_workers = 2;
+	spec.idle_ttl_ns = PC_TIME_NEVER;
+	a = add(&spec);
+	submit(0, a);
+	submit(1, a);
+	ready(1);
+	ready(2);
+	pass(6 * SEC);
+	release(1);
+	pass(SEC);
+	release(0);
+	body.log[0] = '\0';
+	submit(2, c); /* both would have to go */
+	expect("");
+	cancel(2);
+	submit(3, b);
+	expect("stop 2 evicted\n");
+	cancel(3);
+	gone(2);
+	expect("");
+}
+
 static void room_made_for_one_is_not_taken_by_another(void **state)
 {
 	struct pc_sched_model_spec spec = spec_of("a", 3 * GIB);
@@ -1610,6 +1655,12 @@ static void a_body_that_hands_out_slots_needs_all_three_questions(void **state)
 	assert_int_equal(pc_sched_add_model(sched, &spec, &model, &err), PC_E_INVALID_ARGUMENT);
 	assert_string_equal(err.message,
 			    "self_service of 'b': the driver lacks look, recall or resume");
+	pc_error_clear(&err);
+	spec.max_workers = PC_SELF_SERVICE_WORKERS_MAX + 1;
+	assert_int_equal(pc_sched_add_model(body.sched, &spec, &model, &err),
+			 PC_E_INVALID_ARGUMENT);
+	assert_string_equal(err.message,
+			    "max_workers of 'b' must be 1 to 64, not 65, for self_service");
 	pc_sched_destroy(sched);
 }
 
@@ -2099,6 +2150,8 @@ int main(void)
 		scenario(a_young_worker_is_spared_until_somebody_waited_long),
 		scenario(a_leased_or_pinned_worker_is_never_evicted),
 		scenario(no_more_is_evicted_than_is_needed),
+		scenario(what_an_idle_worker_has_grown_by_is_room_too),
+		scenario(a_floor_keeps_the_most_recently_used),
 		scenario(room_made_for_one_is_not_taken_by_another),
 		scenario(the_small_overtake_the_large_for_a_while_only),
 		scenario(the_earliest_deadline_goes_first_and_interactive_before_batch),

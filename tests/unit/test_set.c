@@ -61,6 +61,8 @@ static void check_against_array(const struct pc__set *set, struct pc_link *links
 		assert_ptr_equal(link, sorted[i]);
 		assert_int_equal(pc__set_rank(link), i);
 		assert_ptr_equal(pc__set_at_least(set, link->key, link->tie), link);
+		assert_ptr_equal(pc__set_before(set, link->key, link->tie),
+				 i ? sorted[i - 1] : NULL);
 		link = pc__set_next(link);
 	}
 	assert_null(link);
@@ -71,7 +73,7 @@ static void check_against_array(const struct pc__set *set, struct pc_link *links
 static void random_changes_keep_order_and_balance(void **state)
 {
 	static struct pc_link links[LINKS];
-	struct pc__set set = { NULL, NULL };
+	struct pc__set set = { .root = NULL };
 
 	(void)state;
 	for (int round = 0; round < ROUNDS; round++) {
@@ -89,10 +91,62 @@ static void random_changes_keep_order_and_balance(void **state)
 	assert_null(set.first);
 }
 
+/* ---- sums ---- */
+
+struct weighed {
+	struct pc_link link;
+	uint64_t bytes, below;
+};
+
+static uint64_t below(struct pc_link *link)
+{
+	return link ? pc__container_of(link, struct weighed, link)->below : 0;
+}
+
+static void sum_up(struct pc_link *link)
+{
+	struct weighed *weighed = pc__container_of(link, struct weighed, link);
+
+	weighed->below = below(link->left) + weighed->bytes + below(link->right);
+}
+
+static uint64_t check_sums(struct pc_link *link)
+{
+	if (!link)
+		return 0;
+
+	uint64_t sum = pc__container_of(link, struct weighed, link)->bytes +
+		       check_sums(link->left) + check_sums(link->right);
+
+	assert_int_equal(below(link), sum);
+	return sum;
+}
+
+static void sums_follow_every_change(void **state)
+{
+	static struct weighed all[LINKS];
+	struct pc__set set = { .sum = sum_up };
+
+	(void)state;
+	for (int round = 0; round < ROUNDS; round++) {
+		struct weighed *weighed = &all[chance() % LINKS];
+
+		if (chance() % 2) {
+			pc__set_place(&set, &weighed->link, chance() % 3 != 0, chance() % 40,
+				      (uint64_t)(weighed - all));
+		} else {
+			weighed->bytes = chance() % 1000;
+			pc__set_sum(&set, &weighed->link);
+		}
+		if (round % 97 == 0)
+			check_sums(set.root);
+	}
+}
+
 static void rising_and_falling_keys_stay_balanced(void **state)
 {
 	static struct pc_link links[LINKS];
-	struct pc__set set = { NULL, NULL };
+	struct pc__set set = { .root = NULL };
 
 	(void)state;
 	memset(links, 0, sizeof(links));
@@ -111,12 +165,13 @@ static void rising_and_falling_keys_stay_balanced(void **state)
 static void an_empty_set_answers(void **state)
 {
 	struct pc_link alone = { .weight = 0 };
-	struct pc__set set = { NULL, NULL };
+	struct pc__set set = { .root = NULL };
 
 	(void)state;
 	assert_int_equal(pc__set_count(&set), 0);
 	assert_null(pc__set_last(&set));
 	assert_null(pc__set_at_least(&set, 0, 0));
+	assert_null(pc__set_before(&set, UINT64_MAX, UINT64_MAX));
 	pc__set_remove(&set, &alone);
 	pc__set_insert(&set, &alone, 1, 2);
 	assert_null(pc__set_next(&alone));
@@ -129,6 +184,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_changes_keep_order_and_balance),
+		cmocka_unit_test(sums_follow_every_change),
 		cmocka_unit_test(rising_and_falling_keys_stay_balanced),
 		cmocka_unit_test(an_empty_set_answers),
 	};

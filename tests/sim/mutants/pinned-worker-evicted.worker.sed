@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # Pinned models can be evicted (rule 5).
-s/ && !model->spec\.pinned\);/);/
+s/idle && !pinned\)/idle)/

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # The brain hands out slots that the body hands out.
-s/ && !model->spec\.self_service,/,/
+s/ && !self_service,/,/

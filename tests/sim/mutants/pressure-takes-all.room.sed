@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # All idle workers of a tight device go at once (rule 11).
-/pc__retire\(worker, PC_STOP_PRESSURE, false\)\)/{N;s/return true/continue/;}
+/PC_STOP_PRESSURE, false\)\)/{N;s/return true/continue/;}
