@@ -80,11 +80,34 @@ struct holding {
 	struct pc__set spare, kept;
 };
 
+/* What a model in the line asks of a device: see the line note. */
+enum bid {
+	BID_SPAWN,     /* room is promised to it: that it is free now */
+	BID_WAIT,      /* that it is coming */
+	BID_EVICT,     /* ... or would be if resident idle workers of others went */
+	BID_EVICT_ANY, /* ... or young ones too, for it has waited for long */
+	BIDS,
+	BID_NONE = BIDS, /* nothing: its body is about to serve all who wait */
+};
+
+/* A model's place in the line of one device. */
+struct standing {
+	struct pc_link place;
+	const struct pc_sched_model *model;
+	uint64_t promised;    /* on this device, to all below place */
+	uint64_t least[BIDS]; /* of all below: what is needed and promised to those before */
+};
+
 struct pc_sched_model {
 	struct pc_link by_order;    /* sched->models */
 	struct pc_link by_hash;	    /* sched->models_by_hash */
 	struct pc_link by_want;	    /* sched->wanting: needs a worker that does not fit yet */
-	struct pc_link by_retry;    /* sched->retries: its back-off ends */
+	struct pc_link by_evictor;  /* sched->evictors, with the same place, if its bid says so */
+	struct pc_link by_promise;  /* device->promises, likewise */
+	struct pc_link by_patience; /* sched->impatient: when waiting becomes waiting for long */
+	struct pc_link by_need;	    /* device->relying */
+	struct pc_link by_doubt; /* sched->doubtful: grows, though its body may have free slots */
+	struct pc_link by_retry; /* sched->retries: its back-off ends */
 	struct pc_link by_deadline; /* sched->deadlines: the earliest of its waiting tickets */
 	struct pc_link by_busy;	    /* sched->askable: has workers in busy that may be evicted */
 	struct pc_link by_rest;	    /* sched->cooling: its cooldown ends, or has begun anew since */
@@ -108,9 +131,16 @@ struct pc_sched_model {
 	uint64_t want_since_ns; /* while it stands in the line */
 	bool load_asked;	/* an operator wants one worker and there was no room yet */
 	uint32_t load_mask;	/* ... on one of these devices, while no request waits */
-	bool room_is_coming;	/* somebody was told to stop so that its worker will fit */
-	bool keep_floor;	/* loaded by request or operator: min_workers are kept */
-	bool retired;		/* takes no new requests; see change.c */
+	uint32_t line_mask;	/* the devices in whose lines it stands */
+	enum bid bid;
+	bool about_to_serve;	    /* its body had slots for all who wait when last asked */
+	struct standing *standings; /* one per device */
+	int promised_on;	    /* device, or -1 */
+	uint64_t promised_bytes;
+	bool room_is_coming; /* what is promised is free, or will be when all who stop have gone */
+	int relies_on;	     /* a device that is large enough for its first worker, or -1 */
+	bool keep_floor;     /* loaded by request or operator: min_workers are kept */
+	bool retired;	     /* takes no new requests; see change.c */
 	uint64_t last_busy_ns;	/* when a lease last ended or a worker became ready */
 	uint64_t lease_mean_ns; /* moving average of how long leases last, for Retry-After */
 
@@ -124,8 +154,10 @@ struct device {
 	struct pc__set idle;
 	struct pc__set holders;
 	uint64_t leaving_bytes;	 /* reserved by workers that are about to be gone */
-	uint64_t promised_bytes; /* kept for models that wait for room, by the last settle_room */
-	uint64_t promised_cold_bytes; /* ... and have no worker yet: part of it */
+	uint64_t relaxed_ns;	 /* when its memory was last found to be tight no more */
+	struct pc__set line;	 /* standings of models that want a worker */
+	struct pc__set promises; /* models by their places in the line: see room_is_coming */
+	struct pc__set relying;	 /* models by what they need, the largest first: see relies_on */
 };
 
 /* Conversations and the workers that know them: a cache, direct-mapped;
@@ -157,6 +189,9 @@ struct pc_sched {
 	struct pc__set wanting;	  /* models that want a worker, the most urgent first */
 	struct pc__set young;	  /* ready workers younger than min_residency, by age */
 	struct pc__set askable;	  /* models: see by_busy */
+	struct pc__set evictors;  /* those of them that would make others go */
+	struct pc__set impatient; /* those of them that will have waited for long, by when */
+	struct pc__set doubtful;  /* those of them that grow by self-service, as they were asked */
 	struct pc__set cooling;	  /* models that may have idled for long enough: see maintain */
 	struct affinity_entry *affinity;
 
@@ -190,12 +225,6 @@ static inline uint32_t pc__live_workers(const struct pc_sched_model *model)
 static inline bool pc__is_backing_off(const struct pc_sched_model *model)
 {
 	return model->retry_ns > model->sched->now_ns;
-}
-
-/* Every device it may live on is short of memory (rule 11): it gets no worker beside the first. */
-static inline bool pc__is_pressed(const struct pc_sched_model *model)
-{
-	return (model->spec.device_mask & ~model->sched->tight_mask) == 0;
 }
 
 /* Its workers failed so often that requests are refused during its back-off (open), and that one
@@ -291,6 +320,8 @@ bool pc__could_ever_fit(const struct pc_sched_model *model);
  */
 void pc__review_need(struct pc_sched_model *model);
 void pc__settle_room(struct pc_sched *sched);
+/* What its next worker needs, from the next event on. */
+void pc__set_need(struct pc_sched_model *model, uint64_t bytes);
 /* The allowed device with the most bytes free of its budget. */
 unsigned pc__best_device(const struct pc_sched_model *model);
 
@@ -302,6 +333,31 @@ struct pc__plan {
 	const char *victim_keys[3]; /* the models of the first of them */
 };
 struct pc__plan pc__plan_room(struct pc_sched_model *model);
+
+/* ---- line.c: who stands in the line, and what is promised to whom ---- */
+
+/* Its place is (key, tie), in the lines of these devices. */
+void pc__enter_line(struct pc_sched_model *model, uint32_t device_mask, uint64_t key, uint64_t tie);
+void pc__leave_line(struct pc_sched_model *model);
+void pc__set_bid(struct pc_sched_model *model, enum bid bid);
+/* Keeps what the model needs on a device from those behind it, until it leaves the line. */
+void pc__promise(struct pc_sched_model *model, unsigned device, bool room_is_coming);
+void pc__take_back_promise(struct pc_sched_model *model);
+/* What is promised to those before a place. */
+uint64_t pc__promised_before(const struct pc_sched *sched, unsigned device, uint64_t key,
+			     uint64_t tie);
+/* A model whose promise is one too many if no more is coming than this, or NULL. */
+struct pc_sched_model *pc__last_unkept(const struct pc_sched *sched, unsigned device,
+				       uint64_t coming_bytes);
+/* The first place, not before this one, of a model whose bid for the device is within its limit. */
+struct pc_link *pc__first_helped(const struct pc_sched *sched, unsigned device, uint64_t key,
+				 uint64_t tie, const uint64_t limits[BIDS]);
+/* While it stands in line for its first worker; -1: on none. */
+void pc__rely_on(struct pc_sched_model *model, int device);
+/* It needs so much from now on, and has no promise for that. In the line or not. */
+void pc__resize_bid(struct pc_sched_model *model, uint64_t need_bytes);
+/* The sums of device->line. */
+void pc__sum_standing(struct pc_link *link);
 
 /* ---- room.c: who makes room ---- */
 
@@ -333,6 +389,8 @@ void pc__forget_floor(struct pc_sched_worker *worker);
 void pc__sum_evictable(struct pc_link *link);
 /* Asks the body about the model's workers in busy, which leaves none of them there. */
 void pc__ask_busy(struct pc_sched_model *model);
+/* ... of all models of which some may be evicted. */
+void pc__ask_all_busy(struct pc_sched *sched);
 
 /* ---- idle.c: workers that nobody uses ---- */
 

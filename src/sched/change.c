@@ -118,7 +118,7 @@ void pc__update_model(struct pc_sched_model *model, const struct pc_sched_model_
 
 	/* What was measured is worth more than what was said, unless something else is said. */
 	if (afresh || spec->memory_bytes != model->spec.memory_bytes)
-		model->need_bytes = spec->memory_bytes;
+		pc__set_need(model, spec->memory_bytes);
 	model->spec = *spec;
 	model->spec.key = key;
 	model->retired = false;

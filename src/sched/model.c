@@ -125,10 +125,17 @@ int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec 
 	char *key = pc_strdup(spec->key);
 	struct pc_sched_model *model = key ? pc_calloc(1, sizeof(*model)) : NULL;
 
-	if (!model) {
+	if (model)
+		model->standings = pc_calloc(sched->device_count, sizeof(*model->standings));
+	if (!model || !model->standings) {
+		pc_free(model);
 		pc_free(key);
 		return pc_error_oom(err);
 	}
+	for (unsigned d = 0; d < sched->device_count; d++)
+		model->standings[d].model = model;
+	model->promised_on = -1;
+	model->relies_on = -1;
 	model->sched = sched;
 	model->spec = *spec;
 	model->spec.key = key;
@@ -148,8 +155,7 @@ void pc_sched_set_estimate(struct pc_sched_model *model, uint64_t memory_bytes)
 {
 	if (memory_bytes == 0)
 		return;
-	model->need_bytes = memory_bytes;
-	model->sched->room_changed = true; /* for the next event */
+	pc__set_need(model, memory_bytes); /* takes effect with the next event */
 }
 
 void pc_sched_set_owner(struct pc_sched_model *model, void *owner)
@@ -166,6 +172,7 @@ void pc__free_models(struct pc_sched *sched)
 		pc__set_remove(&sched->models, &model->by_order);
 		pc_free(model->failure);
 		pc_free(model->holdings);
+		pc_free(model->standings);
 		pc_free((char *)model->spec.key);
 		pc_free(model);
 	}

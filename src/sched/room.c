@@ -172,7 +172,7 @@ void pc__ask_busy(struct pc_sched_model *model)
 	}
 }
 
-static void ask_all_busy(struct pc_sched *sched)
+void pc__ask_all_busy(struct pc_sched *sched)
 {
 	while (sched->askable.first)
 		pc__ask_busy(
@@ -257,7 +257,7 @@ struct pc__victims pc__choose_victims(struct pc_sched *sched, enum victim_kind k
 {
 	struct pc__victims victims;
 
-	ask_all_busy(sched);
+	pc__ask_all_busy(sched);
 	do
 		victims = choose(sched, kind, lacking);
 	while (!are_as_believed(&victims));
@@ -309,7 +309,7 @@ bool pc__relieve_one(struct pc_sched *sched, unsigned device)
 {
 	struct pc_link *link;
 
-	ask_all_busy(sched);
+	pc__ask_all_busy(sched);
 	/* Floors are no excuse here. One that cannot be recalled is idle no more. */
 	while ((link = sched->devices[device].idle.first)) {
 		struct pc_sched_worker *worker = idle_worker(link);

@@ -105,14 +105,6 @@ static void begin_drain(struct pc_sched *sched)
 	}
 }
 
-/* Growth has become possible, or impossible, for reasons that are no model's own. */
-static void review_all(struct pc_sched *sched)
-{
-	for (struct pc_link *link = sched->models.first; link; link = pc__set_next(link))
-		pc__review_need(pc__container_of(link, struct pc_sched_model, by_order));
-	sched->room_changed = true;
-}
-
 /* ---- the frame of every event ---- */
 
 static void enter(struct pc_sched *sched, uint64_t now_ns)
@@ -278,8 +270,9 @@ uint64_t pc_sched_pressure(struct pc_sched *sched, uint64_t now_ns, unsigned dev
 		bool was_tight = sched->tight_mask & bit;
 
 		sched->tight_mask = tight ? sched->tight_mask | bit : sched->tight_mask & ~bit;
-		if (tight != was_tight)
-			review_all(sched);
+		if (was_tight && !tight)
+			sched->devices[device].relaxed_ns = sched->now_ns;
+		sched->room_changed |= tight != was_tight;
 		if (tight)
 			pc__relieve_one(sched, device);
 	}
@@ -418,7 +411,6 @@ static int load(struct pc_sched_model *model, uint32_t device_mask, uint64_t *re
 	model->load_mask = device_mask;
 	if (cold) {
 		model->load_asked = true;
-		model->room_is_coming = false;
 		pc__review_need(model);
 		pc__settle_room(sched);
 	}
@@ -674,8 +666,10 @@ int pc_sched_create(const struct pc_sched_settings *settings, const struct pc_sc
 	sched->driver_ctx = driver_ctx;
 	sched->ledger = ledger;
 	sched->device_count = pc_ledger_device_count(ledger);
-	for (unsigned d = 0; d < sched->device_count; d++)
+	for (unsigned d = 0; d < sched->device_count; d++) {
 		sched->devices[d].idle.sum = pc__sum_evictable;
+		sched->devices[d].line.sum = pc__sum_standing;
+	}
 	sched->random = settings->seed;
 	sched->recheck_ns = PC_TIME_NEVER;
 	sched->maintenance_ns = PC_TIME_NEVER;

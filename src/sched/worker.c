@@ -311,7 +311,7 @@ void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes)
 	true_up(worker, measured_bytes);
 	/* The next one will need as much; less than the catalog says is not believed. */
 	if (measured_bytes > 0 && worker->reserved_bytes > model->need_bytes)
-		model->need_bytes = worker->reserved_bytes;
+		pc__set_need(model, worker->reserved_bytes);
 	worker->ready_ns = model->sched->now_ns;
 	worker->last_use = ++model->sched->uses;
 	model->last_busy_ns = model->sched->now_ns;

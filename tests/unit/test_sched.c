@@ -1082,6 +1082,83 @@ static void a_lowered_limit_stops_idle_workers(void **state)
 	pc_sched_limit_changed(body.sched, body.now_ns, 99, GIB); /* no such device: ignored */
 }
 
+static void a_limit_that_becomes_too_low_refuses_who_waits_for_it(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 5 * GIB), *b = add_simple("b", 4 * GIB);
+	struct pc_sched_model_spec spec = spec_of("c", 4 * GIB);
+	struct pc_sched_model *c;
+
+	(void)state;
+	spec.device_mask = 3;
+	c = add(&spec);
+	submit(0, a);
+	ready(1);
+	submit(1, c);
+	ready(2);
+	expect("spawn 1 'a' on 0\ngrant t0 1\nspawn 2 'c' on 1\ngrant t1 2\n");
+	submit(2, b);
+	expect("");
+	pc_sched_limit_changed(body.sched, body.now_ns, 0, 3 * GIB);
+	expect("reject t2 INSUFFICIENT_MEMORY\n");
+	release(0);
+	expect("stop 1 pressure\n");
+	gone(1);
+	release(1);
+}
+
+static void an_estimate_that_changes_takes_back_what_was_promised(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 5 * GIB), *b = add_simple("b", 4 * GIB);
+	struct pc_sched_model *c = add_simple("c", 3 * GIB);
+
+	(void)state;
+	submit(0, a);
+	ready(1);
+	release(0);
+	pass(6 * SEC);
+	body.log[0] = '\0';
+	submit(1, b);
+	expect("stop 1 evicted\n");
+	pc_sched_set_estimate(b, 9 * GIB); /* more than there is */
+	submit(2, c);
+	expect("reject t1 INSUFFICIENT_MEMORY\nspawn 2 'c' on 0\n");
+	gone(1);
+	cancel(2);
+}
+
+static void what_grows_does_not_become_impatient_while_all_is_tight(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", 4 * GIB);
+	struct pc_sched_model *a, *b = add_simple("b", 4 * GIB);
+
+	(void)state;
+	spec.max_workers = 2;
+	a = add(&spec);
+	submit(0, a);
+	ready(1);
+	submit(1, b);
+	ready(2);
+	release(1);
+	body.next_ns = pc_sched_pressure(body.sched, body.now_ns, 0, true);
+	expect("spawn 1 'a' on 0\ngrant t0 1\nspawn 2 'b' on 0\ngrant t1 2\nstop 2 pressure\n");
+	gone(2);
+	submit(3, b);
+	ready(3);
+	release(3);
+	expect("spawn 3 'b' on 0\ngrant t3 3\n");
+	submit_with(2, a, PC_PRIORITY_INTERACTIVE, 100 * SEC, 0);
+	pass(20 * SEC);
+	body.next_ns = pc_sched_pressure(body.sched, body.now_ns, 0, false);
+	pass(9 * SEC);
+	expect("");
+	pass(2 * SEC);
+	expect("stop 3 evicted\n");
+	gone(3);
+	expect("spawn 4 'a' on 0\n");
+	cancel(2);
+	release(0);
+}
+
 /* ---- rule 12: shutdown ---- */
 
 static void a_drain_finishes_what_it_has_and_refuses_the_rest(void **state)
@@ -1551,7 +1628,7 @@ static void every_allocation_may_fail_at_birth(void **state)
 	(void)state;
 	while (!done)
 		create_and_add(++nth, &done);
-	assert_int_equal(nth, 5); /* brain, affinities, key, model */
+	assert_int_equal(nth, 6); /* brain, affinities, key, model, its places in line */
 }
 
 static void a_spawn_that_cannot_be_recorded_is_made_up_for(void **state)
@@ -2174,6 +2251,9 @@ int main(void)
 		scenario(a_worker_that_never_gets_ready_is_given_up),
 		scenario(a_deadline_that_has_passed_is_refused),
 		scenario(a_lowered_limit_stops_idle_workers),
+		scenario(a_limit_that_becomes_too_low_refuses_who_waits_for_it),
+		scenario(an_estimate_that_changes_takes_back_what_was_promised),
+		scenario(what_grows_does_not_become_impatient_while_all_is_tight),
 		scenario(a_drain_finishes_what_it_has_and_refuses_the_rest),
 		scenario(a_drain_stops_what_loads_for_a_request_that_gave_up),
 		scenario(a_drain_that_is_over_rejects_and_forces),

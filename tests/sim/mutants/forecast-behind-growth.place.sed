@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # A forecast takes what is promised to growth for gone.
-s/^\tswap_promises\(model->sched\);//
+s/behind_cold = \{ COLD,/behind_cold = { BELOW_FLOOR,/

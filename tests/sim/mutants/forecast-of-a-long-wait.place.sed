@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
-# A forecast takes the last wait for the next one, and young workers for victims.
-s/return stands \? (.*) : 0;/return \1;/
+# A forecast takes young workers for victims.
+s/sched->settings\.max_wait_ns > 0 \? VICTIM_RESIDENT : VICTIM_ANY/VICTIM_ANY/

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 # A new figure for the memory is not taken.
-s/^\t\tmodel->need_bytes = spec->memory_bytes;/\t\t;/
+s/^\t\tpc__set_need\(model, spec->memory_bytes\);/\t\t;/
