@@ -77,6 +77,7 @@ uint64_t pc__promised_before(const struct pc_sched *sched, unsigned device, uint
 	uint64_t before = 0;
 
 	for (struct pc_link *link = sched->devices[device].line.root; link;) {
+		pc__step();
 		if (link->key < key || (link->key == key && link->tie < tie)) {
 			before += promised_below(link->left) + promised_itself(standing_at(link));
 			link = link->right;
@@ -112,6 +113,7 @@ static struct pc_link *first_below(struct pc_link *link, uint64_t before,
 				   const uint64_t limits[BIDS])
 {
 	for (;;) {
+		pc__step();
 		if (can_any_be_helped(link->left, before, limits)) {
 			link = link->left;
 			continue;
@@ -131,6 +133,7 @@ struct pc_link *pc__first_helped(const struct pc_sched *sched, unsigned device, 
 	uint64_t before = pc__promised_before(sched, device, key, tie);
 
 	while (link) {
+		pc__step();
 		if (can_be_helped(standing_at(link), before, limits))
 			return link;
 		before += promised_itself(standing_at(link));

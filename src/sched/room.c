@@ -74,6 +74,7 @@ static struct pc_sched_worker *reaching(const struct pc__set *idle, enum victim_
 		uint64_t before = evictable_below(link->left, kind);
 		uint64_t itself = evictable_itself(idle_worker(link), kind);
 
+		pc__step();
 		if (bytes <= before) {
 			link = link->left;
 		} else if (bytes - before <= itself) {

@@ -106,6 +106,7 @@ static inline void climb_summing(struct pc__set *set, struct pc_link *link, uint
 				 int change, void (*sum)(struct pc_link *link))
 {
 	for (; link; below = link->weight, link = link->up) {
+		pc__step();
 		link->weight += (uint32_t)change;
 		if (sum)
 			sum(link);
@@ -130,8 +131,10 @@ void pc__set_sum(const struct pc__set *set, struct pc_link *link)
 {
 	if (!pc__linked(link))
 		return;
-	for (; link; link = link->up)
+	for (; link; link = link->up) {
+		pc__step();
 		set->sum(link);
+	}
 }
 
 void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uint64_t tie)
@@ -141,6 +144,7 @@ void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uin
 	assert(!pc__linked(link));
 	*link = (struct pc_link){ .key = key, .tie = tie, .weight = 1 };
 	while (*slot) {
+		pc__step();
 		up = *slot;
 		slot = is_before(link, up) ? &up->left : &up->right;
 	}
@@ -169,8 +173,10 @@ void pc__set_remove(struct pc__set *set, struct pc_link *link)
 		/* The successor has no left child: it leaves its place and takes this one. */
 		struct pc_link *heir = link->right;
 
-		while (heir->left)
+		while (heir->left) {
+			pc__step();
 			heir = heir->left;
+		}
 		lighter = heir->up == link ? heir : heir->up;
 		child = heir->right;
 		replace(set, heir, child);
@@ -200,20 +206,25 @@ struct pc_link *pc__set_last(const struct pc__set *set)
 {
 	struct pc_link *link = set->root;
 
-	while (link && link->right)
+	while (link && link->right) {
+		pc__step();
 		link = link->right;
+	}
 	return link;
 }
 
 struct pc_link *pc__set_next(const struct pc_link *link)
 {
+	pc__step();
 	if (link->right) {
 		for (link = link->right; link->left; link = link->left)
-			;
+			pc__step();
 		return (struct pc_link *)link;
 	}
-	while (link->up && link->up->right == link)
+	while (link->up && link->up->right == link) {
+		pc__step();
 		link = link->up;
+	}
 	return link->up;
 }
 
@@ -223,6 +234,7 @@ struct pc_link *pc__set_at_least(const struct pc__set *set, uint64_t key, uint64
 	struct pc_link *found = NULL;
 
 	for (struct pc_link *link = set->root; link;) {
+		pc__step();
 		if (is_before(link, &wanted)) {
 			link = link->right;
 		} else {
@@ -239,6 +251,7 @@ struct pc_link *pc__set_before(const struct pc__set *set, uint64_t key, uint64_t
 	struct pc_link *found = NULL;
 
 	for (struct pc_link *link = set->root; link;) {
+		pc__step();
 		if (is_before(link, &wanted)) {
 			found = link;
 			link = link->right;
@@ -254,6 +267,7 @@ uint32_t pc__set_rank(const struct pc_link *link)
 	uint32_t before = weight_of(link->left);
 
 	for (; link->up; link = link->up) {
+		pc__step();
 		if (link->up->right == link)
 			before += 1 + weight_of(link->up->left);
 	}

@@ -17,6 +17,14 @@
 
 #include <poolcore/sched.h>
 
+/* test_sched_steps counts the links that are visited, here and by descents elsewhere. */
+#ifdef PC__COUNT_STEPS
+extern uint64_t pc__steps;
+#define pc__step() ((void)pc__steps++)
+#else
+#define pc__step() ((void)0)
+#endif
+
 struct pc__set {
 	struct pc_link *root;
 	struct pc_link *first; /* NULL when empty */
