@@ -106,9 +106,10 @@ static void cool_down(struct pc_sched_model *model)
 						 ? pc__least_recently_used(model)
 						 : NULL;
 
-	pc__set_place(&sched->cooling, &model->by_rest, may, due_ns, model->by_order.key);
 	if (worker)
 		pc__retire(worker, PC_STOP_IDLE, false);
+	pc__set_place(&sched->cooling, &model->by_rest, may_cool(model), due_ns,
+		      model->by_order.key);
 }
 
 void pc__maintain(struct pc_sched *sched)
