@@ -34,16 +34,9 @@ enum victim_kind { VICTIM_RESIDENT, VICTIM_ANY, VICTIM_KINDS };
 
 struct pc_sched_worker {
 	struct pc_link by_id;	   /* sched->workers, until it is gone */
-	struct pc_link by_state;   /* model->workers[state], likewise */
 	struct pc_link free_place; /* model->free: ready with a free slot, best choice first */
 	struct pc_link idle_place; /* device->idle: least recently used first */
-	struct pc_link
-		floor_place; /* holding->spare or ->kept, when idle and its model has a floor */
-	struct pc_link young_place; /* sched->young: it is not resident for long enough yet */
-	struct pc_link busy_place;  /* model->busy: see there */
-	struct pc_link start_place; /* sched->starting: by the end of its start timeout */
-	struct pc_link rest_place;  /* model->resting: see there */
-	struct pc_link due_place;   /* model->due: has served or grown as much as one shall */
+	struct pc_link rest_place; /* model->resting: see there */
 	struct pc_sched_model *model;
 	uint64_t id;
 	enum worker_state state;
@@ -67,6 +60,15 @@ struct pc_sched_worker {
 	uint64_t last_used_ns;
 	uint64_t last_use; /* sched->uses at its last lease or return: breaks ties of the time */
 	struct pc_sched_worker *next_victim; /* while room is being made */
+
+	/* What few events touch. */
+	struct pc_link by_state;    /* model->workers[state], likewise */
+	struct pc_link young_place; /* sched->young: it is not resident for long enough yet */
+	struct pc_link busy_place;  /* model->busy: see there */
+	struct pc_link start_place; /* sched->starting: by the end of its start timeout */
+	struct pc_link due_place;   /* model->due: has served or grown as much as one shall */
+	struct pc_link
+		floor_place; /* holding->spare or ->kept, when idle and its model has a floor */
 };
 
 /* What a model's workers hold on one device, stopping ones too. */
@@ -99,17 +101,8 @@ struct standing {
 };
 
 struct pc_sched_model {
-	struct pc_link by_order;    /* sched->models */
-	struct pc_link by_hash;	    /* sched->models_by_hash */
 	struct pc_link by_want;	    /* sched->wanting: needs a worker that does not fit yet */
-	struct pc_link by_evictor;  /* sched->evictors, with the same place, if its bid says so */
-	struct pc_link by_promise;  /* device->promises, likewise */
-	struct pc_link by_patience; /* sched->impatient: when waiting becomes waiting for long */
-	struct pc_link by_need;	    /* device->relying */
-	struct pc_link by_doubt; /* sched->doubtful: grows, though its body may have free slots */
-	struct pc_link by_retry; /* sched->retries: its back-off ends */
 	struct pc_link by_deadline; /* sched->deadlines: the earliest of its waiting tickets */
-	struct pc_link by_busy;	    /* sched->askable: has workers in busy that may be evicted */
 	struct pc_link by_rest;	    /* sched->cooling: its cooldown ends, or has begun anew since */
 	struct pc_sched *sched;
 	struct pc_sched_model_spec spec; /* spec.key is ours */
@@ -118,7 +111,6 @@ struct pc_sched_model {
 	struct pc__set lanes[LANES]; /* waiting tickets */
 	struct pc__set patient;	     /* those of LANE_PATIENT, by deadline */
 	uint32_t waiting;
-	struct pc__set workers[WORKER_GONE]; /* in each state, by device and id */
 	struct pc__set free;
 	struct pc__set resting; /* idle workers by their last use: see has_to_rest in worker.c */
 	struct pc__set due;	/* for recycling, by id */
@@ -148,6 +140,18 @@ struct pc_sched_model {
 	uint64_t failed_ns;	  /* when the last one was */
 	uint64_t retry_ns;	  /* no spawn before; 0 when not backing off */
 	struct pc_error *failure; /* the last cause; allocated before the first spawn */
+
+	/* What few events touch. */
+	struct pc_link by_order;    /* sched->models */
+	struct pc_link by_hash;	    /* sched->models_by_hash */
+	struct pc_link by_evictor;  /* sched->evictors, with the same place, if its bid says so */
+	struct pc_link by_promise;  /* device->promises, likewise */
+	struct pc_link by_patience; /* sched->impatient: when waiting becomes waiting for long */
+	struct pc_link by_need;	    /* device->relying */
+	struct pc_link by_doubt; /* sched->doubtful: grows, though its body may have free slots */
+	struct pc_link by_retry; /* sched->retries: its back-off ends */
+	struct pc_link by_busy;	 /* sched->askable: has workers in busy that may be evicted */
+	struct pc__set workers[WORKER_GONE]; /* in each state, by device and id */
 };
 
 struct device {

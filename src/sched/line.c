@@ -154,10 +154,10 @@ void pc__set_bid(struct pc_sched_model *model, enum bid bid)
 {
 	bool evicts = bid == BID_EVICT || bid == BID_EVICT_ANY;
 
-	if (bid != model->bid) {
-		model->bid = bid;
-		sum_everywhere(model);
-	}
+	if (bid == model->bid)
+		return;
+	model->bid = bid;
+	sum_everywhere(model);
 	pc__set_place(&model->sched->evictors, &model->by_evictor,
 		      evicts && pc__linked(&model->by_want), model->by_want.key,
 		      model->by_want.tie);
@@ -230,6 +230,7 @@ void pc__leave_line(struct pc_sched_model *model)
 
 	pc__take_back_promise(model);
 	pc__rely_on(model, -1);
+	model->bid = BID_NONE;
 	pc__set_remove(&sched->wanting, &model->by_want);
 	pc__set_remove(&sched->evictors, &model->by_evictor);
 	pc__set_remove(&sched->impatient, &model->by_patience);

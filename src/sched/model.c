@@ -134,6 +134,7 @@ int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec 
 	}
 	for (unsigned d = 0; d < sched->device_count; d++)
 		model->standings[d].model = model;
+	model->bid = BID_NONE;
 	model->promised_on = -1;
 	model->relies_on = -1;
 	model->sched = sched;

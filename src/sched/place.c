@@ -110,6 +110,9 @@ static uint64_t in_line_ns(const struct pc_sched_model *model)
 
 static bool has_waited_long(const struct pc_sched_model *model)
 {
+	/* The usual case first. */
+	if (model->sched->now_ns - model->want_since_ns < model->sched->settings.max_wait_ns)
+		return false;
 	return in_line_ns(model) >= model->sched->settings.max_wait_ns;
 }
 
@@ -355,7 +358,8 @@ void pc__set_need(struct pc_sched_model *model, uint64_t bytes)
 	if (bytes == model->need_bytes)
 		return;
 	pc__resize_bid(model, bytes);
-	bid_anew(model);
+	if (pc__linked(&model->by_want))
+		bid_anew(model);
 	model->sched->room_changed = true;
 }
 

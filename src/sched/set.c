@@ -192,16 +192,6 @@ void pc__set_remove(struct pc__set *set, struct pc_link *link)
 	*link = (struct pc_link){ .weight = 0 };
 }
 
-void pc__set_place(struct pc__set *set, struct pc_link *link, bool member, uint64_t key,
-		   uint64_t tie)
-{
-	if (member && pc__linked(link) && link->key == key && link->tie == tie)
-		return;
-	pc__set_remove(set, link);
-	if (member)
-		pc__set_insert(set, link, key, tie);
-}
-
 struct pc_link *pc__set_last(const struct pc__set *set)
 {
 	struct pc_link *link = set->root;

@@ -51,8 +51,15 @@ void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uin
 /* Does nothing to a link that is in no set. */
 void pc__set_remove(struct pc__set *set, struct pc_link *link);
 /* Makes membership and position what they should be, and moves nothing when they are so already. */
-void pc__set_place(struct pc__set *set, struct pc_link *link, bool member, uint64_t key,
-		   uint64_t tie);
+static inline void pc__set_place(struct pc__set *set, struct pc_link *link, bool member,
+				 uint64_t key, uint64_t tie)
+{
+	if (member ? pc__linked(link) && link->key == key && link->tie == tie : !pc__linked(link))
+		return;
+	pc__set_remove(set, link);
+	if (member)
+		pc__set_insert(set, link, key, tie);
+}
 
 /* Something that goes into the sums has changed in the object around a link, linked or not. */
 void pc__set_sum(const struct pc__set *set, struct pc_link *link);

@@ -75,11 +75,11 @@ void pc__file_worker(struct pc_sched_worker *worker)
 	pc__set_place(&model->free, &worker->free_place,
 		      ready && worker->leases < model->spec.slots && !self_service, worker->leases,
 		      ~worker->last_use);
-	pc__set_place(&model->sched->starting, &worker->start_place,
-		      worker->state == WORKER_SPAWNING, worker->start_deadline_ns, worker->id);
 	pc__set_place(&model->resting, &worker->rest_place, idle && has_to_rest(worker),
 		      worker->last_used_ns, worker->last_use);
-	pc__set_place(&model->due, &worker->due_place, is_due_for_recycling(worker), worker->id, 0);
+	if (model->spec.recycle_requests || model->spec.recycle_bytes)
+		pc__set_place(&model->due, &worker->due_place, is_due_for_recycling(worker),
+			      worker->id, 0);
 	file_idle(worker, idle && !pinned);
 	file_busy(worker, ready && !idle && !worker->wanted && !pinned);
 }
@@ -101,6 +101,7 @@ static void leave_state(struct pc_sched_worker *worker)
 
 	model->in_state[worker->state]--;
 	pc__set_remove(&model->workers[worker->state], &worker->by_state);
+	pc__set_remove(&model->sched->starting, &worker->start_place);
 	pc__set_remove(&model->sched->young, &worker->young_place);
 }
 
@@ -253,6 +254,8 @@ static void enter_worker(struct pc_sched_worker *worker)
 	model->load_asked = false;
 	pc__set_insert(&sched->workers, &worker->by_id, worker->id, 0);
 	enter_state(worker);
+	pc__set_insert(&sched->starting, &worker->start_place, worker->start_deadline_ns,
+		       worker->id);
 	hold(worker, 1, worker->reserved_bytes);
 	pc__review_floor(model);
 	pc__file_worker(worker);
