@@ -299,7 +299,9 @@ static uint64_t evictable_bytes(const struct world *world, unsigned m, unsigned 
 
 		if (worker->state == W_READY && worker->leases == 0 && worker->device == device &&
 		    worker->model != m && !spec->pinned &&
-		    are_all_spare(world, worker->model, device) &&
+		    /* Which of them are above the floor is known as of the last look only. */
+		    (spec->min_workers == 0 ||
+		     (!spec->self_service && are_all_spare(world, worker->model, device))) &&
 		    world->models[worker->model].waiting == 0 &&
 		    world->now_ns - worker->ready_ns >= world->script->settings.min_residency_ns)
 			bytes += worker->reserved_bytes;
