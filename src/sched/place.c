@@ -574,11 +574,10 @@ static void review_promises(struct pc_sched *sched, unsigned device)
 /* Behind all who wait for their first worker; what is promised to those who grow does not bind. */
 static const struct place behind_cold = { COLD, UINT64_MAX };
 
-static bool fits_somewhere(const struct pc_sched_model *model)
+static bool fits_somewhere(const struct pc_sched_model *model, struct place place)
 {
 	for (unsigned d = 0; d < model->sched->device_count; d++) {
-		if (is_allowed(model, d) &&
-		    free_for(model->sched, d, behind_cold) >= model->need_bytes)
+		if (is_allowed(model, d) && free_for(model->sched, d, place) >= model->need_bytes)
 			return true;
 	}
 	return false;
@@ -603,16 +602,21 @@ struct pc__plan pc__plan_room(struct pc_sched_model *model)
 {
 	struct pc_sched *sched = model->sched;
 	struct pc__plan plan = { .coming = model->room_is_coming };
+	struct place place = behind_cold;
 	uint64_t lacking[PC_DEVICE_MAX];
 
-	/* It stands in line for its first worker: what could be done for it has been done. */
-	if (pc__linked(&model->by_want) && is_asked_for(model))
-		return plan;
-	plan = (struct pc__plan){ .fits = fits_somewhere(model) };
+	if (pc__linked(&model->by_want) && is_asked_for(model)) {
+		/* What could be done for it has been done. */
+		if (model->line_mask == model->spec.device_mask)
+			return plan;
+		/* An operator has chosen among its devices, which binds no request: see stand. */
+		place = place_of(model);
+	}
+	plan = (struct pc__plan){ .fits = fits_somewhere(model, place) };
 	for (unsigned d = 0; d < sched->device_count; d++) {
 		bool may = is_allowed(model, d) && budget_of(sched, d) >= model->need_bytes;
 
-		lacking[d] = may ? less(model->need_bytes, coming_for(sched, d, behind_cold)) : 0;
+		lacking[d] = may ? less(model->need_bytes, coming_for(sched, d, place)) : 0;
 		plan.coming |= may && lacking[d] == 0 && !plan.fits;
 	}
 	if (!plan.fits && !plan.coming)

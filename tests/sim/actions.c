@@ -93,8 +93,8 @@ static void on_spawn(void *ctx, const struct pc_spawn_order *order)
 	sim_check(world, sim_allows(world, m, order->device), "%s was put on device %u",
 		  order->model_key, order->device);
 	sim_check(world, sim_may_use(world, m, order->device),
-		  "rule 11: %s grows on device %u, which is tight", order->model_key,
-		  order->device);
+		  "%s grows on device %u, which is tight (rule 11) or not what was asked for",
+		  order->model_key, order->device);
 	world->coverage->tight_cold_starts += world->tight[order->device];
 	world->spawns[m]++;
 	sim_check(world, order->reserved_bytes == model->need_bytes,

@@ -90,18 +90,27 @@ uint32_t sim_free_slots(const struct world *world, unsigned model)
 	return slots;
 }
 
+/* What an operator chose binds his own wish only: a request takes any device. */
+static bool is_chosen(const struct world *world, unsigned model, unsigned device)
+{
+	const struct fake_model *m = &world->models[model];
+	bool by_operator = m->load_asked && m->waiting == 0;
+
+	return sim_allows(world, model, device) && (!by_operator || m->load_mask >> device & 1);
+}
+
 bool sim_may_use(const struct world *world, unsigned model, unsigned device)
 {
 	const struct fake_model *m = &world->models[model];
 	bool asked_for = sim_live(m) == 0 && (m->waiting > 0 || m->load_asked);
 
-	return sim_allows(world, model, device) && (!world->tight[device] || asked_for);
+	return is_chosen(world, model, device) && (!world->tight[device] || asked_for);
 }
 
 bool sim_fits_somewhere(const struct world *world, unsigned model)
 {
 	for (unsigned d = 0; d < world->script->device_count; d++) {
-		if (sim_allows(world, model, d) &&
+		if (is_chosen(world, model, d) &&
 		    world->models[model].need_bytes <= world->budgets[d])
 			return true;
 	}

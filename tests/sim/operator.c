@@ -15,27 +15,63 @@ static void limits(struct world *world, const struct line *line)
 						line->bytes);
 }
 
+/* A load on one device is refused where the model has, or its requests will get, another. */
+static bool is_elsewhere(const struct world *world, unsigned m, uint32_t mask, int code)
+{
+	const struct fake_model *model = &world->models[m];
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct fake_worker *worker = &world->workers[i];
+
+		if ((worker->state == W_LOADING || worker->state == W_READY) &&
+		    worker->model == m && (mask >> worker->device & 1))
+			return false;
+	}
+	return code == PC_E_ALREADY_EXISTS ? sim_live(model) > 0
+					   : sim_live(model) == 0 && model->waiting > 0;
+}
+
+static void load_is_refused(struct world *world, unsigned m, uint32_t mask, bool asked_before,
+			    const struct pc_error *err)
+{
+	struct fake_model *model = &world->models[m];
+	bool elsewhere = err->code == PC_E_ALREADY_EXISTS || err->code == PC_E_CONFLICT;
+
+	sim_check(world, err->message[0] && (model->retired || elsewhere || sim_live(model) == 0),
+		  "a refused load spawned, or said nothing");
+	sim_check(world, model->retired == (err->code == PC_E_MODEL_NOT_FOUND),
+		  "a load of %s is refused with %s", model->spec.key, pc_error_name(err->code));
+	sim_check(world, !elsewhere || is_elsewhere(world, m, mask, err->code),
+		  "%s could be loaded where it was wanted", model->spec.key);
+	world->coverage->loads_elsewhere += elsewhere;
+	model->load_asked = elsewhere && asked_before;
+	sim_check_nothing_is_kept(world);
+}
+
 static void operator_loads(struct world *world, const struct line *line)
 {
 	struct fake_model *model = &world->models[line->model];
+	bool on_device = line->on_device && sim_allows(world, line->model, line->device);
+	uint32_t mask = on_device ? UINT32_C(1) << line->device : UINT32_MAX;
+	struct fake_model before = *model;
 	struct pc_error err = PC_ERROR_INIT;
 	uint64_t id = 0;
 
-	sim_trace(world, "LOAD model", line->model, 0, 0);
-	model->load_asked = model->loading + model->ready == 0;
-	if (pc_sched_load(world->sched, sim_told_now(world), model->handle, &id, &err)) {
-		sim_check(world,
-			  err.message[0] && (model->retired || model->loading + model->ready == 0),
-			  "a refused load spawned, or said nothing");
-		sim_check(world, model->retired == (err.code == PC_E_MODEL_NOT_FOUND),
-			  "a load of %s is refused with %s", model->spec.key,
-			  pc_error_name(err.code));
-		model->load_asked = false;
-		sim_check_nothing_is_kept(world);
+	sim_trace(world, "LOAD model, mask", line->model, mask, 0);
+	model->load_asked = sim_live(model) == 0;
+	model->load_mask = mask;
+	if (pc_sched_load_on(world->sched, sim_told_now(world), model->handle, mask, &id, &err)) {
+		if (err.code == PC_E_CONFLICT)
+			model->load_mask = before.load_mask;
+		load_is_refused(world, line->model, mask, before.load_asked, &err);
 	} else if (id != 0) {
 		sim_check(world, !model->retired, "retired %s was loaded", model->spec.key);
-		sim_check(world, sim_find_worker(world, id), "load names no worker");
+		sim_check(world,
+			  sim_find_worker(world, id) &&
+				  (mask >> sim_find_worker(world, id)->device & 1),
+			  "load names no worker");
 		world->coverage->loads++;
+		world->coverage->loads_on += on_device;
 	}
 	world->tick_ns = pc_sched_next_deadline(world->sched);
 }

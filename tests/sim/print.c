@@ -22,7 +22,10 @@ static void print_line(const struct script *script, const struct line *line, FIL
 			line->bytes / MIB);
 		break;
 	case LINE_LOAD:
-		fprintf(out, "operator loads %s\n", script->keys[line->model]);
+		fprintf(out, "operator loads %s", script->keys[line->model]);
+		if (line->on_device)
+			fprintf(out, " on device %u, if it may live there", line->device);
+		fputc('\n', out);
 		break;
 	case LINE_STOP:
 		fprintf(out, "operator stops a worker%s\n", line->force ? " by force" : "");

@@ -125,6 +125,7 @@ static void draw_line(struct sim_random *random, const struct script *script, ui
 		line->bytes = script->budgets[line->device] * sim_between(random, 2, 10) / 10;
 	} else if (dice < 7) {
 		line->kind = LINE_LOAD;
+		line->on_device = sim_chance(random, 40);
 	} else if (dice < 10) {
 		line->kind = LINE_STOP;
 		line->nth_worker = sim_draw(random);

@@ -73,13 +73,14 @@ struct line {
 	uint64_t at_ns;
 	enum line_kind kind;
 	unsigned model;	     /* submit, load, adopt, estimate, update, retire */
-	unsigned device;     /* limit, pressure, adopt */
+	unsigned device;     /* limit, pressure, adopt, load */
 	uint64_t bytes;	     /* limit, adopt, estimate */
 	uint64_t nth_worker; /* stop: of those alive, modulo */
 	uint64_t jump_ns;
-	bool force;    /* stop */
-	bool tight;    /* pressure */
-	bool relaunch; /* update */
+	bool force;	/* stop */
+	bool tight;	/* pressure */
+	bool relaunch;	/* update */
+	bool on_device; /* load: on no other than `device` */
 	enum pc_priority priority;
 	uint64_t timeout_ns; /* 0: the default */
 	uint64_t affinity;
@@ -169,6 +170,7 @@ struct fake_model {
 	uint64_t failed_ns;
 	uint64_t no_spawn_before_ns, maybe_spawn_after_ns;
 	bool load_asked, kept;
+	uint32_t load_mask;	 /* ... on one of these devices, while nobody waits */
 	uint64_t asked_since_ns; /* PC_TIME_NEVER: nobody waits for it */
 	uint64_t want_since_ns;	 /* PC_TIME_NEVER: lacks nothing */
 	uint64_t room_since_ns;	 /* PC_TIME_NEVER: nobody could be evicted for it */
@@ -198,7 +200,8 @@ struct trace_entry {
 	X(hung_stops) X(stale_events) X(jumps) X(foresaw_grant) X(foresaw_queue) \
 	X(foresaw_load) X(foresaw_eviction) X(foresaw_coming) X(foresaw_wait) \
 	X(foresaw_refusal) X(updates) X(relaunches) X(replaced_idle) X(replaced_leased) \
-	X(replaced_loading) X(retired) X(retired_waited_for) X(retired_refusals) X(revived)
+	X(replaced_loading) X(retired) X(retired_waited_for) X(retired_refusals) X(revived) \
+	X(loads_on) X(loads_elsewhere)
 /* clang-format on */
 
 struct coverage {
