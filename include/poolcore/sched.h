@@ -231,6 +231,7 @@ struct pc_link {
 	struct pc_link *up, *left, *right;
 	uint64_t key, tie;
 	uint32_t weight; /* 0: in no set */
+	bool stale;	 /* sums of what hangs below it are to be made */
 };
 
 /*

@@ -23,6 +23,8 @@
  * those who grow just stand there, and so does who has free slots for all who wait for it, which
  * its body hands out.
  */
+#include <string.h>
+
 #include "sched/brain.h"
 
 /*
@@ -631,14 +633,32 @@ static bool is_before(const struct pc_link *link, const struct pc_link *other)
 	return link->key < other->key || (link->key == other->key && link->tie < other->tie);
 }
 
+/* What idle workers of one kind or another would free if all went. */
+static void sum_evictable(const struct pc_sched *sched, unsigned device,
+			  uint64_t ret_bytes[VICTIM_KINDS])
+{
+	const struct pc__set *idle = &sched->devices[device].idle;
+
+	memset(ret_bytes, 0, VICTIM_KINDS * sizeof(*ret_bytes));
+	/* Nobody asks for it in most events. */
+	if (!idle->root || !sched->evictors.first)
+		return;
+	pc__set_freshen(idle);
+	memcpy(ret_bytes,
+	       pc__container_of(idle->root, struct pc_sched_worker, idle_place)->evictable,
+	       VICTIM_KINDS * sizeof(*ret_bytes));
+}
+
 /* On one device, not before a place. */
 static struct pc_link *next_on(const struct pc_sched *sched, unsigned device, struct place place)
 {
-	const struct pc_link *idle = sched->devices[device].idle.root;
-	const uint64_t *evictable =
-		idle ? pc__container_of(idle, struct pc_sched_worker, idle_place)->evictable
-		     : (const uint64_t[VICTIM_KINDS]){ 0 };
-	uint64_t coming = coming_bytes(sched, device);
+	uint64_t coming, evictable[VICTIM_KINDS];
+
+	if (!sched->devices[device].line.root)
+		return NULL;
+	coming = coming_bytes(sched, device);
+	sum_evictable(sched, device, evictable);
+
 	const uint64_t limits[BIDS] = {
 		[BID_SPAWN] = free_bytes(sched, device),
 		[BID_WAIT] = coming,

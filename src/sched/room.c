@@ -147,8 +147,7 @@ void pc__file_above_floor(struct pc_sched_worker *worker)
 	struct pc_link *link = &worker->floor_place;
 	bool idle = pc__linked(&worker->idle_place);
 
-	if (model->spec.min_workers == 0 ||
-	    (idle == pc__linked(link) && link->key == worker->idle_place.key))
+	if (idle == pc__linked(link) && link->key == worker->idle_place.key)
 		return;
 	pc__set_remove(worker->may_go ? &holding->spare : &holding->kept, link);
 	if (idle) {
@@ -224,6 +223,7 @@ static struct pc__victims choose(struct pc_sched *sched, enum victim_kind kind,
 
 	for (unsigned d = 0; d < sched->device_count; d++) {
 		choices[d] = (struct choice){ .lacking = lacking[d], .end = &choices[d].list };
+		pc__set_freshen(&sched->devices[d].idle);
 		/* If all do not suffice, it is not among those that choose. */
 		if (lacking[d] > evictable_below(sched->devices[d].idle.root, kind))
 			choices[d].lacking = 0;

@@ -668,6 +668,7 @@ int pc_sched_create(const struct pc_sched_settings *settings, const struct pc_sc
 	sched->device_count = pc_ledger_device_count(ledger);
 	for (unsigned d = 0; d < sched->device_count; d++) {
 		sched->devices[d].idle.sum = pc__sum_evictable;
+		sched->devices[d].idle.lazy = true;
 		sched->devices[d].line.sum = pc__sum_standing;
 	}
 	sched->random = settings->seed;

@@ -30,7 +30,9 @@ static bool is_before(const struct pc_link *a, const struct pc_link *b)
 static void reweigh(const struct pc__set *set, struct pc_link *link)
 {
 	link->weight = 1 + weight_of(link->left) + weight_of(link->right);
-	if (set->sum)
+	if (set->lazy)
+		link->stale = true;
+	else if (set->sum)
 		set->sum(link);
 }
 
@@ -102,13 +104,15 @@ static struct pc_link *balance(struct pc__set *set, struct pc_link *link)
  * What hangs on the other side follows from the weights, so that only the path is read: with
  * 100,000 links the siblings would cost a cache miss each.
  */
-static inline void climb_summing(struct pc__set *set, struct pc_link *link, uint32_t below,
-				 int change, void (*sum)(struct pc_link *link))
+static inline void climb_with(struct pc__set *set, struct pc_link *link, uint32_t below, int change,
+			      bool lazy, void (*sum)(struct pc_link *link))
 {
 	for (; link; below = link->weight, link = link->up) {
 		pc__step();
 		link->weight += (uint32_t)change;
-		if (sum)
+		if (lazy)
+			link->stale = true;
+		else if (sum)
 			sum(link);
 
 		uint32_t beside = link->weight - 1 - below;
@@ -121,20 +125,42 @@ static inline void climb_summing(struct pc__set *set, struct pc_link *link, uint
 /* Most sets have no sums, and should not pay for those that do. */
 static void climb(struct pc__set *set, struct pc_link *link, uint32_t below, int change)
 {
-	if (set->sum)
-		climb_summing(set, link, below, change, set->sum);
+	if (set->lazy)
+		climb_with(set, link, below, change, true, NULL);
+	else if (set->sum)
+		climb_with(set, link, below, change, false, set->sum);
 	else
-		climb_summing(set, link, below, change, NULL);
+		climb_with(set, link, below, change, false, NULL);
 }
 
 void pc__set_sum(const struct pc__set *set, struct pc_link *link)
 {
 	if (!pc__linked(link))
 		return;
-	for (; link; link = link->up) {
+	/* Above one that is stale all are. */
+	for (; link && !(set->lazy && link->stale); link = link->up) {
 		pc__step();
-		set->sum(link);
+		if (set->lazy)
+			link->stale = true;
+		else
+			set->sum(link);
 	}
+}
+
+static void freshen_below(const struct pc__set *set, struct pc_link *link)
+{
+	if (!link || !link->stale)
+		return;
+	pc__step();
+	freshen_below(set, link->left);
+	freshen_below(set, link->right);
+	link->stale = false;
+	set->sum(link);
+}
+
+void pc__set_freshen(const struct pc__set *set)
+{
+	freshen_below(set, set->root);
 }
 
 void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uint64_t tie)
@@ -142,7 +168,7 @@ void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uin
 	struct pc_link **slot = &set->root, *up = NULL;
 
 	assert(!pc__linked(link));
-	*link = (struct pc_link){ .key = key, .tie = tie, .weight = 1 };
+	*link = (struct pc_link){ .key = key, .tie = tie, .weight = 1, .stale = set->lazy };
 	while (*slot) {
 		pc__step();
 		up = *slot;
@@ -152,7 +178,7 @@ void pc__set_insert(struct pc__set *set, struct pc_link *link, uint64_t key, uin
 	*slot = link;
 	if (!set->first || is_before(link, set->first))
 		set->first = link;
-	if (set->sum)
+	if (set->sum && !set->lazy)
 		set->sum(link);
 	climb(set, up, 1, +1);
 }

@@ -10,7 +10,10 @@
  *
  * A set may carry sums: then every object knows something about all that hangs below its link, such
  * as the bytes of those workers together, and a search for the first that something holds for is a
- * descent as well.
+ * descent as well. Sums that are read after each change are made with it. Those that are read rarely,
+ * of a set that changes with every lease, are `lazy`: a change only marks the links above it, and
+ * pc__set_freshen makes the sums of those that are marked before somebody reads them. So each change
+ * has its logarithm, once, and the cost falls to whoever makes room, not to each lease.
  */
 #ifndef SCHED_SET_H
 #define SCHED_SET_H
@@ -31,6 +34,7 @@ struct pc__set {
 	/* Makes the sums of the object around a link from its own and from those of the two below
 	 * it; NULL in sets without. */
 	void (*sum)(struct pc_link *link);
+	bool lazy;
 };
 
 /* The object around a link. */
@@ -63,6 +67,8 @@ static inline void pc__set_place(struct pc__set *set, struct pc_link *link, bool
 
 /* Something that goes into the sums has changed in the object around a link, linked or not. */
 void pc__set_sum(const struct pc__set *set, struct pc_link *link);
+/* Before the sums of a lazy set are read. */
+void pc__set_freshen(const struct pc__set *set);
 
 struct pc_link *pc__set_last(const struct pc__set *set);
 struct pc_link *pc__set_next(const struct pc_link *link);

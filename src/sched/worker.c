@@ -20,7 +20,8 @@ static void file_idle(struct pc_sched_worker *worker, bool idle)
 
 	pc__set_place(&device->idle, &worker->idle_place, idle, since_ns, worker->id);
 	sched->newly_idle += idle - was_idle;
-	pc__file_above_floor(worker);
+	if (worker->model->spec.min_workers > 0)
+		pc__file_above_floor(worker);
 }
 
 /* While its requests wait, nothing of a model is evicted. */

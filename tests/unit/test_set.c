@@ -122,12 +122,12 @@ static uint64_t check_sums(struct pc_link *link)
 	return sum;
 }
 
-static void sums_follow_every_change(void **state)
+static void change_and_sum_up(bool lazy)
 {
 	static struct weighed all[LINKS];
-	struct pc__set set = { .sum = sum_up };
+	struct pc__set set = { .sum = sum_up, .lazy = lazy };
 
-	(void)state;
+	memset(all, 0, sizeof(all));
 	for (int round = 0; round < ROUNDS; round++) {
 		struct weighed *weighed = &all[chance() % LINKS];
 
@@ -138,9 +138,24 @@ static void sums_follow_every_change(void **state)
 			weighed->bytes = chance() % 1000;
 			pc__set_sum(&set, &weighed->link);
 		}
-		if (round % 97 == 0)
+		if (round % 97 == 0) {
+			if (lazy)
+				pc__set_freshen(&set);
 			check_sums(set.root);
+		}
 	}
+}
+
+static void sums_follow_every_change(void **state)
+{
+	(void)state;
+	change_and_sum_up(false);
+}
+
+static void lazy_sums_are_right_when_they_are_read(void **state)
+{
+	(void)state;
+	change_and_sum_up(true);
 }
 
 static void rising_and_falling_keys_stay_balanced(void **state)
@@ -185,6 +200,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_changes_keep_order_and_balance),
 		cmocka_unit_test(sums_follow_every_change),
+		cmocka_unit_test(lazy_sums_are_right_when_they_are_read),
 		cmocka_unit_test(rising_and_falling_keys_stay_balanced),
 		cmocka_unit_test(an_empty_set_answers),
 	};
