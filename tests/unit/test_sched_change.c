@@ -504,6 +504,77 @@ static void a_raised_minimum_is_filled(void **state)
 	expect("stop 1" REPLACED "stop 2" REPLACED "spawn 3 'a' on 0\nspawn 4 'a' on 0\n");
 }
 
+static void a_minimum_that_is_lowered_lets_a_worker_go(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", 5 * GIB), large = spec_of("b", 5 * GIB);
+
+	(void)state;
+	spec.min_workers = 1;
+
+	struct pc_sched_model *a = serve_one(&spec, false), *b = add(&large);
+
+	body.now_ns += 6 * SEC; /* past its minimum residency */
+	submit(1, b);
+	expect("");
+	spec.min_workers = 0;
+	update(a, &spec, false);
+	expect("stop 1 evicted to make room\n");
+	gone(1);
+	expect("spawn 2 'b' on 0\n");
+	cancel(1);
+}
+
+static void a_minimum_that_is_raised_keeps_a_worker(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", 5 * GIB), large = spec_of("b", 5 * GIB);
+	struct pc_sched_model *a = serve_one(&spec, false), *b = add(&large);
+
+	(void)state;
+	body.now_ns += 6 * SEC;
+	spec.min_workers = 1;
+	update(a, &spec, false);
+	submit(1, b);
+	expect("");
+	retire(a);
+	expect("stop 1" RETIRED);
+	gone(1);
+	expect("spawn 2 'b' on 0\n");
+	cancel(1);
+}
+
+static void who_stands_in_line_stands_there_for_its_new_devices(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", 6 * GIB), other = spec_of("b", 3 * GIB);
+	struct pc_sched_model *a = serve_one(&spec, true), *b = add(&other);
+
+	(void)state;
+	(void)a;
+	submit(1, b);
+	expect("");
+	other.device_mask = 3;
+	update(b, &other, false);
+	expect("spawn 2 'b' on 1\n");
+	ready(2);
+	release(0);
+	release(1);
+	expect("grant t1 2\n");
+}
+
+static void another_time_to_live_counts_for_who_idles_already(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+
+	(void)state;
+	spec.idle_ttl_ns = 1000 * SEC;
+
+	struct pc_sched_model *a = serve_one(&spec, false);
+
+	spec.idle_ttl_ns = 50 * SEC;
+	update(a, &spec, false);
+	pc_sched_tick(body.sched, body.now_ns + 60 * SEC);
+	expect("stop 1 idle\n");
+}
+
 /* ---- out of service ---- */
 
 static void a_retired_model_takes_nothing_new(void **state)
@@ -746,6 +817,10 @@ int main(void)
 		scenario(unpinned_a_worker_can_be_evicted),
 		scenario(what_recycles_is_looked_at_again),
 		scenario(a_raised_minimum_is_filled),
+		scenario(a_minimum_that_is_lowered_lets_a_worker_go),
+		scenario(a_minimum_that_is_raised_keeps_a_worker),
+		scenario(who_stands_in_line_stands_there_for_its_new_devices),
+		scenario(another_time_to_live_counts_for_who_idles_already),
 		scenario(a_retired_model_takes_nothing_new),
 		scenario(requests_that_were_taken_are_finished),
 		scenario(a_worker_is_loaded_for_those_who_wait),

@@ -119,16 +119,10 @@ static const struct pc_sched_driver driver = {
 
 /* ---- the world ---- */
 
-static struct pc_sched_model *add(const char *kind, unsigned number, uint64_t bytes,
-				  uint32_t workers, uint32_t max_workers)
+static struct pc_sched_model_spec spec_of(const char *key, uint64_t bytes, uint32_t workers,
+					  uint32_t max_workers)
 {
-	struct pc_error err = PC_ERROR_INIT;
-	struct pc_sched_model *model = NULL;
-	char key[32];
-
-	snprintf(key, sizeof(key), "%s-%u", kind, number);
-
-	const struct pc_sched_model_spec spec = {
+	return (struct pc_sched_model_spec){
 		.key = key,
 		.device_mask = 3,
 		.memory_bytes = bytes,
@@ -140,7 +134,18 @@ static struct pc_sched_model *add(const char *kind, unsigned number, uint64_t by
 		.start_timeout_ns = 1000000 * SEC,
 		.self_service = world.self_service && bytes == 1,
 	};
+}
 
+static struct pc_sched_model *add(const char *kind, unsigned number, uint64_t bytes,
+				  uint32_t workers, uint32_t max_workers)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc_sched_model *model = NULL;
+	struct pc_sched_model_spec spec;
+	char key[32];
+
+	snprintf(key, sizeof(key), "%s-%u", kind, number);
+	spec = spec_of(key, bytes, workers, max_workers);
 	assert_int_equal(pc_sched_add_model(world.sched, &spec, &model, &err), 0);
 	return model;
 }
@@ -380,6 +385,83 @@ static void adopts_and_stops(void)
 	assert_int_equal(err.code, PC_E_INSUFFICIENT_MEMORY);
 }
 
+static void loads_on_a_device(void)
+{
+	uint64_t id = 0;
+
+	if (world.evictions++ >= EVICTIONS)
+		return;
+	world.stops = 0;
+	measured(pc_sched_load_on(SCHED, world.cold, 1, &id, NULL));
+	the_stopped_go();
+	id = world.last_spawned;
+	measured(pc_sched_load_on(SCHED, world.cold, 2, &id, NULL)); /* it is elsewhere */
+	measured(pc_sched_stop_worker(SCHED, id, true, NULL));
+	measured(pc_sched_worker_gone(SCHED, id, NULL));
+	measured(pc_sched_load_on(SCHED, some_busy(), 2, &id, NULL));
+	measured(pc_sched_load_on(SCHED, some_busy(), 1, &id, NULL));
+}
+
+static void adopts_what_loads(void)
+{
+	struct pc_device_account account;
+	uint64_t id = 0;
+
+	if (world.evictions++ >= EVICTIONS)
+		return;
+	/* Room that those who wait for it have not been told of. */
+	pc_ledger_account(world.ledger, 0, &account);
+	pc_ledger_set_budget(world.ledger, 0, account.budget_bytes + 1);
+	measured(pc_sched_adopt(SCHED, some_busy(), 0, 1, false, &id, NULL));
+	assert_true(id > world.workers);
+	measured(pc_sched_worker_ready(SCHED, id, 0));
+}
+
+/* A model in line gets another spec: its own workers are visited, nobody else's. */
+static void is_updated(void)
+{
+	unsigned nth = chance(world.models), each = world.workers / 2 / world.models;
+	uint32_t max_workers = world.self_service ? 64 : 0;
+	char key[32];
+
+	snprintf(key, sizeof(key), "busy-%u", nth);
+
+	struct pc_sched_model_spec spec = spec_of(key, 1, each, max_workers);
+
+	spec.device_mask = 1 + 2 * chance(2);
+	begin();
+	assert_int_equal(pc_sched_update_model(SCHED, world.busy[nth], &spec, false, NULL), 0);
+	world.actions += each;
+	end();
+	snprintf(key, sizeof(key), "cold-0");
+	spec = spec_of(key, 2 + chance(2), 1, 1);
+	spec.min_workers = chance(2);
+	spec.pinned = chance(2);
+	measured(pc_sched_update_model(SCHED, world.cold, &spec, true, NULL));
+}
+
+static void is_retired(void)
+{
+	unsigned nth = world.evictions++, each = world.workers / 2 / world.models;
+
+	if (nth >= EVICTIONS || nth >= world.models)
+		return;
+	begin();
+	pc_sched_retire_model(SCHED, world.idle[nth]);
+	world.actions += each;
+	end();
+	begin();
+	pc_sched_retire_model(SCHED, world.busy[nth]);
+	world.actions += each;
+	end();
+}
+
+static void is_maintained_otherwise(void)
+{
+	measured(pc_sched_set_maintenance(SCHED, (1 + chance(100)) * SEC, 60 * SEC, NULL));
+	measured(pc_sched_set_owner(some_busy(), NULL));
+}
+
 static void is_pressed(void)
 {
 	if (world.evictions++ >= EVICTIONS)
@@ -476,6 +558,11 @@ static const struct row {
 	{ "set_estimate", is_estimated },
 	{ "submit that evicts, worker_gone, worker_ready, stop_worker", loads_by_eviction },
 	{ "load, worker_failed", fails_to_load },
+	{ "load_on", loads_on_a_device },
+	{ "adopt of one that loads", adopts_what_loads },
+	{ "update_model", is_updated },
+	{ "retire_model", is_retired },
+	{ "set_maintenance, set_owner", is_maintained_otherwise },
 	{ "pressure", is_pressed },
 	{ "limit_changed", a_limit_changes },
 	{ "tick that cools down", cools_down },
