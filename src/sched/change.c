@@ -119,6 +119,9 @@ void pc__update_model(struct pc_sched_model *model, const struct pc_sched_model_
 	/* What was measured is worth more than what was said, unless something else is said. */
 	if (afresh || spec->memory_bytes != model->spec.memory_bytes)
 		pc__set_need(model, spec->memory_bytes);
+	/* Where an operator wanted it, it may not be any more. */
+	if (!(model->load_mask & spec->device_mask))
+		model->load_asked = false;
 	model->spec = *spec;
 	model->spec.key = key;
 	model->retired = false;

@@ -253,6 +253,8 @@ static void updates(struct world *world, const struct line *line)
 		model->no_spawn_before_ns = 0;
 		model->maybe_spawn_after_ns = 0;
 	}
+	/* Where the operator wanted it, it may not be any more. */
+	model->load_asked &= (model->load_mask & spec.device_mask) != 0;
 	model->spec = spec;
 	model->retired = false;
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {

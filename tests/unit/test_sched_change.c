@@ -560,6 +560,30 @@ static void who_stands_in_line_stands_there_for_its_new_devices(void **state)
 	expect("grant t1 2\n");
 }
 
+static void a_device_that_is_allowed_no_more_is_not_waited_for(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", 3 * GIB), other = spec_of("b", 3 * GIB);
+	struct pc_sched_model *b;
+	uint64_t id = 99;
+
+	(void)state;
+	spec.device_mask = 2;
+	other.device_mask = 3;
+	serve_one(&spec, false);
+	b = add(&other);
+	body.now_ns += 6 * SEC;
+	assert_int_equal(pc_sched_load_on(body.sched, body.now_ns, b, 2, &id, NULL), 0);
+	assert_int_equal(id, 0); /* as soon as there is room */
+	expect("stop 1 evicted to make room\n");
+	other.device_mask = 1;
+	update(b, &other, false);
+	gone(1);
+	expect("");
+	submit(1, b);
+	expect("spawn 2 'b' on 0\n");
+	cancel(1);
+}
+
 static void another_time_to_live_counts_for_who_idles_already(void **state)
 {
 	struct pc_sched_model_spec spec = spec_of("a", GIB);
@@ -820,6 +844,7 @@ int main(void)
 		scenario(a_minimum_that_is_lowered_lets_a_worker_go),
 		scenario(a_minimum_that_is_raised_keeps_a_worker),
 		scenario(who_stands_in_line_stands_there_for_its_new_devices),
+		scenario(a_device_that_is_allowed_no_more_is_not_waited_for),
 		scenario(another_time_to_live_counts_for_who_idles_already),
 		scenario(a_retired_model_takes_nothing_new),
 		scenario(requests_that_were_taken_are_finished),
