@@ -27,6 +27,8 @@
 #include "base/text.h"
 #include "registry/sqlite_aside.h"
 
+/* How long the log may get before it is written into the file. A guess; change freely. */
+#define WAL_PAGES_MAX 64
 /* How long a call waits for another process (an operator's sqlite3, the CLI) to let go. A guess;
  * change freely. */
 #define BUSY_TIMEOUT_MS 5000
@@ -374,6 +376,9 @@ static int set_durability(sqlite3 *db, const char *path, struct pc_error *err)
 				    "the registry '%s' needs a file system with shared memory: WAL "
 				    "is not possible here",
 				    path);
+	/* SQLite's own 1000 pages are 4 MB of log for a registry of a few: on a small disk the log
+	 * alone fills it, and then nothing can be moved out of it. */
+	sqlite3_wal_autocheckpoint(db, WAL_PAGES_MAX);
 	return execute(db, "PRAGMA synchronous = FULL", err);
 }
 
