@@ -6,9 +6,8 @@
  * Two things make a worker hung, and it is then killed and its requests hear why:
  *
  * - It answers no probe. It has until the next time to answer with 200; after health.misses without
- *   one it is given up. A server of one thread cannot
- *   answer while it works, so a worker that holds leases and has used the processor since it was
- *   asked is not blamed for its silence.
+ *   one it is given up. A server of one thread cannot answer while it works, so a worker that holds
+ *   leases and has used the processor of late is not blamed for its silence.
  * - A signal stopped it (SIGSTOP, SIGTTIN ...). Its stub sees that at once, and health.stopped_secs
  *   later it is given up. Whoever debugs a worker stops it by ptrace, which is none of this.
  *
