@@ -272,8 +272,8 @@ static int skip_items(struct gguf_scan *scan, enum gguf_kind kind, uint64_t coun
 
 static int skip_value(struct gguf_scan *scan, enum gguf_kind kind, unsigned depth)
 {
-	uint64_t at = scan->at, count;
-	enum gguf_kind inner;
+	uint64_t at = scan->at, count = 0;
+	enum gguf_kind inner = kind;
 	char nothing[1];
 	int rc;
 

@@ -59,7 +59,7 @@ void pc__sha256_destroy(struct pc__sha256 *sum)
 
 int pc__sha256_of(const void *data, size_t length, char out[PC__SHA256_TEXT], struct pc_error *err)
 {
-	struct pc__sha256 *sum;
+	struct pc__sha256 *sum = NULL;
 	int rc = pc__sha256_create(&sum, err);
 
 	if (rc)
