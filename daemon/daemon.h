@@ -20,6 +20,7 @@
  *	survivor.c    a worker whose stub was killed
  *	filecheck.c   its model's file, verified and watched
  *	launch.c      how it is started
+ *	probe.c       one question to it
  *	readiness.c   when it is loaded
  *	health.c      whether it is still well
  *	port_owner.c  whether it is the one that listens on its port

@@ -128,7 +128,7 @@ int filecheck_begin(struct process *process, struct pc_error *err)
 		return pc_error_oom(err);
 	check->process = process;
 	check->entry = process->worker->model->entry;
-	check->record_dir = pc_strdup(supervisor_daemon(process->supervisor)->verified_dir);
+	check->record_dir = pc_strdup(process_daemon(process)->verified_dir);
 	if (!check->record_dir) {
 		pc_free(check);
 		return pc_error_oom(err);

@@ -24,8 +24,6 @@
 #include <unistd.h>
 
 #include "daemon/body.h"
-#include "daemon/daemon.h"
-#include "daemon/loop.h"
 #include "daemon/process.h"
 
 /* Used processor time that shows work, in percent of one core. A server that waits in its event
@@ -41,7 +39,7 @@ struct health_settings {
 
 static struct health_settings settings_of(const struct process *process)
 {
-	struct generation *generation = body_generation(supervisor_daemon(process->supervisor));
+	struct generation *generation = body_generation(process_daemon(process));
 	const struct pc_config *config = generation->config;
 	const struct health_settings settings = {
 		.interval_ms = config->health_interval_secs * 1000,
@@ -86,7 +84,7 @@ static bool is_working(const struct process *process)
 			  WORKING_PERCENT / 100 / 1000;
 
 	return pc_process_cpu_ticks(process->worker->info.pid) >= process->cpu_before + enough &&
-	       body_worker_leases(supervisor_daemon(process->supervisor), process->worker) > 0;
+	       body_worker_leases(process_daemon(process), process->worker) > 0;
 }
 
 /* No answer, or not the right one; `what` says which. */
@@ -112,72 +110,26 @@ static void miss(struct process *process, const char *what)
 	process_give_up(process, &cause);
 }
 
-static void on_head(void *ctx, struct http_call *call, int status,
-		    const struct http_header *headers, size_t count)
+static void on_answered(struct process *process, int status, const struct pc_error *why)
 {
-	struct process *process = ctx;
 	char what[64];
 
-	(void)headers;
-	(void)count;
-	http_call_abort(call);
-	process->probe = NULL;
 	snprintf(what, sizeof(what), "it answered %d", status);
 	if (status == 200)
 		be_well(process);
 	else
-		miss(process, what);
+		miss(process, why ? why->message : what);
 }
-
-static void on_body(void *ctx, struct http_call *call, const char *data, size_t length)
-{
-	(void)ctx;
-	(void)call;
-	(void)data;
-	(void)length;
-}
-
-static void on_end(void *ctx, struct http_call *call)
-{
-	(void)ctx;
-	(void)call;
-}
-
-static void on_error(void *ctx, struct http_call *call, enum http_stage stage,
-		     const struct pc_error *err)
-{
-	struct process *process = ctx;
-	const struct pc_error why = *err;
-
-	(void)call;
-	(void)stage;
-	process->probe = NULL;
-	miss(process, why.message);
-}
-
-static const struct http_call_handlers handlers = {
-	.on_head = on_head,
-	.on_body = on_body,
-	.on_end = on_end,
-	.on_error = on_error,
-};
 
 static void ask(struct process *process, const char *path)
 {
-	struct daemon *daemon = supervisor_daemon(process->supervisor);
-	const struct http_call_request request = {
-		.target = &process->worker->target,
-		.method = "GET",
-		.path = { path, strlen(path) },
-		/* Over before it is asked again. */
-		.timeout_ms = settings_of(process).interval_ms * 9 / 10,
-	};
+	/* Over before it is asked again. */
+	uint64_t timeout_ms = settings_of(process).interval_ms * 9 / 10;
 
 	process->cpu_before = process->cpu_ticks;
 	process->cpu_ticks = pc_process_cpu_ticks(process->worker->info.pid);
 	/* No memory or no descriptor here says nothing about the worker. */
-	http_call_start(daemon->loops[0].client, &request, &handlers, process, &process->probe,
-			NULL);
+	probe_begin(process, path, timeout_ms, on_answered);
 }
 
 static void measure(struct process *process)
@@ -185,7 +137,7 @@ static void measure(struct process *process)
 	uint64_t bytes = pc_process_memory(process->worker->info.pid);
 	char mb[24];
 
-	if (!body_worker_measured(supervisor_daemon(process->supervisor), process->worker, bytes))
+	if (!body_worker_measured(process_daemon(process), process->worker, bytes))
 		return;
 	snprintf(mb, sizeof(mb), "%" PRIu64, bytes >> 20);
 	pc_log(PC_LOG_WARN, "health",
@@ -221,9 +173,7 @@ void health_end(struct process *process)
 {
 	if (process->handles > 0)
 		uv_timer_stop(&process->health_timer);
-	if (process->probe)
-		http_call_abort(process->probe);
-	process->probe = NULL;
+	probe_end(process);
 }
 
 /* ---- stopped by a signal ---- */

@@ -64,8 +64,7 @@ static int plan_address(struct process *process, struct http_target *target, str
 {
 	if (pc_command_uses(process->worker->model->backend, "socket")) {
 		int length = snprintf(target->socket, sizeof(target->socket), "%s/%s.sock",
-				      supervisor_daemon(process->supervisor)->runtime_dir,
-				      process_name(process));
+				      process_daemon(process)->runtime_dir, process_name(process));
 
 		if (length < 0 || (size_t)length >= sizeof(target->socket)) {
 			return pc_error_set(
@@ -85,7 +84,7 @@ static int plan_address(struct process *process, struct http_target *target, str
 static int plan_command(const struct process *process, struct launch_plan *plan,
 			struct pc_error *err)
 {
-	const struct daemon *daemon = supervisor_daemon(process->supervisor);
+	const struct daemon *daemon = process_daemon(process);
 	const struct pc_model_entry *entry = process->worker->model->entry;
 	int gpu_id = process->worker->info.gpu_id;
 	char uuid[96] = "";
@@ -132,15 +131,15 @@ int launch_plan(struct process *process, struct pc_error *err)
 	if (!rc)
 		rc = plan_command(process, plan, err);
 	if (!rc)
-		body_worker_addressed(supervisor_daemon(process->supervisor), process->worker,
-				      &plan->target, plan->token);
+		body_worker_addressed(process_daemon(process), process->worker, &plan->target,
+				      plan->token);
 	return rc;
 }
 
 /* Last before the spawn, the file is looked at once more: writing the record took its time. */
 static int spawn(struct process *process, const struct launch_plan *plan, struct pc_error *err)
 {
-	const struct daemon *daemon = supervisor_daemon(process->supervisor);
+	const struct daemon *daemon = process_daemon(process);
 	struct pc_hand_over hand_over;
 	char cgroup[PATH_MAX];
 	int rc = pc_model_hand_over(process->worker->model->backend, &process->file, &hand_over,
@@ -175,7 +174,7 @@ int launch(struct process *process, struct pc_error *err)
 	launch_plan_free(process->plan);
 	process->plan = NULL;
 	if (!rc)
-		body_worker_launched(supervisor_daemon(process->supervisor), process->worker,
-				     process->stub.pid, process->stub.pidfd_inode);
+		body_worker_launched(process_daemon(process), process->worker, process->stub.pid,
+				     process->stub.pidfd_inode);
 	return rc;
 }

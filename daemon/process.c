@@ -13,9 +13,10 @@
  *	                          memory_is_back(), then ended(): the record is gone  --> gone
  *
  * Every state is left in the end: PREPARING waits for the disk only (and for a hash, which a stop
- * cuts short), STARTING is bounded by the brain's start timeout (it orders a stop), STOPPING by the grace and the two that follow it, ENDING
- * by MEMORY_WAIT_MS and the disk. But a worker that cannot be killed (it hangs in a driver) keeps its
- * process STOPPING, or ENDING once its stub was killed, and its reservation: the memory is not back.
+ * cuts short), STARTING is bounded by the brain's start timeout (it orders a stop), STOPPING by the
+ * grace and the two that follow it, ENDING by MEMORY_WAIT_MS and the disk. But a worker that cannot
+ * be killed (it hangs in a driver) keeps its process STOPPING, or ENDING once its stub was killed,
+ * and its reservation: the memory is not back.
  *
  * The order of the steps is that of tests/formal/worker_life.pml, so that a daemon may be killed
  * between any two of them: record, claim, spawn; and in the end exit told and record deleted in one
@@ -49,7 +50,7 @@
 
 uv_loop_t *process_loop(const struct process *process)
 {
-	return &supervisor_daemon(process->supervisor)->loops[0].uv;
+	return &process_daemon(process)->loops[0].uv;
 }
 
 struct daemon *process_daemon(const struct process *process)

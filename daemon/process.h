@@ -24,8 +24,12 @@
 
 struct filecheck;
 struct launch_plan;
+struct process;
 struct supervisor;
 struct worker;
+
+/* The answer's status; 0: none came, and `why` says so. */
+typedef void (*probe_answered)(struct process *process, int status, const struct pc_error *why);
 
 enum process_state {
 	PREPARING, /* its model's file is verified, and its record written */
@@ -67,6 +71,7 @@ struct process {
 	unsigned handles; /* not closed yet */
 
 	struct http_call *probe; /* of readiness or health, at most one */
+	probe_answered on_probed;
 
 	unsigned misses;     /* health probes in a row without an answer */
 	uint64_t cpu_ticks;  /* what it had used when it was asked last */
@@ -106,6 +111,7 @@ void process_abandon(struct process *process);
 const char *process_name(const struct process *process);
 const char *process_model(const struct process *process);
 uv_loop_t *process_loop(const struct process *process);
+struct daemon *process_daemon(const struct process *process);
 
 /* The model's file is what it should be, or `err` says what it is. */
 void process_file_checked(struct process *process, int rc, struct pc_error *err);
@@ -132,7 +138,6 @@ int filecheck_again(struct process *process, struct pc_error *err);
 void filecheck_close(struct process *process);
 
 /* Only for process_end.c and those that begin the end. */
-struct daemon *process_daemon(const struct process *process);
 void process_close_handles(struct process *process);
 void process_log_line(void *ctx, const char *text);
 struct clerk_job *process_new_job(struct process *process, enum clerk_task task,
@@ -163,6 +168,13 @@ int launch_plan(struct process *process, struct pc_error *err);
 /* Starts it, once its record and its claim are written. The plan is spent. */
 int launch(struct process *process, struct pc_error *err);
 void launch_plan_free(struct launch_plan *plan);
+
+/* ---- probe.c ---- */
+
+/* Asks the worker; `answered` follows, unless it is ended. Errors: those of http_call_start. */
+int probe_begin(struct process *process, const char *path, uint64_t timeout_ms,
+		probe_answered answered);
+void probe_end(struct process *process);
 
 /* ---- readiness.c ---- */
 

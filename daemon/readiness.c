@@ -11,11 +11,7 @@
 #include <poolcore/clock.h>
 #include <poolcore/config.h>
 
-#include <string.h>
-
 #include "daemon/body.h"
-#include "daemon/daemon.h"
-#include "daemon/loop.h"
 #include "daemon/process.h"
 
 #define PROBE_MIN_MS 5
@@ -32,68 +28,20 @@ static uint64_t hundredth_of_load_ms(const struct process *process)
 	return ms < PROBE_MIN_MS ? PROBE_MIN_MS : ms > PROBE_MAX_MS ? PROBE_MAX_MS : ms;
 }
 
-static void on_head(void *ctx, struct http_call *call, int status,
-		    const struct http_header *headers, size_t count)
+static void on_answered(struct process *process, int status, const struct pc_error *why)
 {
-	struct process *process = ctx;
-
-	(void)headers;
-	(void)count;
-	http_call_abort(call);
-	process->probe = NULL;
 	if (status == 200)
 		process_become_ready(process, 0);
 	else
-		ask_again_in(process, hundredth_of_load_ms(process));
+		ask_again_in(process, why ? PROBE_MIN_MS : hundredth_of_load_ms(process));
 }
-
-static void on_body(void *ctx, struct http_call *call, const char *data, size_t length)
-{
-	(void)ctx;
-	(void)call;
-	(void)data;
-	(void)length;
-}
-
-static void on_end(void *ctx, struct http_call *call)
-{
-	(void)ctx;
-	(void)call;
-}
-
-static void on_error(void *ctx, struct http_call *call, enum http_stage stage,
-		     const struct pc_error *err)
-{
-	struct process *process = ctx;
-
-	(void)call;
-	(void)stage;
-	(void)err;
-	process->probe = NULL;
-	ask_again_in(process, PROBE_MIN_MS);
-}
-
-static const struct http_call_handlers handlers = {
-	.on_head = on_head,
-	.on_body = on_body,
-	.on_end = on_end,
-	.on_error = on_error,
-};
 
 static void ask(uv_timer_t *timer)
 {
 	struct process *process = timer->data;
-	const char *path = process->worker->model->backend->readiness_path;
-	const struct http_call_request request = {
-		.target = &process->worker->target,
-		.method = "GET",
-		.path = { path, strlen(path) },
-		.timeout_ms = PROBE_TIMEOUT_MS,
-	};
-	struct daemon *daemon = supervisor_daemon(process->supervisor);
 
-	if (http_call_start(daemon->loops[0].client, &request, &handlers, process, &process->probe,
-			    NULL))
+	if (probe_begin(process, process->worker->model->backend->readiness_path, PROBE_TIMEOUT_MS,
+			on_answered))
 		ask_again_in(process, PROBE_MAX_MS); /* no memory, no descriptor */
 }
 
@@ -113,7 +61,5 @@ void readiness_end(struct process *process)
 {
 	if (process->state == STARTING || process->state == SERVING)
 		uv_timer_stop(&process->timer);
-	if (process->probe)
-		http_call_abort(process->probe);
-	process->probe = NULL;
+	probe_end(process);
 }
