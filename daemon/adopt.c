@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #include "daemon/body.h"
-#include "daemon/cgroup.h"
+#include "daemon/clerk.h"
 #include "daemon/daemon.h"
 #include "daemon/failpoint.h"
 #include "daemon/process.h"
@@ -63,14 +63,14 @@ struct orphanage {
 static int forget(struct daemon *daemon, const struct pc_worker_info *info,
 		  const struct pc_worker_exit *exit, struct pc_error *err)
 {
-	int rc = pc_registry_end(daemon->registry, info->worker_id, exit, err);
+	struct pc_worker_info worker = *info;
+	int rc;
 
-	if (rc)
-		return rc;
-	if (info->socket[0])
+	worker.last_exit = *exit;
+	rc = clerk_forget(daemon->registry, daemon->life_dir, daemon->cgroup, &worker, err);
+	if (!rc && info->socket[0])
 		unlink(info->socket);
-	cgroup_remove(daemon->cgroup, info->worker_id);
-	return pc_stub_forget(daemon->life_dir, info->worker_id, err);
+	return rc;
 }
 
 static int note_end(struct daemon *daemon, const struct pc_worker_info *info, enum pc_life life,

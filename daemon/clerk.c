@@ -79,17 +79,22 @@ static int prepare(struct clerk *clerk, struct clerk_job *job)
 	return rc;
 }
 
-/* Without the record, nobody would look for the files; so they go last. */
-static int end(struct clerk *clerk, const struct pc_worker_info *worker, struct pc_error *err)
+int clerk_forget(struct pc_registry *registry, const char *life_dir, const char *cgroup,
+		 const struct pc_worker_info *worker, struct pc_error *err)
 {
-	int rc = pc_registry_end(clerk->registry, worker->worker_id, &worker->last_exit, err);
+	int rc = pc_registry_end(registry, worker->worker_id, &worker->last_exit, err);
 
 	FAILPOINT(exit_after_unregister);
 	if (!rc || rc == PC_E_WORKER_NOT_FOUND)
-		rc = pc_stub_forget(clerk->life_dir, worker->worker_id, err);
+		rc = pc_stub_forget(life_dir, worker->worker_id, err);
 	FAILPOINT(exit_after_files);
-	cgroup_remove(clerk->cgroup, worker->worker_id);
+	cgroup_remove(cgroup, worker->worker_id);
 	return rc;
+}
+
+static int end(struct clerk *clerk, const struct pc_worker_info *worker, struct pc_error *err)
+{
+	return clerk_forget(clerk->registry, clerk->life_dir, clerk->cgroup, worker, err);
 }
 
 /* Without memory for it, the next daemon finds out what is left. */

@@ -38,6 +38,14 @@ int clerk_create(uv_loop_t *loop, struct pc_registry *registry, const char *life
 		 const char *cgroup, struct clerk **ret_clerk, struct pc_error *err);
 /* Takes a job from pc_calloc; it is freed after `done`. Loop thread. */
 void clerk_give(struct clerk *clerk, struct clerk_job *job);
+/*
+ * What CLERK_END does, for a caller that may block itself: notes how the worker ended (its
+ * last_exit) and deletes its record in one transaction, then removes its files and its control
+ * group. Without the record, nobody would look for the files; so they go last. Errors: those of
+ * pc_registry_end, pc_stub_forget.
+ */
+int clerk_forget(struct pc_registry *registry, const char *life_dir, const char *cgroup,
+		 const struct pc_worker_info *worker, struct pc_error *err);
 /* Finishes every job that was given, delivers nothing any more, and ends the thread. */
 void clerk_destroy(struct clerk *clerk);
 

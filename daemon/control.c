@@ -193,21 +193,26 @@ void control_worker(struct request *request, const char *argument)
 	respond_worker(request, 200, argument);
 }
 
-/* "model=ID" of the query, undecoded (an id needs no escapes); "" without one. */
-static void wanted_model(const struct http_exchange *exchange, char out[160])
+/*
+ * The last value of a name in the query ("model=x&lines=3"), undecoded: what we ask for needs no
+ * escapes. Cut to fit; "" without one.
+ */
+static void query_value(const struct http_exchange *exchange, const char *name, char *out,
+			size_t size)
 {
-	static const char name[] = "model=";
 	struct http_slice query = http_query(exchange);
 	const char *at = query.length ? query.data : "", *end = at + query.length;
+	size_t name_length = strlen(name);
 
 	out[0] = '\0';
 	while (at < end) {
 		const char *next = memchr(at, '&', (size_t)(end - at));
 		size_t length = (size_t)((next ? next : end) - at);
 
-		if (length >= sizeof(name) - 1 && memcmp(at, name, sizeof(name) - 1) == 0)
-			snprintf(out, 160, "%.*s", (int)(length - (sizeof(name) - 1)),
-				 at + sizeof(name) - 1);
+		if (length > name_length && at[name_length] == '=' &&
+		    memcmp(at, name, name_length) == 0)
+			snprintf(out, size, "%.*s", (int)(length - name_length - 1),
+				 at + name_length + 1);
 		at += length + 1;
 	}
 }
@@ -219,7 +224,7 @@ void control_departed(struct request *request, const char *argument)
 	char model_id[160];
 
 	(void)argument;
-	wanted_model(request->exchange, model_id);
+	query_value(request->exchange, "model", model_id, sizeof(model_id));
 	/* An alias is as good; what is in no catalog any more may still have had workers. */
 	entry = pc_catalog_find(generation->catalog, model_id);
 	if (entry)
@@ -236,13 +241,11 @@ static void append_line(void *ctx, const char *text)
 /* "lines=N" of the query; 100 without one, and never more than are kept. */
 static size_t wanted_lines(const struct http_exchange *exchange)
 {
-	struct http_slice query = http_query(exchange);
 	unsigned count = 100;
 	char text[32];
 
-	snprintf(text, sizeof(text), "%.*s", (int)(query.length > 24 ? 24 : query.length),
-		 query.length ? query.data : "");
-	sscanf(text, "lines=%u", &count);
+	query_value(exchange, "lines", text, sizeof(text));
+	sscanf(text, "%u", &count);
 	return count < LOGBOOK_LINES ? count : LOGBOOK_LINES;
 }
 
