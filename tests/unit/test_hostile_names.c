@@ -152,7 +152,7 @@ static void name_the_kernels(char *text)
 {
 	add(text, ONE_OF("/proc/self/mem", "/proc/kcore", "/proc/self/environ", "/dev/mem",
 			 "/dev/zero", "/dev/stdin", "/sys/kernel/notes", "/proc/self/fd/0",
-			 "/dev/fd/3", "/proc/1/root/etc/shadow"));
+			 "/dev/fd/3", "/proc/1/cwd/etc/shadow"));
 }
 
 static void climb_like_windows(char *text)
