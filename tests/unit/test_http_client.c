@@ -739,20 +739,33 @@ static void head_limit(void **state)
 	stop();
 }
 
-static void unix_socket(void **state)
+/* As start_limited, with a worker on a Unix socket; stop_unix() removes it. */
+static void start_unix(size_t max_idle)
 {
 	char where[64] = "unix:/tmp/test_http_client.XXXXXX", address[128];
-	struct peer *peer;
 	int fd;
 
-	(void)state;
-	start();
+	start_limited(max_idle, 60000);
 	fd = mkstemp(where + 5);
 	close(fd);
 	unlink(where + 5);
 	close(listen_fd);
 	assert_int_equal(http_listen_open(where, &listen_fd, address, NULL), 0);
 	strcpy(target.socket, where + 5);
+}
+
+static void stop_unix(void)
+{
+	unlink(target.socket);
+	stop();
+}
+
+static void unix_socket(void **state)
+{
+	struct peer *peer;
+
+	(void)state;
+	start_unix(8);
 	start_call("POST", "/", "hello", 0);
 	peer = accept_peer();
 	UNTIL(strstr(peer->in, "hello"));
@@ -770,8 +783,33 @@ static void unix_socket(void **state)
 	UNTIL(over());
 	assert_true(outcome.ended);
 	peer_close(peer);
-	unlink(where + 5);
-	stop();
+	stop_unix();
+}
+
+/* Of a worker that reads no more, only the write of a request tells. With room for one idle
+ * connection, it also shows whether the broken one is counted on. */
+static void deaf(void **state)
+{
+	struct peer *peer, *fresh;
+
+	(void)state;
+	start_unix(1);
+	peer = keep_one();
+	shutdown(peer->fd, SHUT_RD);
+	start_call("POST", "/", "hello", 0);
+	fresh = accept_peer();
+	for (int i = 0; i < 2; i++) {
+		expect_request(fresh, "hello");
+		peer_send(fresh, OK);
+		UNTIL(over());
+		assert_true(outcome.ended);
+		if (i == 0)
+			start_call("POST", "/", "hello", 0);
+	}
+	assert_false(another_came());
+	peer_close(peer);
+	peer_close(fresh);
+	stop_unix();
 }
 
 /* ---- memory ---- */
@@ -819,7 +857,8 @@ int main(void)
 		cmocka_unit_test(nobody_there),	  cmocka_unit_test(timeouts),
 		cmocka_unit_test(aborting),	  cmocka_unit_test(pausing),
 		cmocka_unit_test(early_response), cmocka_unit_test(head_limit),
-		cmocka_unit_test(unix_socket),	  cmocka_unit_test(out_of_memory),
+		cmocka_unit_test(unix_socket),	  cmocka_unit_test(deaf),
+		cmocka_unit_test(out_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,15 +19,13 @@
 #include <poolcore/log.h>
 
 #include "http/http.h"
+#include "http/pool.h"
 #include "http/quiet.h"
 
 #include "http_peer.h"
 
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define FOREIGN "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nforeign"
-
-/* As many as client.c remembers. */
-#define DISTRUSTED_MAX 16
 
 struct server {
 	int fd;
@@ -364,12 +362,12 @@ static struct peer *call_once(const struct server *at, const char *text)
 
 static void only_who_did_it_is_distrusted(void **state)
 {
-	struct server others[DISTRUSTED_MAX];
+	struct server others[HTTP__DISTRUSTED_MAX];
 	struct peer *good, *kept;
 
 	(void)state;
 	start(false);
-	for (size_t i = 0; i < DISTRUSTED_MAX; i++)
+	for (size_t i = 0; i < HTTP__DISTRUSTED_MAX; i++)
 		others[i] = listen_on(false);
 	good = call_once(&others[0], OK);
 	peer_close(call_once(&server, OK "x"));
@@ -381,21 +379,21 @@ static void only_who_did_it_is_distrusted(void **state)
 	peer_close(call_once(&server, OK "x"));
 	assert_int_equal(warnings, 1);
 	/* Those who come last are remembered. */
-	for (size_t i = 1; i < DISTRUSTED_MAX; i++)
+	for (size_t i = 1; i < HTTP__DISTRUSTED_MAX; i++)
 		peer_close(call_once(&others[i], OK "x"));
 	kept = call_once(&server, OK);
 	UNTIL(kept->eof);
 	peer_close(kept);
 	start_call_to(&others[0].target, "GET", NULL);
 	answer(good, OK "x");
-	assert_int_equal(warnings, 1 + DISTRUSTED_MAX);
+	assert_int_equal(warnings, 1 + HTTP__DISTRUSTED_MAX);
 	kept = call_once(&server, OK);
 	start_call("GET", NULL);
 	answer(kept, OK);
 	assert_body("ok");
 	peer_close(kept);
 	peer_close(good);
-	for (size_t i = 0; i < DISTRUSTED_MAX; i++)
+	for (size_t i = 0; i < HTTP__DISTRUSTED_MAX; i++)
 		listen_end(&others[i]);
 	stop();
 }
