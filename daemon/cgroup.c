@@ -30,7 +30,7 @@ static bool has_file(const char *parent, const char *name)
 	char path[PATH_MAX];
 
 	cgroup_path(parent, name, path);
-	return access(path, F_OK) == 0;
+	return faccessat(AT_FDCWD, path, F_OK, AT_EACCESS) == 0;
 }
 
 /* Without it workers have groups all the same, but their deaths for want of memory go unnamed. */
@@ -73,7 +73,7 @@ int cgroup_open(const char *parent, struct pc_error *err)
 	if (!has_file(parent, "cgroup.procs"))
 		return pc_error_set(err, PC_E_INVALID_CONFIG,
 				    "pool.cgroup: %s is no folder of a cgroup file system", parent);
-	if (access(parent, W_OK))
+	if (faccessat(AT_FDCWD, parent, W_OK, AT_EACCESS))
 		return pc_error_sys(err, PC_E_INVALID_CONFIG, errno,
 				    "pool.cgroup: no group can be made in %s", parent);
 	hand_memory_on(parent);

@@ -14,6 +14,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -67,7 +68,7 @@ static bool look_in(struct search *search, const char *directory, size_t length,
 
 	if (size < 0 || (size_t)size >= sizeof(search->path))
 		return false;
-	if (access(search->path, F_OK) == 0)
+	if (faccessat(AT_FDCWD, search->path, F_OK, AT_EACCESS) == 0)
 		return true;
 
 	size_t used = strlen(search->tried);
@@ -242,7 +243,7 @@ static int open_path(const char *path, const struct pc_engine **ret_engine, stru
 	const struct pc_engine *engine;
 	int rc = 0;
 
-	if (access(path, F_OK) != 0)
+	if (faccessat(AT_FDCWD, path, F_OK, AT_EACCESS))
 		return pc_error_sys(err, PC_E_NOT_FOUND, errno, "engine '%s'", path);
 
 	/* NODELETE: the code stays in the process even where dlclose gives the handle back. */

@@ -3,6 +3,7 @@
 #include <poolcore/lifecycle.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@ struct search {
 	bool failed;   /* out of memory */
 };
 
-/* 0 when `path` is a program that we may run, or errno. */
+/* 0 when `path` is a program that we may run, or errno. As we are now: access(2) would ask for the user
+ * that started us, without the capabilities we were given. */
 static int check_program(const char *path)
 {
 	struct stat st;
@@ -33,7 +35,7 @@ static int check_program(const char *path)
 		return errno;
 	if (S_ISDIR(st.st_mode))
 		return EISDIR;
-	return access(path, X_OK) ? errno : 0;
+	return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) ? errno : 0;
 }
 
 /* Looks in one folder; true when the search is over. */

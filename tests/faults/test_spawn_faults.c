@@ -192,14 +192,15 @@ static int give_away(const char *path, const struct stat *info, int type, struct
 	return lchown(path, USER_ID, USER_ID);
 }
 
-/* The rig's daemon as a user of its own: a limit of processes does not bind root. */
+/* The rig's daemon as a user of its own: a limit of processes does not bind root. It may enter any
+ * folder still, for the build may lie in one that only root may enter. */
 static void start_as_user(struct rig *rig)
 {
 	char setpriv[512], parent[300], *script;
 
 	snprintf(setpriv, sizeof(setpriv),
 		 "#!/bin/sh\nexec setpriv --reuid=%d --regid=%d --clear-groups --pdeathsig=KILL "
-		 "%s \"$@\"\n",
+		 "--inh-caps=+dac_override --ambient-caps=+dac_override %s \"$@\"\n",
 		 USER_ID, USER_ID, getenv("POOL_MANAGERD"));
 	script = test_file_write(rig->dir, "as-user", setpriv);
 	assert_int_equal(chmod(script, 0755), 0);
