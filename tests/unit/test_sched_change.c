@@ -1,247 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Scenarios of models that change while they are served (src/sched/change.c). As in test_sched.c a
- * scripted body writes down every action, and a scenario compares the lines.
- */
+/* Scenarios of models and settings that change while they are served (src/sched/change.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include <poolcore/memory.h>
-#include <poolcore/sched.h>
-
 #include "tests/unit/fail_alloc.h"
-
-#define GIB (UINT64_C(1) << 30)
-#define SEC PC_NS_PER_SEC
-
-/* ---- the scripted body ---- */
-
-enum { TICKETS = 16 };
-
-static struct body {
-	struct pc_ledger *ledger;
-	struct pc_sched *sched;
-	uint64_t now_ns;
-	char log[4096];
-	const char *order_owner; /* of the last spawn */
-	uint32_t order_slots;
-	struct pc_error last_error;
-	struct pc_ticket tickets[TICKETS];
-	struct pc_worker_use use; /* of every self-service worker */
-} body;
-
-__attribute__((format(printf, 1, 2))) static void note(const char *fmt, ...)
-{
-	size_t length = strlen(body.log);
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(body.log + length, sizeof(body.log) - length, fmt, args);
-	va_end(args);
-}
-
-static void on_spawn(void *ctx, const struct pc_spawn_order *order)
-{
-	(void)ctx;
-	note("spawn %llu '%s' on %u\n", (unsigned long long)order->worker_id, order->model_key,
-	     order->device);
-	body.order_owner = order->model_owner;
-	body.order_slots = order->slots;
-}
-
-static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool force)
-{
-	(void)ctx;
-	note("stop %llu %s%s\n", (unsigned long long)worker_id, pc_stop_reason_text(why),
-	     force ? ", by force" : "");
-}
-
-static void on_grant(void *ctx, struct pc_ticket *ticket, uint64_t worker_id)
-{
-	(void)ctx;
-	note("grant t%d %llu\n", (int)(ticket - body.tickets), (unsigned long long)worker_id);
-}
-
-static void on_reject(void *ctx, struct pc_ticket *ticket, const struct pc_error *err)
-{
-	(void)ctx;
-	note("reject t%d %s\n", (int)(ticket - body.tickets), pc_error_name(err->code));
-	body.last_error = *err;
-}
-
-static void on_look(void *ctx, uint64_t worker_id, bool wanted, struct pc_worker_use *ret_use)
-{
-	(void)ctx;
-	(void)worker_id;
-	(void)wanted;
-	*ret_use = body.use;
-}
-
-static bool on_recall(void *ctx, uint64_t worker_id)
-{
-	(void)ctx;
-	(void)worker_id;
-	return body.use.leases == 0;
-}
-
-static void on_resume(void *ctx, uint64_t worker_id)
-{
-	(void)ctx;
-	(void)worker_id;
-}
-
-static const struct pc_sched_driver driver = {
-	.spawn = on_spawn,
-	.stop = on_stop,
-	.grant = on_grant,
-	.reject = on_reject,
-	.look = on_look,
-	.recall = on_recall,
-	.resume = on_resume,
-};
-
-#define expect(text) \
-	do { \
-		assert_string_equal(body.log, text); \
-		body.log[0] = '\0'; \
-	} while (0)
+#include "tests/unit/sched_body.h"
 
 #define REPLACED " replaced: its model's settings changed\n"
 #define RETIRED " its model was removed\n"
-
-/* ---- events, short ---- */
-
-static void submit(int ticket, struct pc_sched_model *model)
-{
-	body.tickets[ticket] = (struct pc_ticket){ .model = model };
-	pc_sched_submit(body.sched, body.now_ns, &body.tickets[ticket]);
-}
-
-static void release(int ticket)
-{
-	pc_sched_release(body.sched, body.now_ns, &body.tickets[ticket], PC_OUTCOME_OK);
-}
-
-static void cancel(int ticket)
-{
-	pc_sched_cancel(body.sched, body.now_ns, &body.tickets[ticket]);
-}
-
-static void ready(uint64_t worker)
-{
-	pc_sched_worker_ready(body.sched, body.now_ns, worker, 0);
-}
-
-static void gone(uint64_t worker)
-{
-	pc_sched_worker_gone(body.sched, body.now_ns, worker, NULL);
-}
-
-static void update(struct pc_sched_model *model, const struct pc_sched_model_spec *spec,
-		   bool relaunch)
-{
-	struct pc_error err = PC_ERROR_INIT;
-
-	assert_int_equal(pc_sched_check_model(body.sched, spec, &err), 0);
-	assert_int_equal(
-		pc_sched_update_model(body.sched, body.now_ns, model, spec, relaunch, &err), 0);
-}
-
-static void retire(struct pc_sched_model *model)
-{
-	pc_sched_retire_model(body.sched, body.now_ns, model);
-}
-
-/* ---- set-up ---- */
-
-static struct pc_sched_model_spec spec_of(const char *key, uint64_t memory_bytes)
-{
-	return (struct pc_sched_model_spec){
-		.key = key,
-		.owner = "first",
-		.device_mask = 1,
-		.memory_bytes = memory_bytes,
-		.slots = 2,
-		.max_workers = 1,
-		.cold_start_workers = 1,
-		.queue_capacity = 8,
-		.idle_ttl_ns = PC_IDLE_TTL_DEFAULT,
-		.start_timeout_ns = 120 * SEC,
-	};
-}
-
-static struct pc_sched_model *add(const struct pc_sched_model_spec *spec)
-{
-	struct pc_sched_model *model = NULL;
-
-	assert_int_equal(pc_sched_add_model(body.sched, spec, &model, NULL), 0);
-	return model;
-}
-
-static uint64_t reserved(unsigned device)
-{
-	struct pc_device_account account;
-
-	pc_ledger_account(body.ledger, device, &account);
-	return account.reserved_bytes;
-}
-
-static struct pc_sched_model_view view_of(const struct pc_sched_model *model)
-{
-	struct pc_sched_model_view view;
-
-	pc_sched_get_model(model, &view);
-	return view;
-}
-
-static int setup(void **state)
-{
-	struct pc_sched_settings settings;
-
-	(void)state;
-	memset(&body, 0, sizeof(body));
-	body.now_ns = 1000 * SEC;
-	pc_sched_settings_init(&settings);
-	assert_int_equal(pc_ledger_create(&body.ledger, NULL), 0);
-	assert_int_equal(pc_ledger_add_device(body.ledger, "cpu", 10 * GIB, 8 * GIB, NULL), 0);
-	assert_int_equal(pc_ledger_add_device(body.ledger, "gpu0", 4 * GIB, 4 * GIB, NULL), 1);
-	return pc_sched_create(&settings, &driver, NULL, body.ledger, &body.sched, NULL);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	pc_sched_destroy(body.sched);
-	assert_int_equal(reserved(0), 0);
-	assert_int_equal(reserved(1), 0);
-	pc_ledger_destroy(body.ledger);
-	return 0;
-}
-
-/* A model with a ready worker 1 and two slots, of which ticket 0 has one if `leased`. */
-static struct pc_sched_model *serve_one(const struct pc_sched_model_spec *spec, bool leased)
-{
-	struct pc_sched_model *model = add(spec);
-
-	submit(0, model);
-	ready(1);
-	if (!leased)
-		release(0);
-	body.log[0] = '\0';
-	return model;
-}
 
 /* ---- updates ---- */
 
 static void a_change_that_is_no_launch_leaves_workers_alone(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = serve_one(&spec, true);
 
 	(void)state;
@@ -268,7 +45,7 @@ static void a_change_that_is_no_launch_leaves_workers_alone(void **state)
 
 static void an_idle_worker_of_another_launch_stops_at_once(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = serve_one(&spec, false);
 
 	(void)state;
@@ -287,7 +64,7 @@ static void an_idle_worker_of_another_launch_stops_at_once(void **state)
 
 static void a_leased_worker_of_another_launch_is_drained(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = serve_one(&spec, true);
 
 	(void)state;
@@ -307,7 +84,7 @@ static void a_leased_worker_of_another_launch_is_drained(void **state)
 
 static void a_worker_that_loads_is_not_waited_for(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = add(&spec);
 
 	(void)state;
@@ -325,7 +102,7 @@ static void a_worker_that_loads_is_not_waited_for(void **state)
 
 static void other_slots_or_devices_replace_of_themselves(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = serve_one(&spec, true);
 	struct pc_sched_worker_view view;
 
@@ -353,7 +130,7 @@ static void other_slots_or_devices_replace_of_themselves(void **state)
 
 static void an_update_is_refused_whole(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB), other;
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB), other;
 	struct pc_sched_model *a = serve_one(&spec, false);
 	const struct {
 		const char *names;
@@ -395,7 +172,7 @@ static void an_update_is_refused_whole(void **state)
 
 static void another_launch_forgets_the_failures(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = add(&spec);
 
 	(void)state;
@@ -417,7 +194,7 @@ static void another_launch_forgets_the_failures(void **state)
 
 static void what_was_measured_counts_until_the_launch_differs(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = add(&spec);
 
 	(void)state;
@@ -438,7 +215,8 @@ static void what_was_measured_counts_until_the_launch_differs(void **state)
 
 static void who_can_never_fit_any_more_is_told(void **state)
 {
-	struct pc_sched_model_spec small = spec_of("b", 7 * GIB), spec = spec_of("a", 2 * GIB);
+	struct pc_sched_model_spec small = owned_spec_of("b", 7 * GIB),
+				   spec = owned_spec_of("a", 2 * GIB);
 	struct pc_sched_model *b = serve_one(&small, true), *a = add(&spec);
 
 	(void)state;
@@ -460,7 +238,8 @@ static void who_can_never_fit_any_more_is_told(void **state)
 
 static void unpinned_a_worker_can_be_evicted(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", 5 * GIB), large = spec_of("b", 5 * GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", 5 * GIB),
+				   large = owned_spec_of("b", 5 * GIB);
 
 	(void)state;
 	spec.pinned = true;
@@ -480,7 +259,7 @@ static void unpinned_a_worker_can_be_evicted(void **state)
 
 static void what_recycles_is_looked_at_again(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = serve_one(&spec, false);
 
 	(void)state;
@@ -491,7 +270,7 @@ static void what_recycles_is_looked_at_again(void **state)
 
 static void a_raised_minimum_is_filled(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = serve_one(&spec, false);
 
 	(void)state;
@@ -506,7 +285,8 @@ static void a_raised_minimum_is_filled(void **state)
 
 static void a_minimum_that_is_lowered_lets_a_worker_go(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", 5 * GIB), large = spec_of("b", 5 * GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", 5 * GIB),
+				   large = owned_spec_of("b", 5 * GIB);
 
 	(void)state;
 	spec.min_workers = 1;
@@ -526,7 +306,8 @@ static void a_minimum_that_is_lowered_lets_a_worker_go(void **state)
 
 static void a_minimum_that_is_raised_keeps_a_worker(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", 5 * GIB), large = spec_of("b", 5 * GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", 5 * GIB),
+				   large = owned_spec_of("b", 5 * GIB);
 	struct pc_sched_model *a = serve_one(&spec, false), *b = add(&large);
 
 	(void)state;
@@ -544,7 +325,8 @@ static void a_minimum_that_is_raised_keeps_a_worker(void **state)
 
 static void who_stands_in_line_stands_there_for_its_new_devices(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", 6 * GIB), other = spec_of("b", 3 * GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", 6 * GIB),
+				   other = owned_spec_of("b", 3 * GIB);
 	struct pc_sched_model *a = serve_one(&spec, true), *b = add(&other);
 
 	(void)state;
@@ -562,7 +344,8 @@ static void who_stands_in_line_stands_there_for_its_new_devices(void **state)
 
 static void a_device_that_is_allowed_no_more_is_not_waited_for(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", 3 * GIB), other = spec_of("b", 3 * GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", 3 * GIB),
+				   other = owned_spec_of("b", 3 * GIB);
 	struct pc_sched_model *b;
 	uint64_t id = 99;
 
@@ -586,7 +369,7 @@ static void a_device_that_is_allowed_no_more_is_not_waited_for(void **state)
 
 static void another_time_to_live_counts_for_who_idles_already(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 
 	(void)state;
 	spec.idle_ttl_ns = 1000 * SEC;
@@ -599,194 +382,11 @@ static void another_time_to_live_counts_for_who_idles_already(void **state)
 	expect("stop 1 idle\n");
 }
 
-/* ---- out of service ---- */
-
-static void a_retired_model_takes_nothing_new(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_forecast forecast;
-	struct pc_error err = PC_ERROR_INIT;
-	uint64_t id;
-
-	(void)state;
-	spec.pinned = true;
-	spec.min_workers = 1;
-
-	struct pc_sched_model *a = serve_one(&spec, false);
-
-	retire(a);
-	expect("stop 1" RETIRED);
-	assert_true(view_of(a).retired);
-	assert_ptr_equal(pc_sched_find_model(body.sched, "a"), a);
-	submit(1, a);
-	expect("reject t1 MODEL_NOT_FOUND\n");
-	assert_string_equal(body.last_error.message, "the model 'a' is not served any more");
-	assert_string_equal(pc_error_detail_get(&body.last_error, "model"), "a");
-	pc_sched_explain(body.sched, body.now_ns, &body.tickets[1], &forecast);
-	assert_int_equal(forecast.err.code, PC_E_MODEL_NOT_FOUND);
-	assert_int_equal(pc_sched_load(body.sched, body.now_ns, a, &id, &err),
-			 PC_E_MODEL_NOT_FOUND);
-	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, true, &id, NULL),
-			 PC_E_MODEL_NOT_FOUND);
-	gone(1);
-	pc_sched_tick(body.sched, body.now_ns + 3600 * SEC);
-	expect("");
-	assert_int_equal(reserved(0), 0);
-}
-
-static void requests_that_were_taken_are_finished(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_model *a = serve_one(&spec, true);
-
-	(void)state;
-	for (int i = 1; i < 4; i++)
-		submit(i, a);
-	expect("grant t1 1\n");
-	retire(a);
-	submit(4, a);
-	expect("reject t4 MODEL_NOT_FOUND\n");
-	release(0);
-	expect("grant t2 1\n");
-	release(1);
-	expect("grant t3 1\n");
-	release(2);
-	expect("");
-	release(3);
-	expect("stop 1" RETIRED);
-}
-
-static void a_worker_is_loaded_for_those_who_wait(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_model *a;
-
-	(void)state;
-	a = serve_one(&spec, true);
-	for (int i = 1; i < 5; i++)
-		submit(i, a);
-	expect("grant t1 1\n");
-	retire(a);
-	gone(1); /* the only one dies */
-	expect("");
-	release(0);
-	release(1);
-	body.now_ns += 2 * SEC; /* past the back-off */
-	pc_sched_tick(body.sched, body.now_ns);
-	expect("spawn 2 'a' on 0\n");
-	ready(2);
-	expect("grant t2 2\ngrant t3 2\n");
-	release(2);
-	expect("grant t4 2\n");
-	release(3);
-	release(4);
-	expect("stop 2" RETIRED);
-}
-
-static void a_leased_worker_of_a_retired_model_is_drained(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_model *a = serve_one(&spec, true);
-	struct pc_sched_worker_view view;
-
-	(void)state;
-	retire(a);
-	expect("");
-	assert_true(pc_sched_get_worker(body.sched, 1, &view));
-	assert_true(view.draining);
-	release(0);
-	expect("stop 1" RETIRED);
-}
-
-static void a_cancelled_wait_lets_a_loading_worker_go(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_model *a = add(&spec);
-
-	(void)state;
-	submit(0, a);
-	retire(a);
-	expect("spawn 1 'a' on 0\n");
-	cancel(0);
-	expect("stop 1" RETIRED);
-}
-
-static void a_retired_model_comes_back(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_model *a = serve_one(&spec, true);
-
-	(void)state;
-	retire(a);
-	spec.owner = "second";
-	update(a, &spec, false);
-	assert_false(view_of(a).retired);
-	/* What began to leave leaves. */
-	submit(1, a);
-	expect("spawn 2 'a' on 0\n");
-	assert_string_equal(body.order_owner, "second");
-	release(0);
-	expect("stop 1" RETIRED);
-	ready(2);
-	expect("grant t1 2\n");
-	pc_sched_set_owner(a, "third");
-	release(1);
-	gone(1);
-	update(a, &spec, true);
-	submit(2, a);
-	assert_string_equal(body.order_owner, "second");
-	cancel(2);
-}
-
-static void the_owner_alone_can_change(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_model *a = add(&spec);
-
-	(void)state;
-	pc_sched_set_owner(a, "other");
-	submit(0, a);
-	assert_string_equal(body.order_owner, "other");
-	cancel(0);
-}
-
-static void self_service_workers_leave_when_their_leases_are_over(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_model *a;
-
-	(void)state;
-	spec.self_service = true;
-	a = add(&spec);
-	submit(0, a);
-	ready(1);
-	pc_sched_served(body.sched, body.now_ns, &body.tickets[0]);
-	body.log[0] = '\0';
-	body.use = (struct pc_worker_use){ .leases = 1 };
-	update(a, &spec, true);
-	expect("stop 1" REPLACED); /* the body lets the lease end */
-	retire(a);
-	gone(1);
-	expect("");
-}
-
-static void a_drain_ends_with_husks(void **state)
-{
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
-	struct pc_sched_model *a = serve_one(&spec, false);
-
-	(void)state;
-	retire(a);
-	gone(1);
-	pc_sched_drain(body.sched, body.now_ns, body.now_ns + SEC);
-	assert_true(pc_sched_is_drained(body.sched));
-}
-
 /* ---- the settings that can change ---- */
 
 static void maintenance_can_come_more_often(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = serve_one(&spec, false);
 	struct pc_error err = PC_ERROR_INIT;
 
@@ -811,7 +411,7 @@ static void maintenance_can_come_more_often(void **state)
 
 static void nothing_is_allocated(void **state)
 {
-	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_spec spec = owned_spec_of("a", GIB);
 	struct pc_sched_model *a = serve_one(&spec, true);
 
 	(void)state;
@@ -823,8 +423,6 @@ static void nothing_is_allocated(void **state)
 	assert_true(fail_alloc_end());
 	expect("stop 1" REPLACED);
 }
-
-#define scenario(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
@@ -846,15 +444,6 @@ int main(void)
 		scenario(who_stands_in_line_stands_there_for_its_new_devices),
 		scenario(a_device_that_is_allowed_no_more_is_not_waited_for),
 		scenario(another_time_to_live_counts_for_who_idles_already),
-		scenario(a_retired_model_takes_nothing_new),
-		scenario(requests_that_were_taken_are_finished),
-		scenario(a_worker_is_loaded_for_those_who_wait),
-		scenario(a_leased_worker_of_a_retired_model_is_drained),
-		scenario(a_cancelled_wait_lets_a_loading_worker_go),
-		scenario(a_retired_model_comes_back),
-		scenario(the_owner_alone_can_change),
-		scenario(self_service_workers_leave_when_their_leases_are_over),
-		scenario(a_drain_ends_with_husks),
 		scenario(maintenance_can_come_more_often),
 		scenario(nothing_is_allocated),
 	};

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* Scenarios of workers that are there before the brain, and of what it is told that models need. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fail_alloc.h"
+#include "tests/unit/sched_body.h"
+
+static int adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes, uint64_t *ret_id)
+{
+	pc_error_clear(&body.last_error);
+	return pc_sched_adopt(body.sched, body.now_ns, model, device, bytes, true, ret_id,
+			      &body.last_error);
+}
+
+static void a_worker_that_is_there_is_adopted_and_serves(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	uint64_t id = 0;
+
+	(void)state;
+	assert_int_equal(pc_sched_next_worker_id(body.sched), 1);
+	assert_int_equal(adopt(a, 0, 3 * GIB, &id), 0);
+	assert_int_equal(id, 1);
+	assert_int_equal(pc_sched_next_worker_id(body.sched), 2);
+	assert_int_equal(reserved(0), 3 * GIB);
+	submit(0, a);
+	expect("grant t0 1\n");
+	release(0);
+}
+
+static void a_worker_that_is_taken_in_is_ready_when_its_body_says_so(void **state)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+	struct pc_sched_model_view view;
+	struct pc_error err = PC_ERROR_INIT;
+	uint64_t id = 0;
+
+	(void)state;
+	spec.max_workers = 8;
+	spec.self_service = true;
+
+	struct pc_sched_model *a = add(&spec);
+
+	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, true, &id, &err),
+			 PC_E_INVALID_ARGUMENT);
+	pc_error_clear(&err);
+	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, false, &id, &err), 0);
+	assert_int_equal(id, 1);
+	pc_sched_get_model(a, &view);
+	assert_int_equal(view.spawning, 1);
+	submit(0, a); /* waits for it, instead of for another */
+	expect("");
+	ready(1);
+	served(0);
+	expect("");
+}
+
+/* What a daemon finds that was killed while a worker loaded. */
+static void a_worker_that_is_taken_in_while_it_loads_is_waited_for(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	uint64_t id = 0;
+
+	(void)state;
+	assert_int_equal(pc_sched_adopt(body.sched, body.now_ns, a, 0, GIB, false, &id, NULL), 0);
+	assert_int_equal(reserved(0), GIB);
+	submit(0, a);
+	expect("");
+	ready(1);
+	expect("grant t0 1\n");
+	release(0);
+}
+
+static void an_adoption_that_cannot_be_is_refused_with_the_reason(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	uint64_t id = 77;
+
+	(void)state;
+	assert_int_equal(pc_sched_adopt(body.sched, 0, NULL, 0, GIB, true, &id, NULL),
+			 PC_E_INVALID_ARGUMENT);
+	assert_int_equal(adopt(a, 0, GIB, NULL), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(adopt(a, 1, GIB, &id), PC_E_INVALID_ARGUMENT);
+	assert_int_equal(adopt(a, 0, 0, &id), PC_E_INVALID_ARGUMENT);
+	for (unsigned nth = 1; nth <= 2; nth++) { /* the model's cause, the worker */
+		fail_alloc_begin_once(nth);
+		assert_int_equal(adopt(a, 0, GIB, &id), PC_E_OUT_OF_MEMORY);
+		fail_alloc_end();
+	}
+	assert_int_equal(adopt(a, 0, 9 * GIB, &id), PC_E_INSUFFICIENT_MEMORY);
+	assert_string_equal(body.last_error.message,
+			    "model 'a' needs 9 GiB on cpu: 8 GiB of 8 GiB budget free");
+	assert_int_equal(id, 77);
+	assert_int_equal(reserved(0), 0);
+	assert_int_equal(adopt(a, 0, GIB, &id), 0);
+	assert_int_equal(adopt(a, 0, GIB, &id), PC_E_NO_WORKERS);
+	assert_string_equal(body.last_error.message,
+			    "'a' has all of the 1 workers that it may have");
+	body.next_ns = pc_sched_drain(body.sched, body.now_ns, body.now_ns + SEC);
+	assert_int_equal(adopt(a, 0, GIB, &id), PC_E_SHUTTING_DOWN);
+	expect("stop 1 shutdown\n");
+}
+
+static void an_estimate_is_what_the_next_worker_needs(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", 9 * GIB);
+
+	(void)state;
+	pc_sched_set_estimate(a, 2 * GIB);
+	pc_sched_set_estimate(a, 0); /* says nothing */
+	submit(0, a);
+	expect("spawn 1 'a' on 0\n");
+	assert_int_equal(reserved(0), 2 * GIB);
+	cancel(0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		scenario(a_worker_that_is_there_is_adopted_and_serves),
+		scenario(a_worker_that_is_taken_in_while_it_loads_is_waited_for),
+		scenario(a_worker_that_is_taken_in_is_ready_when_its_body_says_so),
+		scenario(an_adoption_that_cannot_be_is_refused_with_the_reason),
+		scenario(an_estimate_is_what_the_next_worker_needs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
