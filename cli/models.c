@@ -4,8 +4,8 @@
 #include <poolcore/catalog_edit.h>
 #include <poolcore/config.h>
 #include <poolcore/gguf.h>
+#include <poolcore/model_file.h>
 #include <poolcore/text.h>
-#include <poolcore/verify.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -203,12 +203,13 @@ char *record_folder(const struct cli *cli)
 }
 
 static int verify(const struct cli *cli, const struct pc_model_entry *entry,
-		  struct pc_verified *ret_verified, struct pc_error *err)
+		  struct pc_model_file *ret_file, struct pc_error *err)
 {
 	pc_auto(pc_free) char *folder = record_folder(cli);
 	struct progress progress = { .id = entry->id };
 	struct pc_verify_options options = {
 		.record_dir = folder,
+		.hash_all = true,
 		.rehash = cli->options[OPTION_REHASH],
 		.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
 		.ctx = &progress,
@@ -217,7 +218,7 @@ static int verify(const struct cli *cli, const struct pc_model_entry *entry,
 
 	if (!folder)
 		return pc_error_oom(err);
-	rc = pc_model_verify(entry, &options, ret_verified, err);
+	rc = pc_model_file_open(entry, &options, ret_file, err);
 	if (progress.shown)
 		fputs("\r\033[K", stderr);
 	return rc;
@@ -225,7 +226,7 @@ static int verify(const struct cli *cli, const struct pc_model_entry *entry,
 
 /* Writes what the catalog does not say yet; *ret_recorded: there was something. */
 static int record(const struct cli *cli, const struct pc_model_entry *entry,
-		  const struct pc_verified *verified, bool *ret_recorded, struct pc_error *err)
+		  const struct pc_model_file *file, bool *ret_recorded, struct pc_error *err)
 {
 	struct pc_catalog_edit *edit = NULL;
 	char size[32];
@@ -234,14 +235,14 @@ static int record(const struct cli *cli, const struct pc_model_entry *entry,
 	*ret_recorded = !entry->sha256[0] || entry->size_bytes == 0;
 	if (!*ret_recorded)
 		return 0;
-	snprintf(size, sizeof(size), "%" PRIu64, verified->identity.size_bytes);
+	snprintf(size, sizeof(size), "%" PRIu64, file->identity.size_bytes);
 	rc = pc_catalog_edit_open(cli->settings, entry->source_file, &edit, err);
 	if (rc == 0 && entry->size_bytes == 0)
 		rc = pc_catalog_edit_set(edit, entry->id, "size", size, err);
 	if (rc == 0 && !entry->sha256[0])
-		rc = pc_catalog_edit_set(edit, entry->id, "sha256", verified->sha256, err);
+		rc = pc_catalog_edit_set(edit, entry->id, "sha256", file->sha256, err);
 	if (rc == 0)
-		rc = pc_verified_check(verified, err);
+		rc = pc_model_file_check(file, err);
 	if (rc == 0)
 		rc = pc_catalog_edit_save(edit, err);
 	pc_catalog_edit_close(edit);
@@ -249,31 +250,32 @@ static int record(const struct cli *cli, const struct pc_model_entry *entry,
 }
 
 static enum exit_code tell_verified(const struct cli *cli, const struct pc_model_entry *entry,
-				    const struct pc_verified *verified, bool recorded)
+				    const struct pc_model_file *file, bool recorded)
 {
+	bool compared = entry->sha256[0] != '\0'; /* and is the same, or it would be refused */
 	enum exit_code status = EXIT_OK;
 	char size[32];
 
-	if (verified->note[0])
-		say(stderr, "rbees-pool: %s\n", verified->note);
+	if (file->note[0])
+		say(stderr, "rbees-pool: %s\n", file->note);
 	if (cli->json) {
-		json_t *answer = json_pack(
-			"{s:s, s:s, s:I, s:s, s:b, s:b, s:b}", "id", entry->id, "path", entry->path,
-			"size_bytes", (json_int_t)verified->identity.size_bytes, "sha256",
-			verified->sha256, "compared", verified->compared, "from_record",
-			verified->from_record, "recorded", recorded);
+		json_t *answer = json_pack("{s:s, s:s, s:I, s:s, s:b, s:b, s:b}", "id", entry->id,
+					   "path", entry->path, "size_bytes",
+					   (json_int_t)file->identity.size_bytes, "sha256",
+					   file->sha256, "compared", compared, "from_record",
+					   file->from_record, "recorded", recorded);
 
 		status = print_json(cli, answer);
 		json_decref(answer);
 		return status;
 	}
 	say(stdout, "%s: %s, %s, SHA-256 %s%s\n", entry->id,
-	    verified->compared ? "ok" : "nothing to compare with",
-	    pc_format_size(verified->identity.size_bytes, size), verified->sha256,
-	    verified->from_record ? " (unchanged since it was read)" : "");
+	    compared ? "ok" : "nothing to compare with",
+	    pc_format_size(file->identity.size_bytes, size), file->sha256,
+	    file->from_record ? " (unchanged since it was read)" : "");
 	if (recorded)
 		say(stdout, "recorded in %s\n", entry->source_file);
-	else if (!verified->compared)
+	else if (!compared)
 		say(stdout, "the catalog has no SHA-256 of it; --record writes this one there\n");
 	return status;
 }
@@ -283,23 +285,23 @@ enum exit_code command_models_verify(struct cli *cli, int argc, char **argv)
 	const struct pc_model_entry *entry = NULL;
 	struct pc_error err = PC_ERROR_INIT;
 	struct pc_catalog *catalog = NULL;
-	struct pc_verified verified;
+	struct pc_model_file file;
 	enum exit_code status;
 	bool recorded = false;
 
 	(void)argc;
 	if (find_model(cli, argv[0], &catalog, &entry, &err))
 		return report(cli, &err);
-	if (verify(cli, entry, &verified, &err)) {
+	if (verify(cli, entry, &file, &err)) {
 		status = report(cli, &err);
 		pc_catalog_free(catalog);
 		return status;
 	}
-	if (cli->options[OPTION_RECORD] && record(cli, entry, &verified, &recorded, &err))
+	if (cli->options[OPTION_RECORD] && record(cli, entry, &file, &recorded, &err))
 		status = report(cli, &err);
 	else
-		status = tell_verified(cli, entry, &verified, recorded);
-	close(verified.fd);
+		status = tell_verified(cli, entry, &file, recorded);
+	pc_model_file_close(&file);
 	pc_catalog_free(catalog);
 	return status;
 }

@@ -80,7 +80,7 @@ struct daemon {
 	char instance[8];	  /* random, part of every worker id: an id is never used twice */
 	char *runtime_dir;	  /* sockets of workers */
 	char *life_dir;		  /* what stubs write about workers, see stub.h */
-	char *verified_dir;	  /* records of verified files, see verify.h */
+	char *verified_dir;	  /* records of verified files, see model_file.h */
 	char *cgroup;		  /* pool.cgroup */
 	char *stub_program;	  /* path of pool-stub */
 	uint64_t open_files;	  /* the soft limit that we were started with, for workers */

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "catalog/open_model.h"
 #include "catalog/record.h"
 #include "catalog/verify.h"
 
@@ -81,7 +82,6 @@ static int look_inside(const struct pc_model_entry *entry, const struct pc__open
 static int take(const struct pc_model_entry *entry, const struct pc_verify_options *options,
 		const struct pc__opened *opened, struct pc_model_file *file, struct pc_error *err)
 {
-	struct pc_verified verified;
 	int rc = look_inside(entry, opened, err);
 
 	if (rc)
@@ -93,15 +93,9 @@ static int take(const struct pc_model_entry *entry, const struct pc_verify_optio
 	file->identity = pc__file_identity(&opened->facts);
 	file->is_part = is_named_a_part(entry->path);
 	file->is_whole = ends_with(entry->path, ".gguf") && !file->is_part;
-	if (!entry->sha256[0])
+	if (!entry->sha256[0] && !options->hash_all)
 		return 0;
-	rc = pc__verify_opened(entry, options, opened, &verified, err);
-	if (rc)
-		return rc;
-	file->from_record = verified.from_record;
-	memcpy(file->sha256, verified.sha256, sizeof(file->sha256));
-	memcpy(file->note, verified.note, sizeof(file->note));
-	return 0;
+	return pc__verify_file(entry, options, opened->settled, file, err);
 }
 
 int pc_model_file_open(const struct pc_model_entry *entry, const struct pc_verify_options *options,

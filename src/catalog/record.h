@@ -6,7 +6,7 @@
 #ifndef CATALOG_RECORD_H
 #define CATALOG_RECORD_H
 
-#include <poolcore/verify.h>
+#include <poolcore/model_file.h>
 
 #include <sys/stat.h>
 

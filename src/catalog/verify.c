@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * verify.c - hashes a model's file, or finds that it was and has not changed, and compares it with
- * the catalog. The file is opened once. Runs on the caller's thread for as long as that takes.
+ * the catalog. The file is open already. Runs on the caller's thread for as long as that takes.
  *
  * Why an unchanged identity means unchanged bytes: whoever writes to a file changes its ctime, which
  * nobody can set. But the kernel's clock for it ticks every few milliseconds, and a file that was
@@ -10,7 +10,9 @@
  * the same after the hashing as before. What stays possible is a writer with the file mapped into
  * its memory, whose changes get their time late; see docs/decisions/0015.
  */
-#include <poolcore/verify.h>
+#include "catalog/verify.h"
+
+#include <poolcore/catalog.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +23,6 @@
 
 #include "base/text.h"
 #include "catalog/record.h"
-#include "catalog/verify.h"
 
 /* Between two calls of progress. A guess; change freely. */
 #define BLOCK_BYTES ((size_t)1 << 20)
@@ -29,7 +30,7 @@
 struct job {
 	const struct pc_model_entry *entry;
 	const struct pc_verify_options *options;
-	struct pc_verified done;
+	struct pc_model_file *file;
 	bool settled; /* a change from now on would show in the identity */
 	struct pc_error *err;
 };
@@ -50,12 +51,12 @@ static int changed(const struct pc_model_entry *entry, struct pc_error *err)
 /* The file's next block; 0 bytes before its end mean that it has become shorter. */
 static int read_block(const struct job *job, uint64_t at, void *block, size_t *ret_bytes)
 {
-	uint64_t left = job->done.identity.size_bytes - at;
+	uint64_t left = job->file->identity.size_bytes - at;
 	size_t wanted = left < BLOCK_BYTES ? (size_t)left : BLOCK_BYTES;
 	ssize_t got;
 
 	do {
-		got = pread(job->done.fd, block, wanted, (off_t)at);
+		got = pread(job->file->fd, block, wanted, (off_t)at);
 	} while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return pc_error_sys(job->err, PC_E_IO, errno,
@@ -70,7 +71,7 @@ static int read_block(const struct job *job, uint64_t at, void *block, size_t *r
 static int hash_blocks(const struct job *job, struct pc__sha256 *sum, void *block)
 {
 	const struct pc_verify_options *options = job->options;
-	uint64_t total = job->done.identity.size_bytes;
+	uint64_t total = job->file->identity.size_bytes;
 	size_t bytes = 0;
 	int rc = 0;
 
@@ -94,12 +95,12 @@ static int check_unchanged(const struct job *job)
 	struct pc_file_identity now;
 	struct stat facts;
 
-	if (fstat(job->done.fd, &facts))
+	if (fstat(job->file->fd, &facts))
 		return pc_error_sys(job->err, PC_E_IO, errno, "cannot examine the file %s",
 				    job->entry->path);
 	now = pc__file_identity(&facts);
-	return pc__file_identity_equal(&now, &job->done.identity) ? 0
-								  : changed(job->entry, job->err);
+	return pc__file_identity_equal(&now, &job->file->identity) ? 0
+								   : changed(job->entry, job->err);
 }
 
 static int hash(struct job *job)
@@ -113,10 +114,10 @@ static int hash(struct job *job)
 	rc = pc__sha256_create(&sum, job->err);
 	if (rc)
 		return rc;
-	(void)posix_fadvise(job->done.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	(void)posix_fadvise(job->file->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	rc = hash_blocks(job, sum, block);
 	if (rc == 0)
-		rc = pc__sha256_finish(sum, job->done.sha256, job->err);
+		rc = pc__sha256_finish(sum, job->file->sha256, job->err);
 	pc__sha256_destroy(sum);
 	return rc ? rc : check_unchanged(job);
 }
@@ -125,12 +126,12 @@ static int hash(struct job *job)
 
 static void note(struct job *job, const struct pc_error *why)
 {
-	size_t length = strlen(job->done.note);
+	size_t length = strlen(job->file->note);
 
-	snprintf(job->done.note + length, sizeof(job->done.note) - length, "%s%.200s",
+	snprintf(job->file->note + length, sizeof(job->file->note) - length, "%s%.200s",
 		 length ? "; " : "", why->message);
-	length = strlen(job->done.note);
-	job->done.note[pc__utf8_valid_prefix(job->done.note, length)] = '\0';
+	length = strlen(job->file->note);
+	job->file->note[pc__utf8_valid_prefix(job->file->note, length)] = '\0';
 }
 
 static bool find_record(struct job *job)
@@ -139,7 +140,8 @@ static bool find_record(struct job *job)
 
 	if (!job->options->record_dir || job->options->rehash)
 		return false;
-	if (pc__record_find(job->options->record_dir, &job->done.identity, job->done.sha256, &why))
+	if (pc__record_find(job->options->record_dir, &job->file->identity, job->file->sha256,
+			    &why))
 		return true;
 	if (why.code)
 		note(job, &why);
@@ -152,97 +154,50 @@ static void keep_record(struct job *job)
 
 	if (!job->options->record_dir || !job->settled)
 		return;
-	if (pc__record_keep(job->options->record_dir, &job->done.identity, job->done.sha256, &why))
+	if (pc__record_keep(job->options->record_dir, &job->file->identity, job->file->sha256,
+			    &why))
 		note(job, &why);
 }
 
 /* ---- the whole ---- */
 
-static int compare(struct job *job)
+static int compare(const struct job *job)
 {
 	const struct pc_model_entry *entry = job->entry;
 
-	if (!entry->sha256[0])
+	if (!entry->sha256[0] || strcmp(entry->sha256, job->file->sha256) == 0)
 		return 0;
-	if (strcmp(entry->sha256, job->done.sha256) == 0) {
-		job->done.compared = true;
-		return 0;
-	}
 	pc_error_set(job->err, PC_E_MODEL_FILE_INVALID,
 		     "model \"%s\": the file %s has the SHA-256 %s and the catalog says %s; "
 		     "download it again, or correct \"sha256\" at %.180s:%u",
-		     entry->id, entry->path, job->done.sha256, entry->sha256, entry->source_file,
+		     entry->id, entry->path, job->file->sha256, entry->sha256, entry->source_file,
 		     entry->source_line);
 	pc_error_detail(job->err, "model", "%s", entry->id);
 	pc_error_detail(job->err, "path", "%s", entry->path);
-	pc_error_detail(job->err, "sha256", "%s", job->done.sha256);
+	pc_error_detail(job->err, "sha256", "%s", job->file->sha256);
 	pc_error_detail(job->err, "expected_sha256", "%s", entry->sha256);
 	return PC_E_MODEL_FILE_INVALID;
 }
 
-static int verify_open(struct job *job)
-{
-	int rc = 0;
-
-	job->done.from_record = find_record(job);
-	if (!job->done.from_record) {
-		rc = hash(job);
-		/* Also of a file that is another one than it should be: it need not be hashed again
-		 * to be refused again. */
-		if (rc == 0)
-			keep_record(job);
-	}
-	return rc ? rc : compare(job);
-}
-
-int pc__verify_opened(const struct pc_model_entry *entry, const struct pc_verify_options *options,
-		      const struct pc__opened *opened, struct pc_verified *ret_verified,
-		      struct pc_error *err)
+int pc__verify_file(const struct pc_model_entry *entry, const struct pc_verify_options *options,
+		    bool settled, struct pc_model_file *file, struct pc_error *err)
 {
 	struct job job = {
 		.entry = entry,
 		.options = options,
-		.done = { .fd = opened->fd, .identity = pc__file_identity(&opened->facts) },
-		.settled = opened->settled,
+		.file = file,
+		.settled = settled,
 		.err = err,
 	};
-	int rc = verify_open(&job);
+	int rc = 0;
 
-	if (rc == 0)
-		*ret_verified = job.done;
-	return rc;
-}
-
-int pc_model_verify(const struct pc_model_entry *entry, const struct pc_verify_options *options,
-		    struct pc_verified *ret_verified, struct pc_error *err)
-{
-	struct pc__opened opened;
-	int rc;
-
-	if (!entry || !options || !ret_verified)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "a model, options and a place for the result are needed");
-	rc = pc__model_open(entry, &opened, err);
-	if (rc)
-		return rc;
-	rc = pc__verify_opened(entry, options, &opened, ret_verified, err);
-	if (rc)
-		close(opened.fd);
-	return rc;
-}
-
-int pc_verified_check(const struct pc_verified *verified, struct pc_error *err)
-{
-	struct pc_file_identity now;
-	struct stat facts;
-
-	if (!verified)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "a verified file is needed");
-	if (fstat(verified->fd, &facts))
-		return pc_error_sys(err, PC_E_IO, errno, "cannot examine the verified file");
-	now = pc__file_identity(&facts);
-	if (pc__file_identity_equal(&now, &verified->identity))
-		return 0;
-	return pc_error_set(err, PC_E_MODEL_FILE_INVALID,
-			    "the file changed after it was verified; verify it again");
+	file->from_record = find_record(&job);
+	if (!file->from_record) {
+		rc = hash(&job);
+		/* Also of a file that is another one than it should be: it need not be hashed again
+		 * to be refused again. */
+		if (rc == 0)
+			keep_record(&job);
+	}
+	return rc ? rc : compare(&job);
 }

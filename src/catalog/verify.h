@@ -3,13 +3,15 @@
 #ifndef CATALOG_VERIFY_H
 #define CATALOG_VERIFY_H
 
-#include <poolcore/verify.h>
+#include <poolcore/model_file.h>
 
-#include "catalog/open_model.h"
-
-/* As pc_model_verify, of a file that pc__model_open opened; it stays open, also after an error. */
-int pc__verify_opened(const struct pc_model_entry *entry, const struct pc_verify_options *options,
-		      const struct pc__opened *opened, struct pc_verified *ret_verified,
-		      struct pc_error *err);
+/*
+ * Hashes the file of file->fd, which was in the state file->identity when it was opened, or finds a
+ * record of it, and compares it with the catalog if that has a SHA-256. Fills in the file's sha256,
+ * from_record and note. `settled`: as pc__model_open says. Errors as pc_model_file_open; the file
+ * stays open.
+ */
+int pc__verify_file(const struct pc_model_entry *entry, const struct pc_verify_options *options,
+		    bool settled, struct pc_model_file *file, struct pc_error *err);
 
 #endif

@@ -59,7 +59,6 @@ sched      src/sched
 stub       src/lifecycle
 text       src/base
 types      src/base
-verify     src/catalog
 version    src/base
 '
 

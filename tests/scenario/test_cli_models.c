@@ -155,6 +155,24 @@ static void recording_changes_nothing_else(void **state)
 	rig_fini(&rig);
 }
 
+/* A page that says "not found" was downloaded instead: its SHA-256 is not to be recorded. */
+static void what_is_no_model_is_not_recorded(void **state)
+{
+	struct cli_result result;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	free(test_file_write(rig.dir, "cut.gguf", "<html>404"));
+	result = RUN(&rig, "--config", rig.config, "models", "verify", "cut", "--record");
+	assert_int_equal(result.status, 1);
+	assert_string_equal(result.out, "");
+	assert_non_null(strstr(result.err, "is no GGUF file"));
+	assert_string_equal(text_of_file(&rig, "catalog.toml"), catalog);
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
 /* What is proposed, what options change, what is refused; and out of the catalog again. */
 static void models_are_registered_and_deleted(void **state)
 {
@@ -319,6 +337,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(models_are_looked_at_and_verified, clean_up),
 		cmocka_unit_test_teardown(recording_changes_nothing_else, clean_up),
+		cmocka_unit_test_teardown(what_is_no_model_is_not_recorded, clean_up),
 		cmocka_unit_test_teardown(models_are_registered_and_deleted, clean_up),
 		cmocka_unit_test_teardown(an_alias_is_not_deleted, clean_up),
 		cmocka_unit_test_teardown(the_disk_is_counted_once, clean_up),

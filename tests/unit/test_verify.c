@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of src/catalog/verify.c, record.c, beneath.c and sha256.c. */
+/*
+ * Unit tests of src/catalog/verify.c, record.c, beneath.c and sha256.c, through pc_model_file_open.
+ * The files are not called *.gguf, as they are none.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include <poolcore/verify.h>
+#include <poolcore/model_file.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -43,30 +46,41 @@ static int empty_folder(void **state)
 {
 	(void)state;
 	model_folder_empty();
+	unlink(in_folder("model.bin"));
 	return 0;
 }
 
-static struct pc_verified verify(const struct pc_model_entry *entry, bool rehash)
+/* What was found of it; it is closed again. */
+static struct pc_model_file verify_with(const struct pc_model_entry *entry,
+					struct pc_verify_options options)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct pc_model_file done;
+
+	options.hash_all = true;
+	if (pc_model_file_open(entry, &options, &done, &err))
+		fail_msg("%s", err.message);
+	pc_model_file_close(&done);
+	return done;
+}
+
+static struct pc_model_file verify(const struct pc_model_entry *entry, bool rehash)
 {
 	struct pc_verify_options options = { .record_dir = records, .rehash = rehash };
-	struct pc_error err = PC_ERROR_INIT;
-	struct pc_verified done;
 
-	if (pc_model_verify(entry, &options, &done, &err))
-		fail_msg("%s", err.message);
-	close(done.fd);
-	return done;
+	return verify_with(entry, options);
 }
 
 static int refuse(const struct pc_model_entry *entry, struct pc_verify_options options,
 		  struct pc_error *err)
 {
-	struct pc_verified done = { .fd = -7 };
+	struct pc_model_file done = { .fd = -7 };
 	int before = dup(0), after, rc;
 
 	close(before);
 	pc_error_clear(err);
-	rc = pc_model_verify(entry, &options, &done, err);
+	options.hash_all = true;
+	rc = pc_model_file_open(entry, &options, &done, err);
 	assert_int_equal(err->code, rc);
 	assert_int_equal(done.fd, -7);
 	/* Nothing was left open: the same number is free. */
@@ -95,19 +109,18 @@ static void sums_are_the_standards(void **state)
 
 static void hands_over_the_file_that_it_hashed(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "",
+	const struct pc_model_entry *entry = model("model.bin", "",
 						   "size = 3\nsha256 = \"" SUM_ABC "\"\n");
 	struct pc_verify_options options = { .record_dir = NULL };
 	struct pc_error err = PC_ERROR_INIT;
-	struct pc_verified done;
+	struct pc_model_file done;
 	struct stat facts;
 	char text[4] = "";
 
 	(void)state;
-	write_file("model.gguf", "abc");
-	assert_int_equal(pc_model_verify(entry, &options, &done, &err), 0);
+	write_file("model.bin", "abc");
+	assert_int_equal(pc_model_file_open(entry, &options, &done, &err), 0);
 	assert_string_equal(done.sha256, SUM_ABC);
-	assert_true(done.compared);
 	assert_false(done.from_record);
 	assert_string_equal(done.note, "");
 	assert_int_equal(stat(entry->path, &facts), 0);
@@ -116,13 +129,13 @@ static void hands_over_the_file_that_it_hashed(void **state)
 	assert_int_equal(read(done.fd, text, 3), 3);
 	assert_string_equal(text, "abc");
 	assert_int_equal(fcntl(done.fd, F_GETFD), FD_CLOEXEC);
-	assert_int_equal(pc_verified_check(&done, &err), 0);
-	/* Another file takes its place: the open one is out of the folder, and says so. */
+	assert_int_equal(pc_model_file_check(&done, &err), 0);
+	/* Another file takes its place. */
 	settle(entry->path);
 	write_file("other", "abc");
 	assert_int_equal(rename(in_folder("other"), entry->path), 0);
-	assert_int_equal(pc_verified_check(&done, &err), PC_E_MODEL_FILE_INVALID);
-	close(done.fd);
+	assert_int_equal(pc_model_file_check(&done, &err), PC_E_MODEL_FILE_INVALID);
+	pc_model_file_close(&done);
 }
 
 /* ---- records ---- */
@@ -137,17 +150,15 @@ static bool never(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 static void does_not_hash_what_has_not_changed(void **state)
 {
 	struct pc_verify_options options = { .record_dir = records, .progress = never };
-	const struct pc_model_entry *entry = model("model.gguf", "", "");
-	struct pc_verified done;
+	const struct pc_model_entry *entry = model("model.bin", "", "");
+	struct pc_model_file done;
 	struct stat facts;
 
 	(void)state;
-	settle(write_file("model.gguf", "abc"));
+	settle(write_file("model.bin", "abc"));
 	done = verify(entry, false);
 	assert_false(done.from_record);
-	assert_false(done.compared);
-	assert_int_equal(pc_model_verify(entry, &options, &done, NULL), 0);
-	close(done.fd);
+	done = verify_with(entry, options);
 	assert_true(done.from_record);
 	assert_string_equal(done.sha256, SUM_ABC);
 	assert_false(verify(entry, true).from_record);
@@ -158,15 +169,15 @@ static void does_not_hash_what_has_not_changed(void **state)
 /* The same size, and the time set back: only the ctime tells. */
 static void hashes_what_was_changed_behind_its_back(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "", "");
+	const struct pc_model_entry *entry = model("model.bin", "", "");
 	struct stat facts;
 	struct timespec times[2];
 
 	(void)state;
-	settle(write_file("model.gguf", "abd"));
+	settle(write_file("model.bin", "abd"));
 	assert_int_equal(stat(entry->path, &facts), 0);
 	verify(entry, false);
-	write_file("model.gguf", "abc");
+	write_file("model.bin", "abc");
 	times[0] = facts.st_atim;
 	times[1] = facts.st_mtim;
 	assert_int_equal(utimensat(AT_FDCWD, entry->path, times, 0), 0);
@@ -176,13 +187,13 @@ static void hashes_what_was_changed_behind_its_back(void **state)
 /* However quickly one change follows another, a record never answers for the wrong one. */
 static void a_quick_writer_is_never_missed(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "", "");
+	const struct pc_model_entry *entry = model("model.bin", "", "");
 	char text[8], sum[PC__SHA256_TEXT];
 
 	(void)state;
 	for (int i = 0; i < 300; i++) {
 		snprintf(text, sizeof(text), "%03d", i);
-		write_file("model.gguf", text);
+		write_file("model.bin", text);
 		assert_int_equal(pc__sha256_of(text, 3, sum, NULL), 0);
 		assert_string_equal(verify(entry, false).sha256, sum);
 	}
@@ -207,22 +218,21 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
  */
 static void a_file_of_this_tick_gets_no_record(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "", "");
+	const struct pc_model_entry *entry = model("model.bin", "", "");
 	struct timespec tick;
 	struct pc_verify_options options = { .record_dir = records,
 					     .progress = look_at_clock,
 					     .ctx = &tick };
-	struct pc_verified done;
+	struct pc_model_file done;
 	struct stat facts;
 
 	(void)state;
-	write_file("model.gguf", "abc");
+	write_file("model.bin", "abc");
 	do {
 		tree_remove(in_folder("state"));
 		assert_int_equal(chmod(entry->path, 0600), 0);
 		assert_int_equal(stat(entry->path, &facts), 0);
-		assert_int_equal(pc_model_verify(entry, &options, &done, NULL), 0);
-		close(done.fd);
+		done = verify_with(entry, options);
 	} while (is_later(&tick, &facts.st_ctim));
 	assert_int_equal(access(records, F_OK), -1);
 	assert_string_equal(done.note, "");
@@ -249,17 +259,17 @@ static const char *record_path(void)
 
 static void a_damaged_record_is_reported_and_replaced(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "", "");
+	const struct pc_model_entry *entry = model("model.bin", "", "");
 	char line[512], damaged[512], sum[PC__SHA256_TEXT];
 	struct pc_error why;
-	struct pc_verified done;
+	struct pc_model_file done;
 	struct stat facts;
 	const char *path;
 	ssize_t length;
 	int fd;
 
 	(void)state;
-	settle(write_file("model.gguf", "abc"));
+	settle(write_file("model.bin", "abc"));
 	done = verify(entry, false);
 	path = record_path();
 	fd = open(path, O_RDWR | O_CLOEXEC);
@@ -293,12 +303,12 @@ static void a_damaged_record_is_reported_and_replaced(void **state)
 
 static void a_record_that_others_may_write_is_not_believed(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "", "");
-	struct pc_verified done;
+	const struct pc_model_entry *entry = model("model.bin", "", "");
+	struct pc_model_file done;
 	char path[2 * PATH_MAX];
 
 	(void)state;
-	settle(write_file("model.gguf", "abc"));
+	settle(write_file("model.bin", "abc"));
 	verify(entry, false);
 	assert_int_equal(chmod(record_path(), 0620), 0);
 	done = verify(entry, false);
@@ -317,17 +327,16 @@ static void a_record_that_others_may_write_is_not_believed(void **state)
 
 static void a_record_that_cannot_be_kept_is_no_failure(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "", "");
+	const struct pc_model_entry *entry = model("model.bin", "", "");
 	struct pc_verify_options options = { .rehash = false };
-	struct pc_verified done;
+	struct pc_model_file done;
 	char file[PATH_MAX];
 
 	(void)state;
 	snprintf(file, sizeof(file), "%.4000s", in_folder("pool.toml"));
 	options.record_dir = file;
-	settle(write_file("model.gguf", "abc"));
-	assert_int_equal(pc_model_verify(entry, &options, &done, NULL), 0);
-	close(done.fd);
+	settle(write_file("model.bin", "abc"));
+	done = verify_with(entry, options);
 	assert_string_equal(done.sha256, SUM_ABC);
 	assert_contains(done.note, "cannot be opened");
 }
@@ -336,13 +345,13 @@ static void a_record_that_cannot_be_kept_is_no_failure(void **state)
 
 static void refuses_another_file(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "",
+	const struct pc_model_entry *entry = model("model.bin", "",
 						   "sha256 = \"" SUM_MILLION "\"\n");
 	struct pc_verify_options options = { .record_dir = records };
 	struct pc_error err;
 
 	(void)state;
-	settle(write_file("model.gguf", "abc"));
+	settle(write_file("model.bin", "abc"));
 	/* Hashed, then from the record. */
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_INVALID);
@@ -352,13 +361,12 @@ static void refuses_another_file(void **state)
 		assert_string_equal(pc_error_detail_get(&err, "sha256"), SUM_ABC);
 		assert_string_equal(pc_error_detail_get(&err, "expected_sha256"), SUM_MILLION);
 	}
-	entry = model("model.gguf", "", "size = 4\n");
+	entry = model("model.bin", "", "size = 4\n");
 	assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_INVALID);
 	assert_contains(err.message, "has 3 bytes and the catalog says 4");
 	unlink(entry->path);
 	assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_MISSING);
 	assert_int_equal(refuse(NULL, options, &err), PC_E_INVALID_ARGUMENT);
-	assert_int_equal(pc_verified_check(NULL, NULL), PC_E_INVALID_ARGUMENT);
 }
 
 /* What the progress does to the file, once. */
@@ -388,7 +396,7 @@ static bool meddle(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 
 static void notices_what_happens_meanwhile(void **state)
 {
-	const struct pc_model_entry *entry = model("model.gguf", "", "");
+	const struct pc_model_entry *entry = model("model.bin", "", "");
 	struct meddling meddling = { .path = entry->path };
 	struct pc_verify_options options = { .record_dir = records,
 					     .progress = meddle,
@@ -396,7 +404,7 @@ static void notices_what_happens_meanwhile(void **state)
 	struct pc_error err;
 
 	(void)state;
-	write_file("model.gguf", "abc");
+	write_file("model.bin", "abc");
 	assert_int_equal(truncate(entry->path, 3 << 20), 0);
 	settle(entry->path);
 	meddling.how = CANCEL;
@@ -415,9 +423,9 @@ static void notices_what_happens_meanwhile(void **state)
 
 static void links_stay_in_the_cache(void **state)
 {
-	const struct pc_model_entry *entry = model("x.gguf", "org/name", "");
+	const struct pc_model_entry *entry = model("x.bin", "org/name", "");
 	struct pc_verify_options options = { .record_dir = NULL };
-	struct pc_verified done;
+	struct pc_model_file done;
 	struct pc_error err;
 
 	(void)state;
@@ -429,16 +437,14 @@ static void links_stay_in_the_cache(void **state)
 	/* Inside is the usual layout of a hub's cache. */
 	unlink(entry->path);
 	assert_int_equal(symlink("../../blob", entry->path), 0);
-	assert_int_equal(pc_model_verify(entry, &options, &done, NULL), 0);
+	done = verify_with(entry, options);
 	assert_string_equal(done.sha256, SUM_ABC);
-	close(done.fd);
 	unlink(entry->path);
 	unlink(in_folder("cache/blob"));
 	/* A model without a repository is where the administrator says. */
-	entry = model("link.gguf", "", "");
+	entry = model("link.bin", "", "");
 	assert_int_equal(symlink("secret", entry->path), 0);
-	assert_int_equal(pc_model_verify(entry, &options, &done, NULL), 0);
-	close(done.fd);
+	done = verify_with(entry, options);
 	unlink(entry->path);
 	unlink(in_folder("secret"));
 }
@@ -474,20 +480,19 @@ static void without_openat2_no_link_is_followed(void **state)
 
 static void survives_a_lack_of_memory(void **state)
 {
-	const struct pc_model_entry *entry = model("x.gguf", "org/name", "");
-	struct pc_verify_options options = { .record_dir = records };
+	const struct pc_model_entry *entry = model("x.bin", "org/name", "");
+	struct pc_verify_options options = { .record_dir = records, .hash_all = true };
 
 	(void)state;
-	write_file("cache/org/name/x.gguf", "abc");
+	write_file("cache/org/name/x.bin", "abc");
 	for (unsigned n = 1;; n++) {
-		struct pc_verified done = { .fd = -1 };
+		struct pc_model_file done = { .fd = -1 };
 		struct pc_error err = PC_ERROR_INIT;
 		int rc;
 
 		fail_alloc_begin(n);
-		rc = pc_model_verify(entry, &options, &done, &err);
-		if (done.fd >= 0)
-			close(done.fd);
+		rc = pc_model_file_open(entry, &options, &done, &err);
+		pc_model_file_close(&done);
 		if (fail_alloc_end())
 			break;
 		/* The folder's name is the system's affair, the block ours. */
