@@ -243,6 +243,15 @@ static inline bool pc__is_breaker_open(const struct pc_sched_model *model)
 	return pc__has_tripped(model) && pc__is_backing_off(model);
 }
 
+/* ---- sched.c: the frame of every event ---- */
+
+/* An event begins: its time, and that no other one runs. */
+void pc__enter(struct pc_sched *sched, uint64_t now_ns);
+/* It ends: room is seen to. Returns the next deadline. */
+uint64_t pc__leave(struct pc_sched *sched);
+/* What follows for a model that the event touched: slots, workers that may go, room. */
+void pc__serve(struct pc_sched_model *model);
+
 /* ---- queue.c: tickets ---- */
 
 void pc__admit(struct pc_sched_model *model, struct pc_ticket *ticket);

@@ -2,8 +2,9 @@
 /*
  * sched.c - the brain's events: what each of them changes, and what follows from it. See
  * poolcore/sched.h for the contract, and the other files of this room for the parts: queue.c
- * (tickets), worker.c (workers and failures), place.c (memory), idle.c (cooldown), change.c (models
- * that change), forecast.c (what would be), explain.c (sentences), views.c.
+ * (tickets), worker.c (workers and failures), place.c (memory), idle.c (cooldown), operator.c (what
+ * nobody but an operator asks), change.c (models that change), forecast.c (what would be), explain.c
+ * (sentences), views.c.
  *
  * It has no thread, clock, lock, I/O or log. It allocates in create, add_model and when it spawns;
  * a spawn that cannot be recorded is not done, and tried again at a later tick.
@@ -67,7 +68,7 @@ static void let_go(struct pc_sched_model *model, enum pc_stop_reason why)
 		pc__retire(worker, why, false);
 }
 
-static void serve(struct pc_sched_model *model)
+void pc__serve(struct pc_sched_model *model)
 {
 	pc__dispatch(model);
 	if (model->waiting == 0 && pc__live_workers(model) > 0) {
@@ -97,7 +98,7 @@ static void begin_drain(struct pc_sched *sched)
 								  by_id);
 
 		if (worker->state == WORKER_SPAWNING || worker->state == WORKER_READY)
-			serve(worker->model);
+			pc__serve(worker->model);
 	}
 	for (struct pc_link *link = sched->wanting.first; link; link = next) {
 		next = pc__set_next(link);
@@ -107,7 +108,7 @@ static void begin_drain(struct pc_sched *sched)
 
 /* ---- the frame of every event ---- */
 
-static void enter(struct pc_sched *sched, uint64_t now_ns)
+void pc__enter(struct pc_sched *sched, uint64_t now_ns)
 {
 	assert(!sched->inside && "an action called an event function");
 	sched->inside = true;
@@ -136,7 +137,7 @@ uint64_t pc_sched_next_deadline(const struct pc_sched *sched)
 	return next_ns;
 }
 
-static uint64_t leave(struct pc_sched *sched)
+uint64_t pc__leave(struct pc_sched *sched)
 {
 	/* Whoever wants room may find it where a worker has become idle. */
 	if (sched->newly_idle > 0 && (sched->wanting.first || sched->pressed))
@@ -152,7 +153,7 @@ static uint64_t leave(struct pc_sched *sched)
 
 uint64_t pc_sched_submit(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 	assert(ticket->brain.state == TICKET_OVER); /* I2 */
 	sched->counters.submitted++;
 	if (!ticket->model) {
@@ -160,31 +161,31 @@ uint64_t pc_sched_submit(struct pc_sched *sched, uint64_t now_ns, struct pc_tick
 
 		pc_error_set(&err, PC_E_INVALID_ARGUMENT, "a request must name its model");
 		pc__reject(sched, ticket, &err);
-		return leave(sched);
+		return pc__leave(sched);
 	}
 	pc__admit(ticket->model, ticket);
 	if (ticket->model->waiting > 0)
-		serve(ticket->model);
-	return leave(sched);
+		pc__serve(ticket->model);
+	return pc__leave(sched);
 }
 
 uint64_t pc_sched_cancel(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 	pc__withdraw(ticket);
 	sched->counters.cancelled++;
-	serve(ticket->model);
-	return leave(sched);
+	pc__serve(ticket->model);
+	return pc__leave(sched);
 }
 
 uint64_t pc_sched_served(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 	assert(ticket->model->spec.self_service);
 	pc__withdraw(ticket);
 	sched->counters.granted++;
-	serve(ticket->model);
-	return leave(sched);
+	pc__serve(ticket->model);
+	return pc__leave(sched);
 }
 
 struct pc_ticket *pc_sched_first_waiting(const struct pc_sched_model *model)
@@ -195,10 +196,10 @@ struct pc_ticket *pc_sched_first_waiting(const struct pc_sched_model *model)
 uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct pc_ticket *ticket,
 			  enum pc_outcome outcome)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 	pc__return_lease(ticket, outcome);
-	serve(ticket->model);
-	return leave(sched);
+	pc__serve(ticket->model);
+	return pc__leave(sched);
 }
 
 /* ---- workers ---- */
@@ -206,35 +207,35 @@ uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct pc_tic
 uint64_t pc_sched_worker_ready(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 			       uint64_t measured_bytes)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 
 	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
 
 	if (worker) {
 		pc__worker_ready(worker, measured_bytes);
-		serve(worker->model);
+		pc__serve(worker->model);
 	}
-	return leave(sched);
+	return pc__leave(sched);
 }
 
 uint64_t pc_sched_worker_failed(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 				const struct pc_error *cause)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 
 	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
 
 	if (worker) {
 		pc__worker_broke(worker, PC_STOP_FAILED, cause);
-		serve(worker->model);
+		pc__serve(worker->model);
 	}
-	return leave(sched);
+	return pc__leave(sched);
 }
 
 uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 			      const struct pc_error *cause)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 
 	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
 
@@ -242,29 +243,29 @@ uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, uint64_t 
 		struct pc_sched_model *model = worker->model;
 
 		pc__worker_gone(worker, cause);
-		serve(model);
+		pc__serve(model);
 	}
-	return leave(sched);
+	return pc__leave(sched);
 }
 
 uint64_t pc_sched_worker_changed(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 				 uint64_t measured_bytes)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 
 	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
 
 	if (worker) {
 		worker->wanted = false; /* this may be what was wanted */
 		pc__worker_changed(worker, measured_bytes);
-		serve(worker->model);
+		pc__serve(worker->model);
 	}
-	return leave(sched);
+	return pc__leave(sched);
 }
 
 uint64_t pc_sched_pressure(struct pc_sched *sched, uint64_t now_ns, unsigned device, bool tight)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 	if (device < sched->device_count) {
 		uint32_t bit = UINT32_C(1) << device;
 		bool was_tight = sched->tight_mask & bit;
@@ -276,18 +277,18 @@ uint64_t pc_sched_pressure(struct pc_sched *sched, uint64_t now_ns, unsigned dev
 		if (tight)
 			pc__relieve_one(sched, device);
 	}
-	return leave(sched);
+	return pc__leave(sched);
 }
 
 uint64_t pc_sched_limit_changed(struct pc_sched *sched, uint64_t now_ns, unsigned device,
 				uint64_t budget_bytes)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 	if (device < sched->device_count) {
 		pc_ledger_set_budget(sched->ledger, device, budget_bytes);
 		sched->room_changed = true;
 	}
-	return leave(sched);
+	return pc__leave(sched);
 }
 
 /* ---- time ---- */
@@ -322,7 +323,7 @@ static void end_backoffs(struct pc_sched *sched)
 								struct pc_sched_model, by_retry);
 
 		pc__set_remove(&sched->retries, &model->by_retry);
-		serve(model);
+		pc__serve(model);
 	}
 }
 
@@ -333,13 +334,13 @@ static void expire_tickets(struct pc_sched *sched)
 								struct pc_sched_model, by_deadline);
 
 		pc__expire_waiting(model);
-		serve(model); /* in a drain, whoever loads for them is not waited for */
+		pc__serve(model); /* in a drain, whoever loads for them is not waited for */
 	}
 }
 
 uint64_t pc_sched_tick(struct pc_sched *sched, uint64_t now_ns)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 	expire_tickets(sched);
 	pc__expire_starting(sched);
 	end_backoffs(sched);
@@ -347,257 +348,19 @@ uint64_t pc_sched_tick(struct pc_sched *sched, uint64_t now_ns)
 	pc__maintain(sched);
 	if (sched->recheck_ns <= sched->now_ns)
 		sched->room_changed = true;
-	return leave(sched);
+	return pc__leave(sched);
 }
 
 uint64_t pc_sched_drain(struct pc_sched *sched, uint64_t now_ns, uint64_t deadline_ns)
 {
-	enter(sched, now_ns);
+	pc__enter(sched, now_ns);
 	if (!sched->draining)
 		begin_drain(sched);
 	sched->room_changed = true; /* growth is over, what was promised to it is free */
 	if (!sched->drained)
 		sched->drain_ns = deadline_ns;
 	end_drain(sched);
-	return leave(sched);
-}
-
-/* ---- operator ---- */
-
-/* The worker that a load can point at: a ready one, or else the first that is on its way. */
-static struct pc_sched_worker *worker_at_hand(const struct pc_sched_model *model)
-{
-	struct pc_sched_worker *ready = pc__first_on(model, WORKER_READY, model->load_mask);
-
-	return ready ? ready : pc__first_on(model, WORKER_SPAWNING, model->load_mask);
-}
-
-/* There is a worker, or will be one for requests, where the operator did not want one. */
-static int refuse_elsewhere(const struct pc_sched_model *model, struct pc_error *err)
-{
-	if (pc__live_workers(model) > 0)
-		return pc_error_set(err, PC_E_ALREADY_EXISTS,
-				    "'%s' has a worker already, on another device",
-				    model->spec.key);
-	return pc_error_set(err, PC_E_CONFLICT,
-			    "requests wait for '%s' already, and get a worker on the first device "
-			    "with room",
-			    model->spec.key);
-}
-
-static int load(struct pc_sched_model *model, uint32_t device_mask, uint64_t *ret_worker_id,
-		struct pc_error *err)
-{
-	struct pc_sched *sched = model->sched;
-	bool cold = pc__live_workers(model) == 0;
-	bool any_device = (model->spec.device_mask & ~device_mask) == 0;
-	const struct pc_sched_worker *worker;
-
-	if (sched->draining) {
-		return pc_error_set(err, PC_E_SHUTTING_DOWN,
-				    "the pool is shutting down and does not load '%s'",
-				    model->spec.key);
-	}
-	if (model->retired) {
-		pc__explain_retired(model, err);
-		return PC_E_MODEL_NOT_FOUND;
-	}
-	if (cold && pc__is_backing_off(model)) {
-		pc__explain_backoff(model, err);
-		return PC_E_MODEL_BACKOFF;
-	}
-	if (cold && model->waiting > 0 && !any_device)
-		return refuse_elsewhere(model, err);
-	model->load_mask = device_mask;
-	if (cold) {
-		model->load_asked = true;
-		pc__review_need(model);
-		pc__settle_room(sched);
-	}
-	worker = worker_at_hand(model);
-	*ret_worker_id = worker ? worker->id : 0;
-	if (!cold && !worker)
-		return refuse_elsewhere(model, err);
-	if (worker || model->room_is_coming)
-		return 0;
-	model->load_asked = true; /* also when it was given up: what stands in the way there? */
-	pc__explain_memory(model, err);
-	model->load_asked = false;
-	pc__review_need(model); /* nothing is kept for it */
-	return PC_E_INSUFFICIENT_MEMORY;
-}
-
-int pc_sched_load(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
-		  uint64_t *ret_worker_id, struct pc_error *err)
-{
-	return pc_sched_load_on(sched, now_ns, model, UINT32_MAX, ret_worker_id, err);
-}
-
-int pc_sched_load_on(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
-		     uint32_t device_mask, uint64_t *ret_worker_id, struct pc_error *err)
-{
-	uint64_t worker_id = 0;
-
-	if (!model || !ret_worker_id)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "a load needs a model and a place for the worker's id");
-	if (!(device_mask & model->spec.device_mask))
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "device_mask 0x%x names no device that '%s' may live on",
-				    (unsigned)device_mask, model->spec.key);
-	enter(sched, now_ns);
-
-	int rc = load(model, device_mask, &worker_id, err);
-
-	leave(sched);
-	if (rc == 0)
-		*ret_worker_id = worker_id;
-	return rc;
-}
-
-/* Why a worker cannot be taken in: 0, or the error that says so. */
-static int refuse_adoption(const struct pc_sched_model *model, unsigned device,
-			   uint64_t memory_bytes, bool loaded, struct pc_error *err)
-{
-	const struct pc_sched *sched = model->sched;
-
-	if (device >= sched->device_count || !(model->spec.device_mask >> device & 1) ||
-	    memory_bytes == 0)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "a worker of '%s' takes memory, and on a device that the model "
-				    "may live on",
-				    model->spec.key);
-	if (loaded && model->spec.self_service)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "a worker of '%s' is ready when its slots are handed out",
-				    model->spec.key);
-	if (model->retired) {
-		pc__explain_retired(model, err);
-		return PC_E_MODEL_NOT_FOUND;
-	}
-	if (sched->draining)
-		return pc_error_set(err, PC_E_SHUTTING_DOWN,
-				    "the pool is shutting down and takes in no worker of '%s'",
-				    model->spec.key);
-	if (model->spec.max_workers != 0 && pc__live_workers(model) >= model->spec.max_workers)
-		return pc_error_set(err, PC_E_NO_WORKERS,
-				    "'%s' has all of the %u workers that it may have",
-				    model->spec.key, model->spec.max_workers);
-	return 0;
-}
-
-static int adopt(struct pc_sched_model *model, unsigned device, uint64_t memory_bytes, bool loaded,
-		 uint64_t *ret_worker_id, struct pc_error *err)
-{
-	int rc = refuse_adoption(model, device, memory_bytes, loaded, err);
-
-	if (rc)
-		return rc;
-
-	struct pc_sched_worker *worker = pc__adopt(model, device, memory_bytes, loaded);
-	struct pc_device_account account;
-
-	if (worker) {
-		*ret_worker_id = worker->id;
-		serve(model);
-		return 0;
-	}
-	pc_ledger_account(model->sched->ledger, device, &account);
-	if (account.reserved_bytes <= account.budget_bytes &&
-	    account.budget_bytes - account.reserved_bytes >= memory_bytes)
-		return pc_error_oom(err);
-	pc__explain_device(model, device, memory_bytes, err);
-	return PC_E_INSUFFICIENT_MEMORY;
-}
-
-int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
-		   unsigned device, uint64_t memory_bytes, bool loaded, uint64_t *ret_worker_id,
-		   struct pc_error *err)
-{
-	if (!model || !ret_worker_id)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "a worker needs a model and a place for its id");
-	enter(sched, now_ns);
-
-	int rc = adopt(model, device, memory_bytes, loaded, ret_worker_id, err);
-
-	leave(sched);
-	return rc;
-}
-
-int pc_sched_stop_worker(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id, bool force,
-			 struct pc_error *err)
-{
-	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
-
-	if (!worker) {
-		return pc_error_set(err, PC_E_WORKER_NOT_FOUND, "there is no worker %llu",
-				    (unsigned long long)worker_id);
-	}
-	enter(sched, now_ns);
-	worker->model->keep_floor = false; /* until the model is asked for again */
-	pc__retire(worker, PC_STOP_REQUESTED, force);
-	serve(worker->model);
-	leave(sched);
-	return 0;
-}
-
-int pc_sched_check_model(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
-			 struct pc_error *err)
-{
-	const struct pc_sched_model *model;
-
-	if (!spec)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "there is no spec to check");
-	model = pc_sched_find_model(sched, spec->key);
-	return model ? pc__check_update(model, spec, err) : pc__check_spec(sched, spec, err);
-}
-
-int pc_sched_update_model(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
-			  const struct pc_sched_model_spec *spec, bool relaunch,
-			  struct pc_error *err)
-{
-	int rc;
-
-	if (!model || !spec)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "an update needs a model and its new spec");
-	rc = pc__check_update(model, spec, err);
-	if (rc)
-		return rc;
-	enter(sched, now_ns);
-	pc__update_model(model, spec, relaunch);
-	serve(model);
-	leave(sched);
-	return 0;
-}
-
-uint64_t pc_sched_retire_model(struct pc_sched *sched, uint64_t now_ns,
-			       struct pc_sched_model *model)
-{
-	enter(sched, now_ns);
-	pc__retire_model(model);
-	serve(model);
-	return leave(sched);
-}
-
-int pc_sched_set_maintenance(struct pc_sched *sched, uint64_t now_ns,
-			     uint64_t maintenance_interval_ns, uint64_t cooldown_idle_ns,
-			     struct pc_error *err)
-{
-	uint64_t next_ns;
-
-	if (maintenance_interval_ns == 0)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "maintenance_interval_ns must be more than 0");
-	enter(sched, now_ns);
-	sched->settings.maintenance_interval_ns = maintenance_interval_ns;
-	pc__set_cooldown(sched, cooldown_idle_ns);
-	next_ns = pc_time_add(sched->now_ns, maintenance_interval_ns);
-	if (next_ns < sched->maintenance_ns && sched->workers.first)
-		sched->maintenance_ns = next_ns;
-	leave(sched);
-	return 0;
+	return pc__leave(sched);
 }
 
 /* ---- birth and end ---- */
