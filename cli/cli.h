@@ -55,6 +55,7 @@ enum option_id {
 
 struct pc_catalog;
 struct pc_config;
+struct pc_gguf_info;
 struct pc_model_entry;
 
 struct cli {
@@ -106,6 +107,9 @@ char *api_path(const char *before, const char *name, const char *after);
 
 /* ---- the catalog (models.c) ---- */
 
+/* Of a model that does not say which: the catalog's default. */
+#define BACKEND_DEFAULT "pool-worker"
+
 /* Of a model's context and slots; the catalog's limits. */
 #define CONTEXT_MAX (1 << 24)
 #define SLOTS_MAX 64
@@ -118,6 +122,10 @@ int find_model(struct cli *cli, const char *name, struct pc_catalog **ret_catalo
 /* A whole number of an option, or what it is without. `name` is how the option is written. */
 enum exit_code number_option(const struct cli *cli, enum option_id id, const char *name,
 			     uint32_t most, uint32_t *number);
+
+/* The context of a slot when nobody says how long it is: how much of the model's own the backend
+ * takes. 0: not known. */
+uint32_t usual_context(const char *backend, const struct pc_gguf_info *info);
 
 /* Where it is written down which files were hashed; pc_free it. NULL: out of memory. */
 char *record_folder(const struct cli *cli);

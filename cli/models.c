@@ -3,6 +3,7 @@
 #include <poolcore/catalog.h>
 #include <poolcore/catalog_edit.h>
 #include <poolcore/config.h>
+#include <poolcore/engine.h>
 #include <poolcore/gguf.h>
 #include <poolcore/model_file.h>
 #include <poolcore/text.h>
@@ -59,6 +60,16 @@ enum exit_code number_option(const struct cli *cli, enum option_id id, const cha
 				   text);
 	*number = (uint32_t)value;
 	return EXIT_OK;
+}
+
+uint32_t usual_context(const char *backend, const struct pc_gguf_info *info)
+{
+	uint32_t own = info->context_tokens;
+
+	/* Of another backend it is not known; most take all of it, as llama-server does. */
+	if (strcmp(backend, BACKEND_DEFAULT) != 0)
+		return own;
+	return own && own < PC_ENGINE_CONTEXT_TOKENS ? own : PC_ENGINE_CONTEXT_TOKENS;
 }
 
 static void print_info(const struct pc_model_entry *entry, const struct pc_gguf_info *info,
@@ -125,7 +136,7 @@ static int read_info(const struct pc_model_entry *entry, struct pc_gguf_info *re
 }
 
 static enum exit_code show_info(const struct cli *cli, const struct pc_model_entry *entry,
-				const struct pc_gguf_use *use)
+				struct pc_gguf_use *use)
 {
 	struct pc_error err = PC_ERROR_INIT;
 	enum exit_code status = EXIT_OK;
@@ -133,7 +144,11 @@ static enum exit_code show_info(const struct cli *cli, const struct pc_model_ent
 	struct pc_gguf_info info;
 	json_t *answer;
 
-	if (read_info(entry, &info, &err) || pc_gguf_estimate(&info, use, &memory, &err))
+	if (read_info(entry, &info, &err))
+		return report(cli, &err);
+	if (use->context_tokens == 0)
+		use->context_tokens = usual_context(entry->backend, &info);
+	if (pc_gguf_estimate(&info, use, &memory, &err))
 		return report(cli, &err);
 	if (!cli->json) {
 		print_info(entry, &info, &memory);

@@ -179,6 +179,26 @@ static enum exit_code choose_memory(const struct cli *cli, const struct pc_gguf_
 	return EXIT_OK;
 }
 
+/* What the backend would cut the model's context to stands in the entry, too: the estimate is made
+ * for that length, and another backend would take another one. */
+static enum exit_code choose_context(const struct cli *cli, struct pc_gguf_use *use,
+				     struct proposal *proposal)
+{
+	const char *backend = cli->options[OPTION_BACKEND];
+	uint32_t own = proposal->info.context_tokens, usual;
+	enum exit_code status = number_option(cli, OPTION_CONTEXT, "--context", CONTEXT_MAX,
+					      &use->context_tokens);
+
+	if (status)
+		return status;
+	usual = usual_context(backend ? backend : BACKEND_DEFAULT, &proposal->info);
+	if (use->context_tokens == 0 && usual < own)
+		use->context_tokens = usual;
+	if (use->context_tokens)
+		snprintf(proposal->context, sizeof(proposal->context), "%u", use->context_tokens);
+	return EXIT_OK;
+}
+
 /* The options' word, else the file's. */
 static enum exit_code choose(const struct cli *cli, struct proposal *proposal)
 {
@@ -187,8 +207,7 @@ static enum exit_code choose(const struct cli *cli, struct proposal *proposal)
 	enum exit_code status = number_option(cli, OPTION_SLOTS, "--slots", SLOTS_MAX, &use.slots);
 
 	if (!status)
-		status = number_option(cli, OPTION_CONTEXT, "--context", CONTEXT_MAX,
-				       &use.context_tokens);
+		status = choose_context(cli, &use, proposal);
 	if (!status)
 		status = choose_capability(cli, proposal);
 	if (!status)
@@ -197,8 +216,6 @@ static enum exit_code choose(const struct cli *cli, struct proposal *proposal)
 		return status;
 	if (use.slots)
 		snprintf(proposal->slots, sizeof(proposal->slots), "%u", use.slots);
-	if (use.context_tokens)
-		snprintf(proposal->context, sizeof(proposal->context), "%u", use.context_tokens);
 	if (id)
 		snprintf(proposal->id, sizeof(proposal->id), "%s", id);
 	else
@@ -310,10 +327,11 @@ static enum exit_code tell_json(const struct cli *cli, const struct proposal *pr
 {
 	const char *backend = cli->options[OPTION_BACKEND];
 	json_t *answer = json_pack(
-		"{s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:s?, s:s, s:b}", "id", proposal->id, "name",
-		proposal->name, "path", proposal->path, "capability", proposal->capability,
-		"memory_bytes", (json_int_t)(strtoull(proposal->memory_mb, NULL, 10) * MIB),
-		"backend", backend ? backend : "pool-worker", "size_bytes",
+		"{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:s?, s:s, s:b}", "id", proposal->id,
+		"name", proposal->name, "path", proposal->path, "capability", proposal->capability,
+		"context_tokens", (json_int_t)strtoull(proposal->context, NULL, 10), "memory_bytes",
+		(json_int_t)(strtoull(proposal->memory_mb, NULL, 10) * MIB), "backend",
+		backend ? backend : BACKEND_DEFAULT, "size_bytes",
 		(json_int_t)strtoull(proposal->size, NULL, 10), "estimate",
 		proposal->memory.sentence[0] ? proposal->memory.sentence : NULL, "catalog", path,
 		"registered", cli->options[OPTION_DRY_RUN] == NULL);
@@ -335,6 +353,13 @@ static enum exit_code tell(const struct cli *cli, const struct proposal *proposa
 	say(stdout, "file          %s\n", proposal->path);
 	say(stdout, "capability    %s (%s%s)\n", proposal->capability,
 	    proposal->why ? "its architecture is " : "", proposal->why ? proposal->why : by_option);
+	if (proposal->context[0] && cli->options[OPTION_CONTEXT])
+		say(stdout, "context       %s tokens (%s)\n", proposal->context, by_option);
+	else if (proposal->context[0])
+		say(stdout,
+		    "context       %s tokens (of the %u that it was made for; --context takes "
+		    "more of them)\n",
+		    proposal->context, proposal->info.context_tokens);
 	say(stdout, "memory        %s MiB: %s\n", proposal->memory_mb,
 	    proposal->memory.sentence[0] ? proposal->memory.sentence : by_option);
 	if (cli->options[OPTION_DRY_RUN])

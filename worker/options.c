@@ -32,7 +32,7 @@ static const struct option_row rows[] = {
 	  "serve on 127.0.0.1:N; 0 lets the kernel choose" },
 	{ "slots", "N", OPTION_NUMBER, AT(slots), 1, 64, "requests that run at once (1)" },
 	{ "context-tokens", "N", OPTION_NUMBER, AT(context_tokens), 0, 1u << 24,
-	  "context of each slot; 0: the model's own (0)" },
+	  "context of each slot; 0: the model's own, 4096 at most (0)" },
 	{ "capability", "NAME", OPTION_CAPABILITY, AT(capability), 0, 0,
 	  "text_to_text or text_embedding (text_to_text)" },
 	{ "threads", "N", OPTION_NUMBER, AT(threads), 0, 1024,

@@ -17,10 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A context of the model's full length may take more memory than the model itself; who wants more
- * than this asks for it. A guess; change freely. */
-#define CONTEXT_DEFAULT_TOKENS 4096
-
 /* In a model that was loaded for text, which embeds now and then: llama.cpp keeps the logits of
  * every embedded token, 300 MB for this many in a vocabulary of 150,000. */
 #define EMBED_ASIDE_TOKENS 512
@@ -237,8 +233,8 @@ static void choose_prefix(struct pc_engine_instance *instance)
 static void choose_sizes(struct pc_engine_instance *instance, const struct pc_engine_spec *spec)
 {
 	int32_t trained = llama_model_n_ctx_train(instance->model);
-	uint32_t longest = trained > 0 ? (uint32_t)trained : CONTEXT_DEFAULT_TOKENS;
-	uint32_t wanted = spec->context_tokens ? spec->context_tokens : CONTEXT_DEFAULT_TOKENS;
+	uint32_t longest = trained > 0 ? (uint32_t)trained : PC_ENGINE_CONTEXT_TOKENS;
+	uint32_t wanted = spec->context_tokens ? spec->context_tokens : PC_ENGINE_CONTEXT_TOKENS;
 	uint32_t share = usable_cores() / spec->slots;
 	uint32_t threads = spec->threads ? spec->threads : share;
 

@@ -31,7 +31,7 @@ struct pc_model_entry {
 	const char *backend;
 	const char *device;	 /* "auto", "cpu", "gpu0"; "": the backend's */
 	uint32_t slots;		 /* 1..64 */
-	uint32_t context_tokens; /* 0: the model's own */
+	uint32_t context_tokens; /* 0: what the backend makes of the model's own */
 	const char *const *aliases;
 	size_t alias_count;
 	uint32_t min_workers;

@@ -41,6 +41,10 @@ struct pc_engine_host {
 	void (*log)(enum pc_log_level level, const char *subject, const char *line);
 };
 
+/* What an engine takes of a longer context of the model's own unless it is asked for more: all of
+ * it may take more memory than the model itself. A guess; change freely. */
+#define PC_ENGINE_CONTEXT_TOKENS 4096
+
 /* What to load. The strings are valid during load() only. */
 struct pc_engine_spec {
 	uint32_t size;
@@ -48,7 +52,7 @@ struct pc_engine_spec {
 	const char *model_path;	 /* absolute or relative to the working directory; a file, or a
 				   folder for engines whose models are several files */
 	uint32_t slots;		 /* 1..64 */
-	uint32_t context_tokens; /* per slot; 0: the model's own, capped by the engine */
+	uint32_t context_tokens; /* per slot; 0: the model's own, up to the above */
 	uint32_t threads;	 /* compute threads per slot; 0: the engine decides */
 	/* Called with 0..1 while loading; false asks the engine to give up (CANCELLED). May be
 	 * NULL. */

@@ -127,7 +127,8 @@ const struct pc__setting pc__model_settings[] = {
 	  .description = "How many requests one worker runs at once" },
 	{ "model", "context_tokens", PC__SETTING_INTEGER, AT(context_tokens),
 	  .effect = PC_EFFECT_WORKERS, .max = 1 << 24, .fallback = "0", .unit = "tokens",
-	  .description = "How long a prompt and its answer may be; 0: as long as the model allows" },
+	  .description = "How long a prompt and its answer may be; 0: what the backend makes of the "
+			 "model's own length, of which pool-worker takes 4096 at most" },
 	{ "model", "aliases", PC__SETTING_STRING_LIST, AT(aliases),
 	  .max = 64, .fallback = "", .refine = refine_id,
 	  .description = "Further names for it" },

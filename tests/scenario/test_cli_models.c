@@ -228,6 +228,50 @@ static void models_are_registered_and_deleted(void **state)
 	rig_fini(&rig);
 }
 
+/* A model's own context may be too long for any machine; pool-worker's engines take 4096 of it. */
+static void a_long_context_is_estimated_as_it_is_loaded(void **state)
+{
+	static const char key[] = "llama.context_length";
+	struct cli_result result;
+	static struct gguf_file file;
+	char path[512], *at;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	free(rig.config);
+	rig.config = test_file_write(
+		rig.dir, "pool.toml",
+		"[catalog]\nfiles = [\"catalog.toml\"]\n"
+		"[backends.other]\ncommand = [\"other\", \"{model_path}\", \"{port}\"]\n"
+		"readiness = \"http:/health\"\n");
+	gguf_small(&file, 3);
+	at = memmem(file.bytes, file.length, key, strlen(key));
+	memcpy(at + strlen(key) + 4, &(uint32_t){ 131072 }, 4);
+	write_bytes(&rig, "long.gguf", &file, file.length);
+	snprintf(path, sizeof(path), "%s/long.gguf", rig.dir);
+	result = RUN(&rig, "--config", rig.config, "models", "register", path);
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out, "4096 tokens (of the 131072 that it was made for;"));
+	assert_non_null(strstr(result.out, "(1 slot of 4096 tokens,"));
+	cli_result_free(&result);
+	assert_non_null(strstr(text_of_file(&rig, "catalog.toml"), "\ncontext_tokens = 4096\n"));
+	result = RUN(&rig, "--config", rig.config, "models", "register", path, "--id", "o",
+		     "--backend", "other");
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out, "(1 slot of 131072 tokens,"));
+	cli_result_free(&result);
+	/* Also of an entry that somebody else wrote, without a context. */
+	free(test_file_write(rig.dir, "catalog.toml",
+			     "[[model]]\nid = \"long\"\nfile = \"long.gguf\"\n"
+			     "capability = \"vision\"\nest_memory_allocation_mb = 1\n"));
+	result = RUN(&rig, "--config", rig.config, "models", "info", "long");
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out, "(1 slot of 4096 tokens,"));
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
 static void an_alias_is_not_deleted(void **state)
 {
 	struct cli_result result;
@@ -339,6 +383,7 @@ int main(void)
 		cmocka_unit_test_teardown(recording_changes_nothing_else, clean_up),
 		cmocka_unit_test_teardown(what_is_no_model_is_not_recorded, clean_up),
 		cmocka_unit_test_teardown(models_are_registered_and_deleted, clean_up),
+		cmocka_unit_test_teardown(a_long_context_is_estimated_as_it_is_loaded, clean_up),
 		cmocka_unit_test_teardown(an_alias_is_not_deleted, clean_up),
 		cmocka_unit_test_teardown(the_disk_is_counted_once, clean_up),
 		cmocka_unit_test_teardown(a_start_is_rehearsed, clean_up),
