@@ -79,7 +79,7 @@ static void print_info(const struct pc_model_entry *entry, const struct pc_gguf_
 
 	say(stdout, "model         %s\nfile          %s\n", entry->id, entry->path);
 	if (info->split_count > 1)
-		say(stdout, "parts         %u; what follows is of this one\n", info->split_count);
+		say(stdout, "parts         %u, of which this is the first\n", info->split_count);
 	say(stdout, "name          %s\narchitecture  %s\n", info->name[0] ? info->name : "-",
 	    info->architecture);
 	say(stdout, "quantisation  %s (%u %% of the parameters are %s)\n",
@@ -128,7 +128,7 @@ static int read_info(const struct pc_model_entry *entry, struct pc_gguf_info *re
 
 	if (rc)
 		return rc;
-	rc = pc_gguf_read(fd, ret_info, err);
+	rc = pc_gguf_read_model(fd, entry->path, ret_info, err);
 	close(fd);
 	if (rc)
 		pc_error_prefix(err, "model \"%s\": %s", entry->id, entry->path);

@@ -68,7 +68,7 @@ static int take_path(const char *given, struct proposal *proposal, struct pc_err
 
 static int read_header(int fd, struct proposal *proposal, struct pc_error *err)
 {
-	int rc = pc_gguf_read(fd, &proposal->info, err);
+	int rc = pc_gguf_read_model(fd, proposal->path, &proposal->info, err);
 
 	if (rc)
 		pc_error_prefix(err, "%s", proposal->path);
@@ -98,13 +98,17 @@ static int look_at_file(struct proposal *proposal, struct pc_error *err)
 
 /* ---- what is proposed ---- */
 
-/* "TinyLlama-1.1B" of "/models/TinyLlama 1.1B.gguf": what an id takes stays, the rest becomes '-'. */
+/* "TinyLlama-1.1B" of "/models/TinyLlama 1.1B.gguf": what an id takes stays, the rest becomes '-'.
+ * What says of the first part of a split model that it is that is no part of its id. */
 static void propose_id(struct proposal *proposal)
 {
 	const char *name = strrchr(proposal->path, '/') + 1;
 	const char *dot = strrchr(name, '.');
 	size_t length = dot && dot > name ? (size_t)(dot - name) : strlen(name), at = 0;
+	size_t tail = proposal->info.split_count > 1 ? strlen("-00001-of-00002") : 0;
 
+	if (length > tail)
+		length -= tail;
 	for (size_t i = 0; i < length && at < PC_MODEL_ID_MAX; i++) {
 		char byte[2] = { name[i], '\0' };
 		bool alone = pc_model_id_check(byte, NULL) == 0;
@@ -351,6 +355,9 @@ static enum exit_code tell(const struct cli *cli, const struct proposal *proposa
 	    cli->options[OPTION_ID] ? by_option : "the file's name");
 	say(stdout, "name          %s\n", proposal->name[0] ? proposal->name : "-");
 	say(stdout, "file          %s\n", proposal->path);
+	if (proposal->info.split_count > 1)
+		say(stdout, "parts         %u, of which this is the first\n",
+		    proposal->info.split_count);
 	say(stdout, "capability    %s (%s%s)\n", proposal->capability,
 	    proposal->why ? "its architecture is " : "", proposal->why ? proposal->why : by_option);
 	if (proposal->context[0] && cli->options[OPTION_CONTEXT])

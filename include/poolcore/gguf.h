@@ -20,7 +20,7 @@ struct pc_gguf_info {
 	const char *file_type; /* "Q4_K_M", static; "" when the file does not say or it is new */
 	const char *most_type; /* of the tensors that hold most parameters: "q4_K", static */
 	uint32_t most_percent; /* of all parameters */
-	uint32_t split_count;  /* more than 1: the model goes on in that many files in all */
+	uint32_t split_count;  /* more than 1: the model is in that many files in all */
 	uint64_t parameters;   /* of this file, as all below */
 	uint64_t tensor_count;
 	uint64_t tensor_bytes;
@@ -38,6 +38,8 @@ struct pc_gguf_info {
 	uint32_t vocabulary;
 	uint32_t sliding_window; /* tokens that some layers look back at most */
 	bool recurrent;		 /* it also keeps a state that does not grow with the context */
+	uint32_t split_number;	 /* which of those files it is; 0: the first, or the only one. The
+				    others say nothing of the model but its tensors */
 };
 
 /*
@@ -48,6 +50,16 @@ struct pc_gguf_info {
  * tensor type); IO; INVALID_ARGUMENT. Any thread; blocks on a slow disk.
  */
 PC_API int pc_gguf_read(int fd, struct pc_gguf_info *ret_info, struct pc_error *err);
+
+/*
+ * The same of a model that may be split: the figures of all its parts together. `fd` is the file at
+ * `path`, the first part; the others are found as llama.cpp finds them, beside it and named like it,
+ * "NAME-00001-of-00003.gguf". What goes wrong with one of those has its path in front. Errors: as
+ * above; MODEL_FILE_MISSING when a part is not there or not readable; MODEL_FILE_INVALID too for
+ * another part than the first (and which one that is), another name, or a part of another model.
+ */
+PC_API int pc_gguf_read_model(int fd, const char *path, struct pc_gguf_info *ret_info,
+			      struct pc_error *err);
 
 /* How a worker would use the model. Zero is one slot of the model's own context. */
 struct pc_gguf_use {

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "catalog/gguf_part.h"
 #include "catalog/gguf_scan.h"
 #include "catalog/gguf_types.h"
 
@@ -42,7 +43,7 @@ enum reading {
 struct facts {
 	char architecture[64];
 	char name[128];
-	uint32_t file_type, alignment, split_count;
+	uint32_t file_type, alignment, split_count, split_number;
 	uint32_t context_tokens, layers, embedding_length, feed_forward_length;
 	uint32_t heads, kv_heads, key_length, value_length;
 	uint32_t vocabulary, tokens, sliding_window, recurrent;
@@ -64,6 +65,7 @@ static const struct key_row rows[] = {
 	{ "general.file_type",        false, READ_NUMBER,   AT(file_type) },
 	{ "general.alignment",        false, READ_NUMBER,   AT(alignment) },
 	{ "split.count",              false, READ_NUMBER,   AT(split_count) },
+	{ "split.no",                 false, READ_NUMBER,   AT(split_number) },
 	{ "tokenizer.ggml.tokens",    false, READ_LENGTH,   AT(tokens) },
 	{ "context_length",           true,  READ_NUMBER,   AT(context_tokens) },
 	{ "block_count",              true,  READ_NUMBER,   AT(layers) },
@@ -237,10 +239,7 @@ static int find_architecture(struct header *header)
 		rc = read_key(header, row);
 	if (rc)
 		return rc;
-	if (!header->seen[0])
-		return pc__gguf_fail(&header->scan, header->keys_at,
-				     "there is no key %s; a model has one", row->key);
-	if (!header->facts.architecture[0])
+	if (header->seen[0] && !header->facts.architecture[0])
 		return pc__gguf_fail(&header->scan, header->seen[0],
 				     "%s is empty; a name such as \"llama\" belongs there",
 				     row->key);
@@ -256,6 +255,10 @@ static int read_keys(struct header *header)
 	header->scan.at = header->keys_at;
 	for (uint64_t i = 0; rc == 0 && i < header->key_count; i++)
 		rc = read_key(header, NULL);
+	/* Of a split model only the first part says what it is. */
+	if (rc == 0 && !header->seen[0] && header->facts.split_number == 0)
+		rc = pc__gguf_fail(&header->scan, header->keys_at,
+				   "there is no key %s; a model has one", rows[0].key);
 	return rc;
 }
 
@@ -497,23 +500,29 @@ static int complete(struct header *header)
 	return 0;
 }
 
-static void publish(const struct header *header, struct pc_gguf_info *info)
+void pc__gguf_weigh(struct pc_gguf_info *info, const uint64_t parameters_of[PC__GGUF_TYPES])
 {
-	const struct facts *facts = &header->facts;
 	uint32_t most = 0;
 
 	for (uint32_t i = 1; i < PC__GGUF_TYPES; i++) {
-		if (header->parameters_of[i] > header->parameters_of[most])
+		if (parameters_of[i] > parameters_of[most])
 			most = i;
 	}
+	info->most_type = info->parameters ? pc__gguf_type(most)->name : "";
+	info->most_percent = info->parameters ? (uint32_t)((double)parameters_of[most] * 100 /
+							   (double)info->parameters)
+					      : 0;
+}
+
+static void publish(const struct header *header, struct pc_gguf_info *info)
+{
+	const struct facts *facts = &header->facts;
+
 	memcpy(info->architecture, facts->architecture, sizeof(info->architecture));
 	memcpy(info->name, facts->name, sizeof(info->name));
 	info->file_type = PLACE_OF(header, file_type) ? pc__gguf_file_type(facts->file_type) : "";
-	info->most_type = header->parameters ? pc__gguf_type(most)->name : "";
-	info->most_percent = header->parameters ? (uint32_t)((double)header->parameters_of[most] *
-							     100 / (double)header->parameters)
-						: 0;
 	info->split_count = facts->split_count;
+	info->split_number = facts->split_number;
 	info->parameters = header->parameters;
 	info->tensor_count = header->tensor_count;
 	info->tensor_bytes = header->tensor_bytes;
@@ -530,6 +539,7 @@ static void publish(const struct header *header, struct pc_gguf_info *info)
 	info->vocabulary = facts->vocabulary;
 	info->sliding_window = facts->sliding_window;
 	info->recurrent = facts->recurrent;
+	pc__gguf_weigh(info, header->parameters_of);
 }
 
 static int open_scan(int fd, struct gguf_scan *scan, struct pc_error *err)
@@ -547,16 +557,13 @@ static int open_scan(int fd, struct gguf_scan *scan, struct pc_error *err)
 	return 0;
 }
 
-int pc_gguf_read(int fd, struct pc_gguf_info *ret_info, struct pc_error *err)
+int pc__gguf_read_part(int fd, struct pc_gguf_info *ret_info,
+		       uint64_t ret_parameters_of[PC__GGUF_TYPES], struct pc_error *err)
 {
 	struct header header = { .key_count = 0 };
 	struct pc_gguf_info info = { .version = 0 };
-	int rc;
+	int rc = open_scan(fd, &header.scan, err);
 
-	if (!ret_info)
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "a place for what the file says is needed");
-	rc = open_scan(fd, &header.scan, err);
 	if (rc == 0)
 		rc = read_beginning(&header, &info.version);
 	if (rc == 0)
@@ -569,5 +576,16 @@ int pc_gguf_read(int fd, struct pc_gguf_info *ret_info, struct pc_error *err)
 		return rc;
 	publish(&header, &info);
 	*ret_info = info;
+	memcpy(ret_parameters_of, header.parameters_of, sizeof(header.parameters_of));
 	return 0;
+}
+
+int pc_gguf_read(int fd, struct pc_gguf_info *ret_info, struct pc_error *err)
+{
+	uint64_t ignored[PC__GGUF_TYPES];
+
+	if (!ret_info)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a place for what the file says is needed");
+	return pc__gguf_read_part(fd, ret_info, ignored, err);
 }

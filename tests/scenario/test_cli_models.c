@@ -272,6 +272,63 @@ static void a_long_context_is_estimated_as_it_is_loaded(void **state)
 	rig_fini(&rig);
 }
 
+/* One of two parts of a model; the first says what the model is. */
+static void write_part(struct rig *rig, const char *name, uint16_t number)
+{
+	static struct gguf_file file;
+
+	gguf_begin(&file, 3, 1, number ? 2 : 7);
+	gguf_key(&file, "split.no", V_U16);
+	gguf_number(&file, number, 2);
+	gguf_key(&file, "split.count", V_U16);
+	gguf_number(&file, 2, 2);
+	if (number == 0) {
+		gguf_key_text(&file, "general.architecture", "llama");
+		gguf_key_u32(&file, "llama.context_length", 256);
+		gguf_key_u32(&file, "llama.block_count", 2);
+		gguf_key_u32(&file, "llama.embedding_length", 64);
+		gguf_key_u32(&file, "llama.attention.head_count", 4);
+	}
+	gguf_tensor(&file, "a.weight", 512, 0, 1, 0);
+	gguf_align(&file, 32);
+	gguf_data(&file, 1024);
+	write_bytes(rig, name, &file, file.length);
+}
+
+static void a_split_model_is_registered_whole(void **state)
+{
+	struct cli_result result;
+	char path[512];
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	write_part(&rig, "big-00001-of-00002.gguf", 0);
+	snprintf(path, sizeof(path), "%s/big-00001-of-00002.gguf", rig.dir);
+	result = RUN(&rig, "--config", rig.config, "models", "register", path);
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "big-00002-of-00002.gguf: part 2 of 2"));
+	assert_non_null(strstr(result.err, "(MODEL_FILE_MISSING)"));
+	cli_result_free(&result);
+	write_part(&rig, "big-00002-of-00002.gguf", 1);
+	result = RUN(&rig, "--config", rig.config, "models", "register", path);
+	assert_int_equal(result.status, 0);
+	assert_ptr_equal(strstr(result.out, "model         big (the file's name)\n"), result.out);
+	assert_non_null(strstr(result.out, "\nparts         2, of which this is the first\n"));
+	assert_non_null(strstr(result.out, "MiB: 2 KiB of weights (all 2 tensors)"));
+	cli_result_free(&result);
+	result = RUN(&rig, "--config", rig.config, "models", "info", "big");
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out, "\ntensors       2, 2 KiB\n"));
+	cli_result_free(&result);
+	snprintf(path, sizeof(path), "%s/big-00002-of-00002.gguf", rig.dir);
+	result = RUN(&rig, "--config", rig.config, "models", "register", path);
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "it is part 2 of 2 of a model; name the first part"));
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
 static void an_alias_is_not_deleted(void **state)
 {
 	struct cli_result result;
@@ -384,6 +441,7 @@ int main(void)
 		cmocka_unit_test_teardown(what_is_no_model_is_not_recorded, clean_up),
 		cmocka_unit_test_teardown(models_are_registered_and_deleted, clean_up),
 		cmocka_unit_test_teardown(a_long_context_is_estimated_as_it_is_loaded, clean_up),
+		cmocka_unit_test_teardown(a_split_model_is_registered_whole, clean_up),
 		cmocka_unit_test_teardown(an_alias_is_not_deleted, clean_up),
 		cmocka_unit_test_teardown(the_disk_is_counted_once, clean_up),
 		cmocka_unit_test_teardown(a_start_is_rehearsed, clean_up),
