@@ -46,7 +46,7 @@ struct facts {
 	uint32_t file_type, alignment, split_count, split_number;
 	uint32_t context_tokens, layers, embedding_length, feed_forward_length;
 	uint32_t heads, kv_heads, key_length, value_length;
-	uint32_t vocabulary, tokens, sliding_window, recurrent;
+	uint32_t vocabulary, tokens, sliding_window, attention_interval, recurrent;
 };
 
 struct key_row {
@@ -76,6 +76,7 @@ static const struct key_row rows[] = {
 	{ "attention.key_length",     true,  READ_NUMBER,   AT(key_length) },
 	{ "attention.value_length",   true,  READ_NUMBER,   AT(value_length) },
 	{ "attention.sliding_window", true,  READ_LARGEST,  AT(sliding_window) },
+	{ "full_attention_interval",  true,  READ_NUMBER,   AT(attention_interval) },
 	{ "vocab_size",               true,  READ_NUMBER,   AT(vocabulary) },
 	{ "ssm.state_size",           true,  READ_PRESENCE, AT(recurrent) },
 	{ "wkv.head_size",            true,  READ_PRESENCE, AT(recurrent) },
@@ -471,6 +472,16 @@ static uint64_t place_of(const struct header *header, size_t offset)
 
 #define PLACE_OF(header, member) place_of((header), offsetof(struct facts, member))
 
+/* In some architectures only every nth layer has keys and values, and one head count stands for all
+ * of those (qwen3next in llama.cpp's llama-model.cpp). Those that predict further tokens come behind
+ * the others and have some, so a rest counts as one more. */
+static uint64_t attention_layers(const struct facts *facts)
+{
+	uint64_t interval = facts->attention_interval ? facts->attention_interval : 1;
+
+	return (facts->layers + interval - 1) / interval;
+}
+
 /* What a key means that is not there, and what keys must be among themselves. */
 static int complete(struct header *header)
 {
@@ -490,7 +501,7 @@ static int complete(struct header *header)
 	if (!PLACE_OF(header, kv_heads))
 		facts->kv_heads = facts->heads;
 	if (!header->kv_items)
-		header->kv_sum = (uint64_t)facts->kv_heads * facts->layers;
+		header->kv_sum = facts->kv_heads * attention_layers(facts);
 	if (!PLACE_OF(header, key_length) && facts->heads)
 		facts->key_length = facts->embedding_length / facts->heads;
 	if (!PLACE_OF(header, value_length) && facts->heads)

@@ -158,6 +158,26 @@ static void reads_what_is_written_differently(void **state)
 	assert_int_equal(info.data_offset % 64, 0);
 }
 
+/* As Qwen3-Next and its kin: every fourth layer has keys and values, and the one behind them that
+ * predicts further tokens. */
+static void layers_without_attention_are_not_counted(void **state)
+{
+	struct pc_gguf_info info;
+
+	(void)state;
+	gguf_begin(&file, 3, 0, 6);
+	gguf_key_text(&file, "general.architecture", "qwen35");
+	gguf_key_u32(&file, "qwen35.block_count", 33);
+	gguf_key_u32(&file, "qwen35.attention.head_count", 16);
+	gguf_key_u32(&file, "qwen35.attention.head_count_kv", 2);
+	gguf_key_u32(&file, "qwen35.full_attention_interval", 4);
+	gguf_key_u32(&file, "qwen35.ssm.state_size", 128);
+	info = read_whole();
+	assert_int_equal(info.kv_heads, 2);
+	assert_int_equal(info.kv_heads_total, 2 * 9);
+	assert_true(info.recurrent);
+}
+
 /* ---- refusals ---- */
 
 static void assert_refused(int code, uint64_t byte, const char *sentence)
@@ -557,6 +577,7 @@ int main(void)
 		cmocka_unit_test(reads_both_versions),
 		cmocka_unit_test(allocates_nothing),
 		cmocka_unit_test(reads_what_is_written_differently),
+		cmocka_unit_test(layers_without_attention_are_not_counted),
 		cmocka_unit_test(refuses_other_files),
 		cmocka_unit_test(refuses_numbers_that_cannot_be),
 		cmocka_unit_test(refuses_arrays_nested_deeply),
