@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -20,6 +21,17 @@ static int check_name(const struct pc_model_entry *entry, const char *name, stru
 			    entry->id);
 }
 
+/* By the same path or another one: over links, whose target would be gone for both. */
+static bool is_same_file(const struct pc_model_entry *entry, const struct pc_model_entry *other)
+{
+	struct stat one, two;
+
+	if (strcmp(entry->path, other->path) == 0)
+		return true;
+	return stat(entry->path, &one) == 0 && stat(other->path, &two) == 0 &&
+	       one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
 /* A file that another model has too stays. */
 static int check_file(const struct pc_catalog *catalog, const struct pc_model_entry *entry,
 		      struct pc_error *err)
@@ -29,7 +41,7 @@ static int check_file(const struct pc_catalog *catalog, const struct pc_model_en
 	for (size_t i = 0; i < pc_catalog_count(catalog); i++) {
 		const struct pc_model_entry *other = pc_catalog_at(catalog, i);
 
-		if (other != entry && strcmp(other->path, entry->path) == 0)
+		if (other != entry && is_same_file(entry, other))
 			return pc_error_set(err, PC_E_CONFLICT,
 					    "the file %s is that of model \"%s\" too; nothing was "
 					    "deleted: leave --file out",
@@ -78,7 +90,15 @@ static int delete_model(const struct cli *cli, const struct pc_catalog *catalog,
 	return 0;
 }
 
-static enum exit_code tell(const struct cli *cli, const struct pc_model_entry *entry)
+/* Whether only a name of the file goes: `entry` has its path still. */
+static bool is_link(const struct pc_model_entry *entry)
+{
+	struct stat facts;
+
+	return lstat(entry->path, &facts) == 0 && S_ISLNK(facts.st_mode);
+}
+
+static enum exit_code tell(const struct cli *cli, const struct pc_model_entry *entry, bool was_link)
 {
 	bool done = !cli->options[OPTION_DRY_RUN], with_file = cli->options[OPTION_FILE];
 	enum exit_code status;
@@ -87,10 +107,12 @@ static enum exit_code tell(const struct cli *cli, const struct pc_model_entry *e
 	if (!cli->json) {
 		say(stdout, "%s: %s out of %s\n", entry->id, done ? "taken" : "would be taken",
 		    entry->source_file);
-		say(stdout, "%s %s\n", entry->path,
+		say(stdout, "%s %s%s\n", entry->path,
 		    !with_file ? "stays"
 		    : done     ? "is deleted"
-			       : "would be deleted");
+			       : "would be deleted",
+		    with_file && was_link ? ", a symbolic link; the file that it leads to stays"
+					  : "");
 		return EXIT_OK;
 	}
 	answer = json_pack("{s:s, s:s, s:s, s:b, s:b}", "id", entry->id, "catalog",
@@ -107,14 +129,16 @@ enum exit_code command_models_delete(struct cli *cli, int argc, char **argv)
 	struct pc_error err = PC_ERROR_INIT;
 	struct pc_catalog *catalog = NULL;
 	enum exit_code status;
+	bool was_link;
 
 	(void)argc;
 	if (find_model(cli, argv[0], &catalog, &entry, &err))
 		return report(cli, &err);
+	was_link = is_link(entry);
 	if (check_name(entry, argv[0], &err) || delete_model(cli, catalog, entry, &err))
 		status = report(cli, &err);
 	else
-		status = tell(cli, entry);
+		status = tell(cli, entry, was_link);
 	pc_catalog_free(catalog);
 	return status;
 }

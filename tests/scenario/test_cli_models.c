@@ -347,6 +347,67 @@ static void an_alias_is_not_deleted(void **state)
 	rig_fini(&rig);
 }
 
+/* Two models of one file by two names: whoever deletes one would take it from the other. */
+static void a_file_of_two_models_is_not_deleted(void **state)
+{
+	struct cli_result result;
+	struct rig rig;
+	char path[512];
+
+	(void)state;
+	begin(&rig);
+	free(test_file_write(rig.dir, "catalog.toml",
+			     "[[model]]\nid = \"a\"\nfile = \"small.gguf\"\n"
+			     "capability = \"vision\"\nest_memory_allocation_mb = 1\n"
+			     "[[model]]\nid = \"b\"\nfile = \"link.gguf\"\n"
+			     "capability = \"vision\"\nest_memory_allocation_mb = 1\n"));
+	snprintf(path, sizeof(path), "%s/link.gguf", rig.dir);
+	assert_int_equal(symlink("small.gguf", path), 0);
+	result = RUN(&rig, "--config", rig.config, "models", "delete", "a", "--file");
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "small.gguf is that of model \"b\" too; nothing was "
+					   "deleted: leave --file out (CONFLICT)"));
+	cli_result_free(&result);
+	result = RUN(&rig, "--config", rig.config, "models", "delete", "a");
+	assert_int_equal(result.status, 0);
+	cli_result_free(&result);
+	result = RUN(&rig, "--config", rig.config, "models", "delete", "b", "--file");
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out,
+			       "link.gguf is deleted, a symbolic link; the file that it "
+			       "leads to stays\n"));
+	cli_result_free(&result);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof(path), "%s/small.gguf", rig.dir);
+	assert_int_equal(access(path, F_OK), 0);
+	rig_fini(&rig);
+}
+
+/* Models lie on a larger disk, and the cache is a link to it. */
+static void a_cache_behind_a_link_is_counted(void **state)
+{
+	struct cli_result result;
+	struct rig rig;
+	char path[512];
+
+	(void)state;
+	begin(&rig);
+	free(rig.config);
+	rig.config = test_file_write(
+		rig.dir, "pool.toml",
+		"[catalog]\nfiles = [\"catalog.toml\"]\ncache_dir = \"cache\"\n");
+	snprintf(path, sizeof(path), "%s/disk", rig.dir);
+	mkdir(path, 0700);
+	free(test_file_write(rig.dir, "disk/other", "what no model names"));
+	snprintf(path, sizeof(path), "%s/cache", rig.dir);
+	assert_int_equal(symlink("disk", path), 0);
+	result = RUN(&rig, "--config", rig.config, "models", "du");
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out, "in 1 other file\n"));
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
 /* Against what the disk itself says: how much it gives for a file is its own affair. */
 static void the_disk_is_counted_once(void **state)
 {
@@ -443,6 +504,8 @@ int main(void)
 		cmocka_unit_test_teardown(a_long_context_is_estimated_as_it_is_loaded, clean_up),
 		cmocka_unit_test_teardown(a_split_model_is_registered_whole, clean_up),
 		cmocka_unit_test_teardown(an_alias_is_not_deleted, clean_up),
+		cmocka_unit_test_teardown(a_file_of_two_models_is_not_deleted, clean_up),
+		cmocka_unit_test_teardown(a_cache_behind_a_link_is_counted, clean_up),
 		cmocka_unit_test_teardown(the_disk_is_counted_once, clean_up),
 		cmocka_unit_test_teardown(a_start_is_rehearsed, clean_up),
 	};
