@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -79,14 +80,24 @@ static int on_cached(const char *path, const struct stat *facts, int type, struc
 	return 0;
 }
 
+/* The folder itself may be a link, to a larger disk; those in it are not followed. A cache that is
+ * not there holds nothing. */
+static void count_cached(const char *folder)
+{
+	char *real = realpath(folder, NULL);
+
+	if (real)
+		nftw(real, on_cached, WALK_FDS, FTW_PHYS);
+	free(real);
+}
+
 static json_t *look(const struct cli *cli, const struct pc_catalog *catalog)
 {
 	json_t *rows = json_array();
 
 	for (size_t i = 0; rows && i < pc_catalog_count(catalog); i++)
 		json_array_append_new(rows, row_of(pc_catalog_at(catalog, i)));
-	/* A cache that is not there holds nothing. */
-	nftw(cli->settings->catalog_cache_dir, on_cached, WALK_FDS, FTW_PHYS);
+	count_cached(cli->settings->catalog_cache_dir);
 	return json_pack("{s:o, s:I, s:s, s:I, s:I}", "models", rows, "models_bytes",
 			 (json_int_t)usage.models_bytes, "cache_dir",
 			 cli->settings->catalog_cache_dir, "other_bytes",
