@@ -309,21 +309,36 @@ static int check_writable(const struct pc_catalog_edit *edit, struct stat *ret_f
 	return 0;
 }
 
-static int replace(struct pc_catalog_edit *edit, int folder, const char *name, struct pc_error *err)
+/* The new file, whole and with the mode and owner of the old one. */
+static int write_file(struct pc_catalog_edit *edit, int folder, struct pc__new_file *file,
+		      struct pc_error *err)
 {
-	struct pc__new_file file = PC__NEW_FILE_INIT;
 	struct stat facts;
 	int rc = check_writable(edit, &facts, err);
 
+	if (rc)
+		return rc;
+	rc = pc__new_file_write(file, folder, facts.st_mode & 07777, edit->text.data,
+				edit->text.length, err);
 	if (rc == 0)
-		rc = pc__new_file_write(&file, folder, facts.st_mode & 07777, edit->text.data,
-					edit->text.length, err);
-	if (rc == 0)
-		rc = pc__new_file_own(&file, facts.st_uid, facts.st_gid, err);
+		rc = pc__new_file_own(file, facts.st_uid, facts.st_gid, err);
+	if (rc)
+		pc_error_prefix(err, "saving '%s'", edit->named);
+	return rc;
+}
+
+static int replace(struct pc_catalog_edit *edit, int folder, const char *name, struct pc_error *err)
+{
+	struct pc__new_file file = PC__NEW_FILE_INIT;
+	int rc = write_file(edit, folder, &file, err);
+
 	if (rc == 0)
 		rc = check_unchanged(edit, err);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = pc__new_file_commit(&file, name, err);
+		if (rc)
+			pc_error_prefix(err, "saving '%s'", edit->named);
+	}
 	pc__new_file_fini(&file);
 	return rc;
 }

@@ -24,7 +24,9 @@ static int make(struct pc__new_file *file, int folder, struct pc_error *err)
 	file->folder = folder;
 	file->fd = openat(folder, file->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 			  0600);
-	return file->fd < 0 ? pc_error_sys(err, PC_E_IO, errno, "cannot make a new file") : 0;
+	return file->fd < 0
+		       ? pc_error_sys(err, PC_E_IO, errno, "cannot make a new file in its folder")
+		       : 0;
 }
 
 static int fill(int fd, const char *data, size_t length, struct pc_error *err)

@@ -13,7 +13,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -371,6 +373,35 @@ static int change_and_save(struct pc_error *err)
 	return rc;
 }
 
+/* A disk that takes no more, or a folder that nobody may write to: which file it was about is said. */
+static void says_what_could_not_be_saved(void **state)
+{
+	struct rlimit limit, none = { 0, 0 };
+	struct pc_error err = PC_ERROR_INIT;
+	char expected[2 * PATH_MAX + 128];
+	int rc;
+
+	(void)state;
+	open_text("[[model]]\nid = \"a\"\nfile = \"f\"\ncapability = \"vision\"\n"
+		  "est_memory_allocation_mb = 1\n");
+	set("a", "slots", "2");
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	none.rlim_max = limit.rlim_max;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	rc = pc_catalog_edit_save(edit, &err);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	signal(SIGXFSZ, SIG_DFL);
+	assert_int_equal(rc, PC_E_IO);
+	snprintf(expected, sizeof(expected), "saving '%s': cannot write the new file: %s",
+		 in_folder("a.toml"), strerror(EFBIG));
+	assert_string_equal(err.message, expected);
+	assert_int_equal(err.sys_errno, EFBIG);
+	/* The limit is gone, and so is the failure: nothing was left half done. */
+	pc_error_clear(&err);
+	assert_int_equal(pc_catalog_edit_save(edit, &err), 0);
+}
+
 static void every_allocation_may_fail(void **state)
 {
 	const char *before = "[[model]]\nid = \"a\"\n" REST;
@@ -406,6 +437,7 @@ int main(void)
 		cmocka_unit_test_teardown(inline_models_come_and_go_by_hand, close_edit),
 		cmocka_unit_test_teardown(keeps_mode_and_links, close_edit),
 		cmocka_unit_test_teardown(does_not_overwrite_what_others_wrote, close_edit),
+		cmocka_unit_test_teardown(says_what_could_not_be_saved, close_edit),
 		cmocka_unit_test_teardown(every_allocation_may_fail, close_edit),
 	};
 
