@@ -114,6 +114,10 @@ char *api_path(const char *before, const char *name, const char *after);
 #define CONTEXT_MAX (1 << 24)
 #define SLOTS_MAX 64
 
+/* How often a change is made anew when somebody else has saved the catalog meanwhile: of many at
+ * once one always comes through. A guess; change freely. */
+#define SAVE_TRIES 100
+
 /* Loads the settings, which stay with the cli, and the catalog. */
 int load_catalog(struct cli *cli, struct pc_catalog **ret_catalog, struct pc_error *err);
 /* The same, and the model of that name; the entry belongs to the catalog. */

@@ -57,8 +57,8 @@ static int check_file(const struct pc_catalog *catalog, const struct pc_model_en
 	return 0;
 }
 
-static int remove_entry(const struct cli *cli, const struct pc_model_entry *entry,
-			struct pc_error *err)
+static int remove_once(const struct cli *cli, const struct pc_model_entry *entry,
+		       struct pc_error *err)
 {
 	struct pc_catalog_edit *edit = NULL;
 	int rc = pc_catalog_edit_open(cli->settings, entry->source_file, &edit, err);
@@ -68,6 +68,18 @@ static int remove_entry(const struct cli *cli, const struct pc_model_entry *entr
 	if (rc == 0 && !cli->options[OPTION_DRY_RUN])
 		rc = pc_catalog_edit_save(edit, err);
 	pc_catalog_edit_close(edit);
+	return rc;
+}
+
+static int remove_entry(const struct cli *cli, const struct pc_model_entry *entry,
+			struct pc_error *err)
+{
+	int rc = remove_once(cli, entry, err);
+
+	for (int i = 1; rc == PC_E_CONFLICT && i < SAVE_TRIES; i++) {
+		pc_error_clear(err);
+		rc = remove_once(cli, entry, err);
+	}
 	return rc;
 }
 

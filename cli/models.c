@@ -239,17 +239,13 @@ static int verify(const struct cli *cli, const struct pc_model_entry *entry,
 	return rc;
 }
 
-/* Writes what the catalog does not say yet; *ret_recorded: there was something. */
-static int record(const struct cli *cli, const struct pc_model_entry *entry,
-		  const struct pc_model_file *file, bool *ret_recorded, struct pc_error *err)
+static int record_once(const struct cli *cli, const struct pc_model_entry *entry,
+		       const struct pc_model_file *file, struct pc_error *err)
 {
 	struct pc_catalog_edit *edit = NULL;
 	char size[32];
 	int rc;
 
-	*ret_recorded = !entry->sha256[0] || entry->size_bytes == 0;
-	if (!*ret_recorded)
-		return 0;
 	snprintf(size, sizeof(size), "%" PRIu64, file->identity.size_bytes);
 	rc = pc_catalog_edit_open(cli->settings, entry->source_file, &edit, err);
 	if (rc == 0 && entry->size_bytes == 0)
@@ -261,6 +257,23 @@ static int record(const struct cli *cli, const struct pc_model_entry *entry,
 	if (rc == 0)
 		rc = pc_catalog_edit_save(edit, err);
 	pc_catalog_edit_close(edit);
+	return rc;
+}
+
+/* Writes what the catalog does not say yet; *ret_recorded: there was something. */
+static int record(const struct cli *cli, const struct pc_model_entry *entry,
+		  const struct pc_model_file *file, bool *ret_recorded, struct pc_error *err)
+{
+	int rc;
+
+	*ret_recorded = !entry->sha256[0] || entry->size_bytes == 0;
+	if (!*ret_recorded)
+		return 0;
+	rc = record_once(cli, entry, file, err);
+	for (int i = 1; rc == PC_E_CONFLICT && i < SAVE_TRIES; i++) {
+		pc_error_clear(err);
+		rc = record_once(cli, entry, file, err);
+	}
 	return rc;
 }
 

@@ -30,7 +30,7 @@
 struct proposal {
 	char path[PATH_MAX];
 	char id[PC_MODEL_ID_MAX + 1];
-	char name[129];
+	const char *name;
 	const char *capability;
 	const char *why; /* it is that capability; NULL: the option says so */
 	char size[24];
@@ -224,7 +224,7 @@ static enum exit_code choose(const struct cli *cli, struct proposal *proposal)
 		snprintf(proposal->id, sizeof(proposal->id), "%s", id);
 	else
 		propose_id(proposal);
-	snprintf(proposal->name, sizeof(proposal->name), "%s", name ? name : proposal->info.name);
+	proposal->name = name ? name : proposal->info.name;
 	return EXIT_OK;
 }
 
@@ -324,6 +324,32 @@ static int write_entry(const struct cli *cli, const struct proposal *proposal, c
 	return rc;
 }
 
+static int register_once(const struct cli *cli, const struct proposal *proposal, const char *path,
+			 struct pc_error *err)
+{
+	struct pc_catalog *catalog = NULL;
+	int rc = pc_catalog_load(cli->settings, &catalog, err);
+
+	if (rc == 0)
+		rc = check_new(cli, catalog, proposal, err);
+	if (rc == 0)
+		rc = write_entry(cli, proposal, path, err);
+	pc_catalog_free(catalog);
+	return rc;
+}
+
+static int register_proposal(const struct cli *cli, const struct proposal *proposal,
+			     const char *path, struct pc_error *err)
+{
+	int rc = register_once(cli, proposal, path, err);
+
+	for (int i = 1; rc == PC_E_CONFLICT && i < SAVE_TRIES; i++) {
+		pc_error_clear(err);
+		rc = register_once(cli, proposal, path, err);
+	}
+	return rc;
+}
+
 /* ---- saying it ---- */
 
 static enum exit_code tell_json(const struct cli *cli, const struct proposal *proposal,
@@ -383,7 +409,6 @@ enum exit_code command_models_register(struct cli *cli, int argc, char **argv)
 {
 	struct proposal proposal = { .capability = NULL };
 	struct pc_error err = PC_ERROR_INIT;
-	struct pc_catalog *catalog = NULL;
 	enum exit_code status;
 	const char *path = NULL;
 	int rc;
@@ -394,14 +419,10 @@ enum exit_code command_models_register(struct cli *cli, int argc, char **argv)
 	status = choose(cli, &proposal);
 	if (status)
 		return status;
-	rc = load_catalog(cli, &catalog, &err);
-	if (rc == 0)
-		rc = check_new(cli, catalog, &proposal, &err);
+	rc = pc_config_load(cli->options[OPTION_CONFIG], NULL, 0, &cli->settings, &err);
 	if (rc == 0)
 		rc = choose_catalog(cli, &path, &err);
 	if (rc == 0)
-		rc = write_entry(cli, &proposal, path, &err);
-	status = rc ? report(cli, &err) : tell(cli, &proposal, path);
-	pc_catalog_free(catalog);
-	return status;
+		rc = register_proposal(cli, &proposal, path, &err);
+	return rc ? report(cli, &err) : tell(cli, &proposal, path);
 }

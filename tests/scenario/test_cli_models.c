@@ -347,6 +347,74 @@ static void an_alias_is_not_deleted(void **state)
 	rig_fini(&rig);
 }
 
+/* The catalog takes 256 bytes; what is longer is refused and nothing is cut. */
+static void a_name_is_taken_whole(void **state)
+{
+	char path[512], name[258] = "";
+	struct cli_result result;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	snprintf(path, sizeof(path), "%s/small.gguf", rig.dir);
+	memset(name, 'n', 257);
+	result = RUN(&rig, "--config", rig.config, "models", "register", path, "--id", "x",
+		     "--name", name);
+	assert_int_equal(result.status, 2);
+	assert_non_null(strstr(result.err, "model.name: it is 257 bytes long"));
+	cli_result_free(&result);
+	name[256] = '\0';
+	result = RUN(&rig, "--config", rig.config, "models", "register", path, "--id", "x",
+		     "--name", name);
+	assert_int_equal(result.status, 0);
+	cli_result_free(&result);
+	assert_non_null(strstr(text_of_file(&rig, "catalog.toml"), name));
+	rig_fini(&rig);
+}
+
+/* As "ls *.gguf | xargs -P 8" would: whoever finds the catalog changed begins anew. */
+static void many_register_at_once(void **state)
+{
+	enum { MANY = 8 };
+	struct cli_child children[MANY];
+	char name[MANY][16], path[512], line[160];
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	snprintf(path, sizeof(path), "%s/small.gguf", rig.dir);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name[i], sizeof(name[i]), "m%d", i);
+		children[i] = cli_start(
+			&rig, &(struct call){ .args = { "--config", rig.config, "models",
+							"register", path, "--id", name[i] } });
+	}
+	for (int i = 0; i < MANY; i++) {
+		struct cli_result result = cli_finish(&children[i]);
+
+		if (result.status)
+			fail_msg("%s", result.err);
+		cli_result_free(&result);
+	}
+	for (int i = 0; i < MANY; i++) {
+		snprintf(line, sizeof(line), "\nid = \"%s\"\n", name[i]);
+		assert_non_null(strstr(text_of_file(&rig, "catalog.toml"), line));
+	}
+	for (int i = 0; i < MANY; i++)
+		children[i] = cli_start(&rig,
+					&(struct call){ .args = { "--config", rig.config, "models",
+								  "delete", name[i] } });
+	for (int i = 0; i < MANY; i++) {
+		struct cli_result result = cli_finish(&children[i]);
+
+		if (result.status)
+			fail_msg("%s", result.err);
+		cli_result_free(&result);
+	}
+	assert_null(strstr(text_of_file(&rig, "catalog.toml"), "id = \"m"));
+	rig_fini(&rig);
+}
+
 /* Two models of one file by two names: whoever deletes one would take it from the other. */
 static void a_file_of_two_models_is_not_deleted(void **state)
 {
@@ -504,6 +572,8 @@ int main(void)
 		cmocka_unit_test_teardown(a_long_context_is_estimated_as_it_is_loaded, clean_up),
 		cmocka_unit_test_teardown(a_split_model_is_registered_whole, clean_up),
 		cmocka_unit_test_teardown(an_alias_is_not_deleted, clean_up),
+		cmocka_unit_test_teardown(a_name_is_taken_whole, clean_up),
+		cmocka_unit_test_teardown(many_register_at_once, clean_up),
 		cmocka_unit_test_teardown(a_file_of_two_models_is_not_deleted, clean_up),
 		cmocka_unit_test_teardown(a_cache_behind_a_link_is_counted, clean_up),
 		cmocka_unit_test_teardown(the_disk_is_counted_once, clean_up),
