@@ -5,8 +5,8 @@
  *
  * The library is loaded and initialised by the first list. Where that fails, each list tries again:
  * a driver may be installed or loaded later. When a driver stops answering as a whole, NVML is shut
- * down, and the next list starts it anew: after an update of the driver an old initialisation never
- * works again.
+ * down and unloaded, and the next list starts anew: after an update of the driver neither the old
+ * initialisation nor the old library ever works again.
  *
  * Records of processes. NVML writes them into an array of ours, and how long one is has been
  * changed under one and the same function name: drivers 535.43 to 535.86 wrote 32 bytes where
@@ -26,6 +26,7 @@ static void stop_nvml(struct pc__nvidia *nvidia)
 	if (nvidia->initialised)
 		nvidia->nvml.shutdown();
 	nvidia->initialised = false;
+	pc__nvml_unload(&nvidia->nvml);
 }
 
 /* Loads and initialises what is not yet. Returns 0, or -1 with the reason in why[size]. */
@@ -40,6 +41,7 @@ static int start_nvml(struct pc__nvidia *nvidia, const char *path, char *why, si
 
 	if (code != NVML_SUCCESS) {
 		pc__nvml_describe(&nvidia->nvml, "nvmlInit_v2", code, why, size);
+		stop_nvml(nvidia);
 		return -1;
 	}
 	nvidia->initialised = true;
@@ -256,5 +258,4 @@ void pc__nvidia_version(struct pc__nvidia *nvidia, char *out)
 void pc__nvidia_fini(struct pc__nvidia *nvidia)
 {
 	stop_nvml(nvidia);
-	pc__nvml_unload(&nvidia->nvml);
 }

@@ -12,6 +12,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <poolcore/gpu.h>
 
@@ -353,6 +355,53 @@ static void every_initialisation_is_returned(void **state)
 	pc__nvml_unload(&nvml);
 }
 
+/* Puts a new file in the place of `to`, as a package does: what is mapped stays as it was. */
+static void install(const char *from, const char *to)
+{
+	char beside[PATH_MAX + 8], block[65536];
+	FILE *in = fopen(from, "rbe"), *out;
+	size_t got;
+
+	snprintf(beside, sizeof(beside), "%s.new", to);
+	out = fopen(beside, "wbe");
+	assert_non_null(in);
+	assert_non_null(out);
+	while ((got = fread(block, 1, sizeof(block), in)) > 0)
+		assert_int_equal(fwrite(block, 1, got, out), got);
+	fclose(in);
+	assert_int_equal(fclose(out), 0);
+	assert_int_equal(rename(beside, to), 0);
+}
+
+/* The kernel's part of an update is loaded at once, the library of before is in our memory: only
+ * the new one will ever get an answer. Which one it is shows by what it can tell. */
+static void an_updated_library_is_loaded(void **state)
+{
+	char place[] = "/tmp/pc-test-nvml-XXXXXX", path[PATH_MAX];
+	struct pc_gpu_inventory *inventory;
+
+	(void)state;
+	assert_non_null(mkdtemp(place));
+	snprintf(path, sizeof(path), "%s/libnvidia-ml.so.1", place);
+	install(standin_bare, path);
+	put_script("fail nvmlInit_v2 18\n");
+	assert_int_equal(pc_gpu_inventory_open(path, NO_SYSFS, &inventory, NULL), 0);
+	install(standin, path);
+	put_script(TWO_GPUS);
+	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
+	assert_string_equal(pc_gpu_inventory_note(inventory), "2 GPUs, driver 550.54.14");
+	/* Also when it had answered before. */
+	install(standin_bare, path);
+	put_script("fail nvmlDeviceGetCount_v2 18\n");
+	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), PC_E_IO);
+	put_script(TWO_GPUS);
+	assert_int_equal(pc_gpu_inventory_refresh(inventory, NULL), 0);
+	assert_string_equal(pc_gpu_inventory_note(inventory), "2 GPUs, driver of unknown version");
+	pc_gpu_inventory_close(inventory);
+	unlink(path);
+	rmdir(place);
+}
+
 static void a_short_buffer_cuts_the_description(void **state)
 {
 	const struct pc__nvml nvml = { .library = NULL };
@@ -379,6 +428,7 @@ int main(void)
 		cmocka_unit_test(of_many_processes_the_largest_are_listed),
 		cmocka_unit_test(what_is_nice_to_know_may_be_missing),
 		cmocka_unit_test(a_library_with_the_necessary_alone_is_enough),
+		cmocka_unit_test(an_updated_library_is_loaded),
 		cmocka_unit_test(odd_names_are_made_presentable),
 		cmocka_unit_test(every_initialisation_is_returned),
 		cmocka_unit_test(a_short_buffer_cuts_the_description),
