@@ -421,8 +421,12 @@ static int open_once(const char *path, sqlite3 **ret_db, bool *ret_damaged, char
 		rc = restrict_mode(path, err);
 		if (!rc)
 			rc = set_durability(db, path, err);
-		if (!rc)
+		if (!rc) {
+			/* Also where another process has it locked. */
 			rc = pc__sqlite_migrate(db, schema_steps, SCHEMA_VERSION, err);
+			if (rc)
+				pc_error_prefix(err, "the registry '%s'", path);
+		}
 		break;
 	case VERDICT_REFUSE:
 		rc = err && err->code ? err->code : PC_E_IO;

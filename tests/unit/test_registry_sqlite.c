@@ -451,13 +451,16 @@ static void sqlite_failed_migration_changes_nothing(void **state)
 {
 	struct pc_registry *registry = NULL;
 	struct pc_error err = PC_ERROR_INIT;
+	char expected[512];
 
 	(void)state;
 	assert_true(place_old_file(1));
 	raw_run("CREATE INDEX measured_memory_turn ON worker (pid)");
 	assert_int_equal(open_sqlite(&registry, &err), PC_E_IO);
 	assert_null(registry);
-	assert_non_null(strstr(err.message, "migrating the schema from 1 to 2: "));
+	snprintf(expected, sizeof(expected),
+		 "the registry '%s': migrating the schema from 1 to 2: ", db_path);
+	assert_ptr_equal(strstr(err.message, expected), err.message);
 	assert_non_null(strstr(err.message, "index measured_memory_turn already exists"));
 
 	sqlite3 *db = raw_open();
