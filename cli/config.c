@@ -44,6 +44,19 @@ static char *as_toml(const struct pc_config *config, struct pc_error *err)
 	return text;
 }
 
+/* Whether it could be written is seen at the end, as of every command. */
+static enum exit_code show_as_toml(const struct cli *cli)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	char *text = as_toml(cli->settings, &err);
+
+	if (!text)
+		return report(cli, &err);
+	fputs(text, stdout);
+	free(text);
+	return EXIT_OK;
+}
+
 static enum exit_code show_as_json(const struct cli *cli)
 {
 	struct pc_error err = PC_ERROR_INIT;
@@ -124,9 +137,7 @@ enum exit_code command_config_show(struct cli *cli, int argc, char **argv)
 		return show_effective(cli);
 	if (pc_config_load(cli->options[OPTION_CONFIG], NULL, 0, &cli->settings, &err))
 		return report(cli, &err);
-	if (cli->json)
-		return show_as_json(cli);
-	return pc_config_show(cli->settings, stdout, &err) ? report(cli, &err) : EXIT_OK;
+	return cli->json ? show_as_json(cli) : show_as_toml(cli);
 }
 
 /* ---- reload ---- */

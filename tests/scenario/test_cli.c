@@ -535,7 +535,7 @@ static void ctrl_c_ends_the_wait_for_a_prompt(void **state)
 static void a_reader_that_leaves_is_no_failure(void **state)
 {
 	struct call call = { .args = { "run", "demo", T0, "one two three four" } };
-	struct call quick = { .args = { "status" } };
+	struct call quick = { .args = { "status" } }, shows = { .args = { "config", "show" } };
 	struct cli_child child;
 	struct cli_result result;
 	struct rig rig;
@@ -564,6 +564,11 @@ static void a_reader_that_leaves_is_no_failure(void **state)
 	close(ends[0]);
 	quick.out_fd = ends[1];
 	expect(&rig, &quick, 0, NULL, "");
+	shows.out_fd = ends[1];
+	result = cli_call(&rig, &shows);
+	assert_int_equal(result.status, 0);
+	assert_string_equal(result.err, "");
+	cli_result_free(&result);
 	close(ends[1]);
 	close(fd);
 
