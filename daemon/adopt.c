@@ -6,8 +6,8 @@
  *
  * A worker is adopted as it is: loaded, and then it serves at once; or loading, and then its
  * readiness is waited for. It is ended instead when pool.orphan_policy says so, when it was being
- * stopped, and when the configuration has no place for it any more: its model is gone, or has
- * another file, backend or number of slots, or no memory is left for it.
+ * stopped, and when the configuration has no place for it any more: its model is gone, or would be
+ * launched otherwise now, by the same definition as at a reload, or no memory is left for it.
  *
  * XXX A driver may count the memory of a worker that was ended here for a moment after it has gone,
  * and the first load on that GPU may come earlier.
@@ -117,21 +117,24 @@ static int look(struct daemon *daemon, struct orphan *orphan, struct pc_error *e
 static const char *misfit(const struct generation *generation, const struct pc_worker_info *info,
 			  struct model **ret_model)
 {
-	const struct pc_model_entry *entry;
+	struct model *model = generation_find(generation, info->model_id);
 
 	if (strcmp(generation->config->pool_orphan_policy, "kill") == 0)
 		return "pool.orphan_policy is \"kill\"";
 	if (info->status >= PC_WORKER_STOPPING)
 		return "it was being stopped";
-	if (pc_catalog_get(generation->catalog, info->model_id, &entry, NULL))
+	if (!model)
 		return "its model is not in the catalog any more";
-	if (strcmp(entry->model_ref, info->model_ref) != 0)
+	if (strcmp(model->entry->model_ref, info->model_ref) != 0)
 		return "its model has another file now";
-	if (strcmp(entry->backend, info->backend) != 0)
+	if (strcmp(model->entry->backend, info->backend) != 0)
 		return "its model has another backend now";
-	if (entry->slots != info->slots)
+	if (model->entry->slots != info->slots)
 		return "its model has another number of slots now";
-	*ret_model = generation_model(generation, entry);
+	/* The record of an older version says no more than that, and has to do. */
+	if (info->definition[0] && strcmp(model->definition, info->definition) != 0)
+		return "its model or its backend is configured otherwise now";
+	*ret_model = model;
 	return NULL;
 }
 

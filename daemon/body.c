@@ -162,6 +162,7 @@ static struct worker *make_worker(struct body *body, const struct pc_spawn_order
 	if (sscanf(account.name, "gpu%d", &info->gpu_id) != 1)
 		info->gpu_id = -1;
 	info->slots = order->slots;
+	snprintf(info->definition, sizeof(info->definition), "%s", worker->model->definition);
 	info->status = PC_WORKER_SPAWNING;
 	info->reserved_bytes = order->reserved_bytes;
 	info->spawned_wall_ms = info->updated_wall_ms = pc_clock_wall_ms();

@@ -17,9 +17,11 @@ static int compare_entries(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-static void fill(struct generation *generation)
+static int fill(struct generation *generation, struct pc_error *err)
 {
-	for (size_t i = 0; i < generation->model_count; i++) {
+	int rc = 0;
+
+	for (size_t i = 0; i < generation->model_count && !rc; i++) {
 		struct model *model = &generation->models[i];
 
 		model->entry = pc_catalog_at(generation->catalog, i);
@@ -27,9 +29,20 @@ static void fill(struct generation *generation)
 		model->generation = generation;
 		assert(model->backend); /* the catalog checked it */
 		generation->by_entry[i] = model;
+		rc = pc_model_definition(model->entry, model->backend, model->definition, err);
 	}
+	if (rc)
+		return rc;
 	qsort(generation->by_entry, generation->model_count, sizeof(struct model *),
 	      compare_entries);
+	return 0;
+}
+
+static void free_models(struct generation *generation)
+{
+	pc_free(generation->models);
+	pc_free(generation->by_entry);
+	pc_free(generation);
 }
 
 int generation_create(struct pc_config *config, struct pc_catalog *catalog,
@@ -37,21 +50,24 @@ int generation_create(struct pc_config *config, struct pc_catalog *catalog,
 {
 	struct generation *generation = pc_calloc(1, sizeof(*generation));
 	size_t count = pc_catalog_count(catalog);
+	int rc;
 
 	if (!generation)
 		return pc_error_oom(err);
 	generation->models = pc_calloc(count, sizeof(*generation->models));
 	generation->by_entry = pc_calloc(count, sizeof(struct model *));
 	if (!generation->models || !generation->by_entry) {
-		pc_free(generation->models);
-		pc_free(generation->by_entry);
-		pc_free(generation);
+		free_models(generation);
 		return pc_error_oom(err);
 	}
 	generation->config = config;
 	generation->catalog = catalog;
 	generation->model_count = count;
-	fill(generation);
+	rc = fill(generation, err);
+	if (rc) {
+		free_models(generation);
+		return rc;
+	}
 	atomic_init(&generation->references, 1);
 	atomic_fetch_add_explicit(&living, 1, memory_order_relaxed);
 	*ret_generation = generation;
@@ -73,9 +89,7 @@ void generation_unref(struct generation *generation)
 		return;
 	pc_catalog_free(generation->catalog);
 	pc_config_free(generation->config);
-	pc_free(generation->models);
-	pc_free(generation->by_entry);
-	pc_free(generation);
+	free_models(generation);
 	atomic_fetch_sub_explicit(&living, 1, memory_order_relaxed);
 }
 

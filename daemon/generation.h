@@ -20,6 +20,9 @@ struct pc_sched_model;
 struct model {
 	const struct pc_model_entry *entry;
 	const struct pc_backend_config *backend;
+	/* What its workers are launched with. They go on for as long as it is the same, under another
+	 * generation (install.c) and under another daemon (adopt.c). */
+	char definition[PC_DEFINITION_MAX];
 	/* The brain's, the same in every generation; NULL: its device is not there, and requests are
 	 * refused. */
 	struct pc_sched_model *sched;
@@ -37,7 +40,7 @@ struct generation {
 
 /*
  * Makes one of a configuration and its catalog, which it takes over on success. The models are the
- * brain's affair yet (install.c). Errors: OUT_OF_MEMORY.
+ * brain's affair yet (install.c). Errors: those of pc_model_definition.
  */
 int generation_create(struct pc_config *config, struct pc_catalog *catalog,
 		      struct generation **ret_generation, struct pc_error *err);

@@ -123,12 +123,6 @@ static void plan_fini(struct plan *plan)
 	pc_free(plan->steps);
 }
 
-static bool is_relaunch(const struct model *before, const struct model *model)
-{
-	return pc_model_entry_compare(before->entry, model->entry) == PC_DIFFERENCE_LAUNCH ||
-	       pc_backend_config_compare(before->backend, model->backend) == PC_DIFFERENCE_LAUNCH;
-}
-
 static struct step plan_step(const struct daemon *daemon, struct model *before, struct model *model)
 {
 	struct step step = { .model = model, .spec = spec_of(daemon, model), .update = true };
@@ -140,7 +134,7 @@ static struct step plan_step(const struct daemon *daemon, struct model *before, 
 		return step;
 	}
 	old = spec_of(daemon, before);
-	step.relaunch = is_relaunch(before, model);
+	step.relaunch = strcmp(before->definition, model->definition) != 0;
 	step.update = step.relaunch || !is_same_spec(&old, &step.spec);
 	return step;
 }

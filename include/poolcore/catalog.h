@@ -78,6 +78,19 @@ PC_API int pc_catalog_get(const struct pc_catalog *catalog, const char *name,
 PC_API enum pc_difference pc_model_entry_compare(const struct pc_model_entry *a,
 						 const struct pc_model_entry *b);
 
+/*
+ * Sums up what a worker of the model is launched with on its backend, so that it can be written
+ * down: two definitions are equal exactly when neither pc_model_entry_compare nor
+ * pc_backend_config_compare finds PC_DIFFERENCE_LAUNCH. It is the SHA-256, in hexadecimal, of those
+ * settings and the file's path, and the same in every process of this version of the library; one
+ * that knows another setting sums up otherwise. The backend is the entry's. It cannot be read back,
+ * but a secret that can be guessed can be found by trying: keep it as the settings are kept. Any
+ * thread. Errors: OUT_OF_MEMORY, INTERNAL (libcrypto refuses).
+ */
+PC_API int pc_model_definition(const struct pc_model_entry *entry,
+			       const struct pc_backend_config *backend,
+			       char ret_definition[PC_DEFINITION_MAX], struct pc_error *err);
+
 /* Writes the reference of a model's settings, as pc_config_write_reference does. */
 PC_API int pc_catalog_write_reference(FILE *file, struct pc_error *err);
 

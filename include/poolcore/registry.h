@@ -25,6 +25,8 @@ struct pc_worker_info {
 	uint16_t port;	  /* 0 when a socket is used */
 	char socket[128]; /* Unix socket's path, or "" */
 	uint32_t slots;	  /* requests that it runs at once; 0: not known (an older record) */
+	/* pc_model_definition when it was launched; "": not known (an older record) */
+	char definition[PC_DEFINITION_MAX];
 	enum pc_worker_status status;
 	int32_t pid;	      /* 0 before it is spawned */
 	int32_t stub_pid;     /* of the stub that is its parent; 0: it has none */

@@ -59,6 +59,9 @@ PC_API bool pc_worker_status_may_become(enum pc_worker_status from, enum pc_work
 /* A worker's name, with its NUL. */
 #define PC_WORKER_ID_MAX 48
 
+/* What a worker is launched with, as pc_model_definition sums it up: 64 digits, with the NUL. */
+#define PC_DEFINITION_MAX 65
+
 /* How a worker process ended. */
 struct pc_worker_exit {
 	bool known;	  /* false: it has ended, but how was for its parent alone to learn */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * compare.c - what differs between two configurations, setting by setting, from the tables. What is
- * to be done about it is not decided here, except that the row says when a change takes effect. No
- * allocation but for copies; any thread.
+ * to be done about it is not decided here, except that the row says when a change takes effect. And
+ * the settings that workers are launched with, as text for a digest. No allocation but for copies
+ * and that text; any thread.
  */
 #include <poolcore/config.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "config/settings.h"
@@ -124,6 +126,63 @@ enum pc_difference pc__settings_compare(const struct pc__setting *rows, size_t c
 	return difference;
 }
 
+/* ---- what a launch depends on, as text ---- */
+
+/* With its length in front, so that no two lists of strings are written alike. */
+static void put_string(const char *text, struct pc__buf *out)
+{
+	pc__buf_printf(out, " %zu:%s", strlen(text), text);
+}
+
+static void put_list(const struct pc_string_list *list, struct pc__buf *out)
+{
+	pc__buf_printf(out, " %zu", list->count);
+	for (size_t i = 0; i < list->count; i++)
+		put_string(list->items[i], out);
+}
+
+/* The members that pc__setting_equal compares, and as it does. */
+static void put_value(const struct pc__setting *row, const void *object, struct pc__buf *out)
+{
+	const void *value = (const char *)object + row->offset;
+
+	switch (row->kind) {
+	case PC__SETTING_STRING:
+	case PC__SETTING_WORD:
+	case PC__SETTING_PATH:
+		put_string(*(char *const *)value, out);
+		break;
+	case PC__SETTING_STRING_LIST:
+	case PC__SETTING_PATH_LIST:
+	case PC__SETTING_STRING_TABLE:
+		put_list(value, out);
+		break;
+	case PC__SETTING_INTEGER:
+	case PC__SETTING_SECONDS:
+	case PC__SETTING_SIZE:
+		pc__buf_printf(out, " %" PRIu64, *(const uint64_t *)value);
+		break;
+	case PC__SETTING_TTL:
+		pc__buf_printf(out, " %" PRId64, *(const int64_t *)value);
+		break;
+	case PC__SETTING_BOOLEAN:
+		pc__buf_puts(out, *(const bool *)value ? " true" : " false");
+		break;
+	}
+}
+
+void pc__settings_put_launch(const struct pc__setting *rows, size_t count, const void *object,
+			     struct pc__buf *out)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (rows[i].effect != PC_EFFECT_WORKERS)
+			continue;
+		pc__buf_printf(out, "%s.%s", rows[i].section, rows[i].key);
+		put_value(&rows[i], object, out);
+		pc__buf_puts(out, "\n");
+	}
+}
+
 /* ---- backends ---- */
 
 enum pc_difference pc_backend_config_compare(const struct pc_backend_config *a,
@@ -131,6 +190,11 @@ enum pc_difference pc_backend_config_compare(const struct pc_backend_config *a,
 {
 	/* `readiness` follows from the path, which is empty for a callback only. */
 	return pc__settings_compare(pc__backend_settings, pc__backend_setting_count, a, b);
+}
+
+void pc__backend_put_launch(const struct pc_backend_config *backend, struct pc__buf *out)
+{
+	pc__settings_put_launch(pc__backend_settings, pc__backend_setting_count, backend, out);
 }
 
 /* ---- configurations ---- */

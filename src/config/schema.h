@@ -119,6 +119,15 @@ int pc__setting_copy(const struct pc__setting *row, const void *from, void *to,
 enum pc_difference pc__settings_compare(const struct pc__setting *rows, size_t count, const void *a,
 					const void *b);
 
+/*
+ * Appends the rows' values with effect PC_EFFECT_WORKERS, so that two objects are written alike
+ * exactly when pc__settings_compare finds no PC_DIFFERENCE_LAUNCH.
+ */
+void pc__settings_put_launch(const struct pc__setting *rows, size_t count, const void *object,
+			     struct pc__buf *out);
+/* The same of a backend. */
+void pc__backend_put_launch(const struct pc_backend_config *backend, struct pc__buf *out);
+
 /* Frees every member that the rows own and leaves them empty. */
 void pc__settings_fini(const struct pc__setting *rows, size_t count, void *object);
 

@@ -72,7 +72,7 @@ static const struct {
 			sizeof(((struct pc_worker_info *)NULL)->member) \
 	}
 	X(worker_id), X(backend), X(model_ref),	  X(model_id),	       X(device),
-	X(socket),    X(boot_id), X(spawn_token), X(last_exit.reason),
+	X(socket),    X(boot_id), X(spawn_token), X(last_exit.reason), X(definition),
 #undef X
 };
 

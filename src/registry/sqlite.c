@@ -34,6 +34,7 @@ static const struct pc__column columns[] = {
 	NUMBER(port, 0, UINT16_MAX),
 	TEXT(socket),
 	NUMBER(slots, 0, UINT32_MAX),
+	TEXT(definition),
 	X(status, PC__COLUMN_STATUS, status, 0, 0),
 	NUMBER(pid, 0, INT32_MAX),
 	NUMBER(stub_pid, 0, INT32_MAX),

@@ -90,6 +90,9 @@ static const char *const schema_steps[] = {
 	"  exit_reason TEXT NOT NULL,"
 	"  wall_ms INTEGER NOT NULL"
 	")",
+
+	/* Nobody knows what workers of before were launched with. */
+	"ALTER TABLE worker ADD COLUMN definition TEXT NOT NULL DEFAULT ''",
 };
 
 #define SCHEMA_VERSION ((int)PC_ARRAY_LEN(schema_steps))

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,7 +209,7 @@ static void assert_ended(struct rig *rig, pid_t pid, const char *reason)
 	rig_start(rig);
 	assert_true(proc_has_line(rig->daemon, reason));
 	wait_for_end(pid);
-	assert_int_equal(rig_workers(rig, NULL, NULL), 0);
+	rig_wait_workers(rig, 0);
 	assert_int_equal(rig_reserved(rig), 0);
 }
 
@@ -249,6 +250,101 @@ static void a_worker_of_a_model_that_changed_is_ended(void **state)
 	}
 }
 
+/* A backend "fake" and its model, both with further lines; after rig_init or a daemon's end. */
+static void configure(struct rig *rig, const char *address, const char *backend, const char *model)
+{
+	char more[256];
+
+	rig->settings[0] = rig->catalog[0] = '\0';
+	rig_backend(rig, "fake", address, backend);
+	snprintf(more, sizeof(more), "backend = \"fake\"\n%s", model);
+	rig_model(rig, "m", "answer=normal", more);
+}
+
+static void begin_with_fake_orphan(struct rig *rig, pid_t *ret_pid)
+{
+	char id[64];
+
+	rig_init(rig);
+	configure(rig, "{socket}", "env = { FLAVOUR = \"a\" }", "context_tokens = 512");
+	rig_start(rig);
+	assert_chat_serves(rig);
+	assert_int_equal(rig_workers(rig, ret_pid, id), 1);
+	kill_daemon(rig);
+}
+
+/* What a reload would have replaced it for. */
+static void a_worker_that_would_be_launched_otherwise_is_replaced(void **state)
+{
+	static const struct {
+		const char *address, *backend, *model;
+	} rows[] = {
+		{ "{port}", "env = { FLAVOUR = \"a\" }", "context_tokens = 512" },
+		{ "{socket}", "env = { FLAVOUR = \"b\" }", "context_tokens = 512" },
+		{ "{socket}", "env = { FLAVOUR = \"a\" }", "context_tokens = 1024" },
+		{ "{socket}", "env = { FLAVOUR = \"a\" }\ndevice = \"cpu\"",
+		  "context_tokens = 512" },
+	};
+	struct rig rig;
+	pid_t old_pid, pid;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin_with_fake_orphan(&rig, &old_pid);
+		configure(&rig, rows[i].address, rows[i].backend, rows[i].model);
+		assert_ended(&rig, old_pid, "its model or its backend is configured otherwise now");
+		assert_chat_serves(&rig);
+		assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
+		assert_int_not_equal(pid, old_pid);
+		finish(&rig);
+	}
+}
+
+/* What a reload would not have replaced it for is in force, and the worker goes on. */
+static void a_worker_under_other_limits_goes_on(void **state)
+{
+	struct rig rig;
+	pid_t old_pid, pid;
+
+	(void)state;
+	begin_with_fake_orphan(&rig, &old_pid);
+	configure(&rig, "{socket}", "stop_grace_secs = 7\nenv = { FLAVOUR = \"a\" }",
+		  "context_tokens = 512\nname = \"M\"\nttl = 0");
+	rig_start(&rig);
+	assert_true(proc_has_line(rig.daemon, "adopted"));
+	assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
+	assert_int_equal(pid, old_pid);
+	assert_chat_serves(&rig);
+	assert_int_equal(rig_counter(&rig, "spawned"), 0);
+	rig_wait_workers(&rig, 0); /* its ttl is 0 by now */
+	wait_for_end(old_pid);
+	finish(&rig);
+}
+
+/* The record of an older version does not say what it was launched with. */
+static void a_worker_of_an_older_version_is_adopted(void **state)
+{
+	char path[512];
+	struct rig rig;
+	pid_t old_pid, pid;
+	sqlite3 *db;
+
+	(void)state;
+	begin_with_fake_orphan(&rig, &old_pid);
+	snprintf(path, sizeof(path), "%s/state/registry.db", rig.dir);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "UPDATE worker SET definition = ''", NULL, NULL, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_changes(db), 1);
+	sqlite3_close(db);
+	configure(&rig, "{socket}", "env = { FLAVOUR = \"b\" }", "context_tokens = 512");
+	rig_start(&rig);
+	assert_int_equal(rig_workers(&rig, &pid, NULL), 1);
+	assert_int_equal(pid, old_pid);
+	assert_chat_serves(&rig);
+	finish(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +354,9 @@ int main(void)
 		cmocka_unit_test(a_worker_that_ended_meanwhile_is_told),
 		cmocka_unit_test(who_wants_no_orphans_gets_none),
 		cmocka_unit_test(a_worker_of_a_model_that_changed_is_ended),
+		cmocka_unit_test(a_worker_that_would_be_launched_otherwise_is_replaced),
+		cmocka_unit_test(a_worker_under_other_limits_goes_on),
+		cmocka_unit_test(a_worker_of_an_older_version_is_adopted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,7 @@ static inline struct pc_worker_info worker_make(const char *worker_id, int64_t s
 	snprintf(worker.socket, sizeof(worker.socket), "/run/w.sock");
 	worker.status = PC_WORKER_SPAWNING;
 	worker.slots = UINT32_MAX;
+	memset(worker.definition, 'f', sizeof(worker.definition) - 1);
 	worker.pid = INT32_MAX;
 	worker.stub_pid = INT32_MAX - 1;
 	worker.start_ticks = UINT64_MAX - 7;
@@ -105,6 +106,7 @@ static inline void assert_same_worker(const struct pc_worker_info *a,
 	assert_int_equal(a->port, b->port);
 	assert_string_equal(a->socket, b->socket);
 	assert_true(a->slots == b->slots);
+	assert_string_equal(a->definition, b->definition);
 	assert_int_equal(a->status, b->status);
 	assert_int_equal(a->pid, b->pid);
 	assert_int_equal(a->stub_pid, b->stub_pid);

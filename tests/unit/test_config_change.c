@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unit tests of src/config/compare.c, and of what programs are told of settings: what differs
- * between two configurations and catalogs, what is kept until a restart, every setting as JSON.
+ * Unit tests of src/config/compare.c, src/catalog/definition.c, and of what programs are told of
+ * settings: what differs between two configurations and catalogs, what workers are launched
+ * with, what is kept until a restart, every setting as JSON.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -321,12 +322,172 @@ static void models_differ_in_their_launch_or_not(void **state)
 	pc_config_free(config);
 }
 
+/* ---- definitions ---- */
+
+/* Of the first model, with whatever is its backend. */
+static int define(const struct pc_catalog *catalog, const struct pc_config *config,
+		  char out[PC_DEFINITION_MAX])
+{
+	const struct pc_model_entry *entry = pc_catalog_at(catalog, 0);
+
+	return pc_model_definition(entry, pc_config_backend(config, entry->backend), out, NULL);
+}
+
+/* A configuration of the backends with the model of `text`. */
+static struct pc_catalog *load_both(const char *backends, const char *text,
+				    struct pc_config **ret_config)
+{
+	struct pc_catalog *catalog = NULL;
+	struct pc_error err = PC_ERROR_INIT;
+
+	*ret_config = load(backends, NULL, 0);
+	write_file("catalog.toml", text);
+	if (pc_catalog_load(*ret_config, &catalog, &err))
+		fail_msg("%s", err.message);
+	return catalog;
+}
+
+static enum pc_difference compare_launch(const struct pc_catalog *a, const struct pc_config *in_a,
+					 const struct pc_catalog *b, const struct pc_config *in_b)
+{
+	const struct pc_model_entry *left = pc_catalog_at(a, 0), *right = pc_catalog_at(b, 0);
+	enum pc_difference models = pc_model_entry_compare(left, right);
+	enum pc_difference backends = pc_backend_config_compare(
+		pc_config_backend(in_a, left->backend), pc_config_backend(in_b, right->backend));
+
+	return models > backends ? models : backends;
+}
+
+#define ON_SERVER MODEL "backend = \"server\"\n"
+
+#define IN_REPO ON_SERVER "repo = \"o/n\"\n"
+
+/* What each pair of them says about the other is compared. */
+static const struct {
+	const char *settings, *model;
+} launches[] = {
+	{ SERVER, ON_SERVER },
+	{ SERVER, ON_SERVER "name = \"n\"\nttl = 5\nmin_workers = 1\n" },
+	{ SERVER "stop_grace_secs = 1\n", ON_SERVER },
+	{ SERVER, ON_SERVER "context_tokens = 12\nslots = 3\n" },
+	{ SERVER, ON_SERVER "context_tokens = 1\nslots = 23\n" },
+	{ SERVER, ON_SERVER "device = \"cpu\"\n" },
+	{ SERVER "device = \"cpu\"\n", ON_SERVER },
+	{ SERVER "readiness = \"http:/r\"\n", ON_SERVER },
+	{ SERVER "env = { A = \"1\", B = \"2\" }\n", ON_SERVER },
+	{ SERVER "env = { A = \"1 3:B=2\" }\n", ON_SERVER },
+	{ "[backends.server]\ncommand = [\"s\", \"{port}\", \"\"]\n", ON_SERVER },
+	{ "[backends.server]\ncommand = [\"s\", \"{port} 0:\"]\n", ON_SERVER },
+	{ SERVER, IN_REPO },
+	{ "[catalog]\ncache_dir = \"/elsewhere\"\n" SERVER, IN_REPO },
+};
+
+#define LAUNCHES PC_ARRAY_LEN(launches)
+
+static void definitions_are_equal_where_launches_are(void **state)
+{
+	char definitions[LAUNCHES][PC_DEFINITION_MAX], again[PC_DEFINITION_MAX];
+	struct pc_catalog *catalogs[LAUNCHES];
+	struct pc_config *configs[LAUNCHES];
+	size_t equal = 0;
+
+	(void)state;
+	for (size_t i = 0; i < LAUNCHES; i++) {
+		catalogs[i] = load_both(launches[i].settings, launches[i].model, &configs[i]);
+		assert_int_equal(define(catalogs[i], configs[i], definitions[i]), 0);
+		assert_int_equal(strspn(definitions[i], "0123456789abcdef"), PC_DEFINITION_MAX - 1);
+	}
+	for (size_t i = 0; i < LAUNCHES; i++) {
+		for (size_t j = 0; j < LAUNCHES; j++) {
+			bool same = strcmp(definitions[i], definitions[j]) == 0;
+
+			if (same != (compare_launch(catalogs[i], configs[i], catalogs[j],
+						    configs[j]) != PC_DIFFERENCE_LAUNCH))
+				fail_msg("%zu and %zu are%s launched alike", i, j,
+					 same ? "" : " not");
+			equal += same;
+		}
+	}
+	assert_int_equal(equal, LAUNCHES + 6); /* the first three are launched alike */
+	for (size_t i = 0; i < LAUNCHES; i++) {
+		/* It knows nothing of where things lie in memory. */
+		struct pc_config *config;
+		struct pc_catalog *catalog = load_both(launches[i].settings, launches[i].model,
+						       &config);
+
+		assert_int_equal(define(catalog, config, again), 0);
+		assert_string_equal(again, definitions[i]);
+		pc_catalog_free(catalog);
+		pc_config_free(config);
+		pc_catalog_free(catalogs[i]);
+		pc_config_free(configs[i]);
+	}
+}
+
+/* Whatever kind of row it is, each of its values is written otherwise. */
+static void every_row_of_a_launch_is_written(void **state)
+{
+	static const struct pc__setting row = { "s", "k", .effect = PC_EFFECT_WORKERS };
+	static char *words[] = { "a", "b", NULL };
+	struct pc_string_list lists[2] = { { words, 1 }, { words, 2 } };
+	const uint64_t numbers[2] = { 1, 2 };
+	const bool flags[2] = { false, true };
+
+	(void)state;
+	for (enum pc__setting_kind kind = PC__SETTING_STRING; kind <= PC__SETTING_BOOLEAN; kind++) {
+		struct pc__setting of_kind = row;
+		bool is_string = kind == PC__SETTING_STRING || kind == PC__SETTING_WORD ||
+				 kind == PC__SETTING_PATH;
+		bool is_list = kind == PC__SETTING_STRING_LIST || kind == PC__SETTING_PATH_LIST ||
+			       kind == PC__SETTING_STRING_TABLE;
+		char *texts[2];
+
+		of_kind.kind = kind;
+		for (size_t i = 0; i < 2; i++) {
+			const void *object = is_string ? (const void *)&words[i]
+					     : is_list ? (const void *)&lists[i]
+					     : kind == PC__SETTING_BOOLEAN
+						     ? (const void *)&flags[i]
+						     : (const void *)&numbers[i];
+			struct pc__buf out = PC__BUF_INIT;
+
+			pc__settings_put_launch(&of_kind, 1, object, &out);
+			texts[i] = pc__buf_steal(&out);
+			assert_non_null(texts[i]);
+		}
+		assert_string_not_equal(texts[0], texts[1]);
+		pc_free(texts[0]);
+		pc_free(texts[1]);
+	}
+}
+
 /* ---- without memory ---- */
 
 static void ignore(void *ctx, const struct pc_setting_view *view)
 {
 	(void)ctx;
 	(void)view;
+}
+
+static void a_definition_may_lack_memory(void **state)
+{
+	char definition[PC_DEFINITION_MAX] = "before";
+	struct pc_config *config;
+	struct pc_catalog *catalog = load_both(SERVER, ON_SERVER, &config);
+	int rc;
+
+	(void)state;
+	for (unsigned nth = 1;; nth++) {
+		fail_alloc_begin_once(nth);
+		rc = define(catalog, config, definition);
+		if (fail_alloc_end())
+			break;
+		assert_int_equal(rc, PC_E_OUT_OF_MEMORY);
+		assert_string_equal(definition, "before");
+	}
+	assert_int_equal(rc, 0);
+	pc_catalog_free(catalog);
+	pc_config_free(config);
 }
 
 static void every_allocation_may_fail(void **state)
@@ -364,6 +525,9 @@ int main(void)
 		cmocka_unit_test(what_needs_a_restart_stays_in_force),
 		cmocka_unit_test(every_setting_is_visited_as_json),
 		cmocka_unit_test(models_differ_in_their_launch_or_not),
+		cmocka_unit_test(definitions_are_equal_where_launches_are),
+		cmocka_unit_test(every_row_of_a_launch_is_written),
+		cmocka_unit_test(a_definition_may_lack_memory),
 		cmocka_unit_test(every_allocation_may_fail),
 	};
 

@@ -82,7 +82,7 @@ static void sqlite_is_durable(void **state)
 	assert_int_equal(raw_number(db, "PRAGMA synchronous"), 2);
 	assert_int_equal(raw_number(db, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
 	assert_int_equal(raw_number(db, "PRAGMA application_id"), PC__SQLITE_APPLICATION_ID);
-	assert_int_equal(raw_number(db, "PRAGMA user_version"), 3);
+	assert_int_equal(raw_number(db, "PRAGMA user_version"), 4);
 	sqlite3_close(db);
 }
 
@@ -152,7 +152,7 @@ static void sqlite_damaged_files(void **state)
 	memcpy(bad, good, length);
 	bad[60] = (char)0xff;
 	expect_set_aside(bad, length);
-	assert_string_equal(logged.reason, "there is no schema -16777213");
+	assert_string_equal(logged.reason, "there is no schema -16777212");
 	/* A name that is no text, which SQLite quotes. */
 	memcpy(bad, good, length);
 	name = memmem(bad, 4096, "tableworker", strlen("tableworker"));
@@ -224,9 +224,9 @@ static void sqlite_newer_schema(void **state)
 
 	(void)state;
 	make_registry(2);
-	raw_run("PRAGMA user_version = 4");
+	raw_run("PRAGMA user_version = 5");
 	snprintf(message, sizeof(message),
-		 "the registry '%s' has schema 4, of a newer version; this one knows up to 3",
+		 "the registry '%s' has schema 5, of a newer version; this one knows up to 4",
 		 db_path);
 	expect_refused(message);
 }
@@ -328,7 +328,7 @@ static void sqlite_migrations(void **state)
 
 /*
  * registry/schema-N.db is a file that the program with schema N wrote: two workers, from 2 on a
- * measurement, from 3 on a departed worker. Who appends a step to the schema adds the file of the
+ * measurement, from 3 on a departed worker, from 4 on what the first worker was launched with. Who appends a step to the schema adds the file of the
  * new version, written by it.
  */
 static bool place_old_file(int version)
@@ -361,6 +361,7 @@ static void expect_old_workers(struct pc_registry *registry, int version)
 	assert_int_equal(workers[0].stub_pid, 0);
 	assert_int_equal(workers[0].pidfd_inode, 0);
 	assert_int_equal(workers[0].slots, 0);
+	assert_int_equal(strlen(workers[0].definition), version >= 4 ? PC_DEFINITION_MAX - 1 : 0);
 	assert_string_equal(workers[1].socket, "/run/w.sock");
 	assert_int_equal(workers[1].gpu_id, -1);
 	assert_int_equal(workers[1].last_exit.signal, SIGKILL);
