@@ -112,7 +112,7 @@ struct pc_sched_model {
 	struct pc__set patient;	     /* those of LANE_PATIENT, by deadline */
 	uint32_t waiting;
 	struct pc__set free;
-	struct pc__set resting; /* idle workers by their last use: see has_to_rest in worker.c */
+	struct pc__set resting; /* idle workers by their last use: see has_to_rest */
 	struct pc__set due;	/* for recycling, by id */
 	/* Self-service: workers that were in use when last heard of, and about which the body was
 	 * not asked to say when they no longer are. */
@@ -243,6 +243,16 @@ static inline bool pc__is_breaker_open(const struct pc_sched_model *model)
 	return pc__has_tripped(model) && pc__is_backing_off(model);
 }
 
+/* It has served or grown as much as one shall. */
+static inline bool pc__is_due_for_recycling(const struct pc_sched_worker *worker)
+{
+	const struct pc_sched_model_spec *spec = &worker->model->spec;
+	bool served_enough = spec->recycle_requests && worker->served >= spec->recycle_requests;
+	bool grown_enough = spec->recycle_bytes && worker->grown_bytes > spec->recycle_bytes;
+
+	return worker->state == WORKER_READY && (served_enough || grown_enough);
+}
+
 /* ---- sched.c: the frame of every event ---- */
 
 /* An event begins: its time, and that no other one runs. */
@@ -282,26 +292,7 @@ bool pc__spawn(struct pc_sched_model *model, unsigned device);
 /* Takes in a worker that is loaded already; NULL when there is no memory, of either kind. */
 struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes,
 				  bool loaded);
-struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t id);
-/* The first of a model, by id, that is in this state on one of these devices, or NULL. */
-struct pc_sched_worker *pc__first_on(const struct pc_sched_model *model, enum worker_state state,
-				     uint32_t device_mask);
-/* ... on any. */
-struct pc_sched_worker *pc__first_in_state(const struct pc_sched_model *model,
-					   enum worker_state state);
-/* The first that is spawning or ready. */
-struct pc_sched_worker *pc__first_live(const struct pc_sched_model *model);
-/* Of the model's idle workers, or NULL. */
-struct pc_sched_worker *pc__least_recently_used(const struct pc_sched_model *model);
-/* Puts the worker into exactly the sets that its state and its leases call for. */
-void pc__file_worker(struct pc_sched_worker *worker);
 void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes);
-/* It has answered, which ends its model's row of failures. */
-void pc__note_answer(const struct pc_sched_worker *worker);
-/* Requests wait for the model, or no longer: its idle workers, where the body hands out slots. */
-void pc__note_waiting(struct pc_sched_model *model);
-/* Those whose residency has become long enough. */
-void pc__let_settle(struct pc_sched *sched);
 /* Asks the body how a self-service worker is used, and files it accordingly. */
 void pc__look(struct pc_sched_worker *worker, bool wanted);
 void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes);
@@ -321,6 +312,38 @@ void pc__worker_broke(struct pc_sched_worker *worker, enum pc_stop_reason why,
 		      const struct pc_error *cause);
 void pc__worker_gone(struct pc_sched_worker *worker, const struct pc_error *cause);
 void pc__expire_starting(struct pc_sched *sched);
+
+/* ---- worker_sets.c: the sets a worker is in, and who is first in them ---- */
+
+struct pc_sched_worker *pc__find_worker(const struct pc_sched *sched, uint64_t id);
+/* The first of a model, by id, that is in this state on one of these devices, or NULL. */
+struct pc_sched_worker *pc__first_on(const struct pc_sched_model *model, enum worker_state state,
+				     uint32_t device_mask);
+/* ... on any. */
+struct pc_sched_worker *pc__first_in_state(const struct pc_sched_model *model,
+					   enum worker_state state);
+/* The first that is spawning or ready. */
+struct pc_sched_worker *pc__first_live(const struct pc_sched_model *model);
+/* Of the model's idle workers, or NULL. */
+struct pc_sched_worker *pc__least_recently_used(const struct pc_sched_model *model);
+/* Puts the worker into exactly the sets that its state and its leases call for. */
+void pc__file_worker(struct pc_sched_worker *worker);
+/* Requests wait for the model, or no longer: its idle workers, where the body hands out slots. */
+void pc__note_waiting(struct pc_sched_model *model);
+/* Those whose residency has become long enough. */
+void pc__let_settle(struct pc_sched *sched);
+/* Into the set of its state, or out of it and of those that only this state has. */
+void pc__enter_state(struct pc_sched_worker *worker);
+void pc__leave_state(struct pc_sched_worker *worker);
+
+/* ---- failure.c: back-off and breaker ---- */
+
+/* It has answered, which ends its model's row of failures. */
+void pc__note_answer(const struct pc_sched_worker *worker);
+/* No spawn for a while, because of this; NULL, or no code: nobody knows why. */
+void pc__back_off(struct pc_sched_model *model, const struct pc_error *cause);
+/* What becomes of those who wait, when the last worker of their model has broken. */
+void pc__tell_waiting(struct pc_sched_model *model, bool while_loading);
 
 /* ---- place.c: which model gets a worker, where, and who makes room ---- */
 
