@@ -82,6 +82,9 @@ struct holding {
 	struct pc__set spare, kept;
 };
 
+/* Why a model stands in the line; the first go first. */
+enum urgency { COLD, GROWS, BELOW_FLOOR };
+
 /* What a model in the line asks of a device: see the line note. */
 enum bid {
 	BID_SPAWN,     /* room is promised to it: that it is free now */
@@ -226,6 +229,17 @@ static inline uint32_t pc__live_workers(const struct pc_sched_model *model)
 	return model->in_state[WORKER_SPAWNING] + model->in_state[WORKER_READY];
 }
 
+static inline bool pc__is_cold(const struct pc_sched_model *model)
+{
+	return pc__live_workers(model) == 0;
+}
+
+/* Its first worker is asked for, by a request or an operator. */
+static inline bool pc__is_asked_for(const struct pc_sched_model *model)
+{
+	return pc__is_cold(model) && (model->waiting > 0 || model->load_asked);
+}
+
 static inline bool pc__is_backing_off(const struct pc_sched_model *model)
 {
 	return model->retry_ns > model->sched->now_ns;
@@ -345,30 +359,40 @@ void pc__back_off(struct pc_sched_model *model, const struct pc_error *cause);
 /* What becomes of those who wait, when the last worker of their model has broken. */
 void pc__tell_waiting(struct pc_sched_model *model, bool while_loading);
 
-/* ---- place.c: which model gets a worker, where, and who makes room ---- */
+/* ---- need.c: which model needs a worker, and how it stands in the line ---- */
 
 /* Whether the model should have one more worker than it has or is getting (rules 1, 2, 3). */
 bool pc__needs_worker(const struct pc_sched_model *model);
-bool pc__could_ever_fit(const struct pc_sched_model *model);
 /*
  * Puts the model into the line for room, or takes it out, as it needs. settle_room sees to the line
  * before the event function returns.
  */
 void pc__review_need(struct pc_sched_model *model);
-void pc__settle_room(struct pc_sched *sched);
 /* What its next worker needs, from the next event on. */
 void pc__set_need(struct pc_sched_model *model, uint64_t bytes);
+
+/* What place.c asks of those in the line. */
+enum urgency pc__urgency_of(const struct pc_sched_model *model);
+uint64_t pc__in_line_since_ns(const struct pc_sched_model *model);
+uint64_t pc__in_line_ns(const struct pc_sched_model *model);
+bool pc__has_waited_long(const struct pc_sched_model *model);
+bool pc__may_evict(const struct pc_sched_model *model);
+bool pc__is_about_to_serve(const struct pc_sched_model *model);
+void pc__join_line(struct pc_sched_model *model);
+void pc__quit_line(struct pc_sched_model *model);
+void pc__review_bid(struct pc_sched_model *model);
+void pc__review_patience(struct pc_sched_model *model, uint64_t at_ns);
+void pc__bid_anew(struct pc_sched_model *model);
+
+/* ---- place.c: which model gets a worker, where, and who makes room ---- */
+
+bool pc__could_ever_fit(const struct pc_sched_model *model);
+void pc__settle_room(struct pc_sched *sched);
 /* The allowed device with the most bytes free of its budget. */
 unsigned pc__best_device(const struct pc_sched_model *model);
 
-/* What settle_room would do for a cold model that joined the line now. Changes nothing. */
-struct pc__plan {
-	bool fits;		    /* it would be spawned at once */
-	bool coming;		    /* enough is on its way already */
-	uint32_t victim_count;	    /* idle workers that would have to go; 0: that is no help */
-	const char *victim_keys[3]; /* the models of the first of them */
-};
-struct pc__plan pc__plan_room(struct pc_sched_model *model);
+/* Some device that is large enough for it, though maybe not empty enough; -1 when none is. */
+int pc__large_enough_device(const struct pc_sched_model *model);
 
 /* ---- line.c: who stands in the line, and what is promised to whom ---- */
 

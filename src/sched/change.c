@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * change.c - models whose registration changes while they are served: another spec, out of service,
- * back again. The event functions that call this are in sched.c, where what follows from a change
+ * back again. The event functions that call this are in operator.c, where what follows from a change
  * (slots handed out, room looked for) is seen to.
  *
  *              retire                        its last waiting request is over

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * failure.c - what a model's failures do to it (rule 9): it backs off, in the end its breaker opens,
- * and whoever waits is told. Which worker failed, and what becomes of it, is worker.c's. Runs inside
- * event functions only.
+ * failure.c - what a model's failures do to it (rule 9): it backs off, in the end its breaker
+ * opens, and whoever waits is told. Which worker failed, and what becomes of it, is worker.c's.
+ * Runs inside event functions only.
  */
 #include "sched/brain.h"
 

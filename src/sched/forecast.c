@@ -1,14 +1,81 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * forecast.c - what would become of a request that came now, for people who ask before they send
- * it. It asks the same predicates that decide (queue.c, place.c) and changes nothing; the simulator
- * holds every forecast against what then happens.
+ * it. It asks the same predicates that decide (queue.c, device.h) and changes nothing; the
+ * simulator holds every forecast against what then happens.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "sched/brain.h"
+#include "sched/device.h"
+
+/* ---- who would make room ---- */
+
+/* What settle_room would do for a cold model that joined the line now. */
+struct plan {
+	bool fits;		    /* it would be spawned at once */
+	bool coming;		    /* enough is on its way already */
+	uint32_t victim_count;	    /* idle workers that would have to go; 0: that is no help */
+	const char *victim_keys[3]; /* the models of the first of them */
+};
+
+/* Behind all who wait for their first worker; what is promised to those who grow does not bind. */
+static const struct place behind_cold = { COLD, UINT64_MAX };
+
+static bool fits_somewhere(const struct pc_sched_model *model, struct place place)
+{
+	for (unsigned d = 0; d < model->sched->device_count; d++) {
+		if (pc__is_allowed(model, d) &&
+		    pc__free_for(model->sched, d, place) >= model->need_bytes)
+			return true;
+	}
+	return false;
+}
+
+static void plan_eviction(struct pc_sched *sched, const uint64_t lacking[PC_DEVICE_MAX],
+			  struct plan *plan)
+{
+	enum victim_kind kind = sched->settings.max_wait_ns > 0 ? VICTIM_RESIDENT : VICTIM_ANY;
+	struct pc__victims victims = pc__choose_victims(sched, kind, lacking);
+
+	plan->victim_count = victims.count;
+	for (const struct pc_sched_worker *worker = victims.list; worker;
+	     worker = worker->next_victim) {
+		victims.count--;
+		if (victims.count < PC_ARRAY_LEN(plan->victim_keys))
+			plan->victim_keys[victims.count] = worker->model->spec.key;
+	}
+}
+
+static struct plan plan_room(struct pc_sched_model *model)
+{
+	struct pc_sched *sched = model->sched;
+	struct plan plan = { .coming = model->room_is_coming };
+	struct place place = behind_cold;
+	uint64_t lacking[PC_DEVICE_MAX];
+
+	if (pc__linked(&model->by_want) && pc__is_asked_for(model)) {
+		/* What could be done for it has been done. */
+		if (model->line_mask == model->spec.device_mask)
+			return plan;
+		/* An operator has chosen among its devices, which binds no request: see stand. */
+		place = pc__place_of(model);
+	}
+	plan = (struct plan){ .fits = fits_somewhere(model, place) };
+	for (unsigned d = 0; d < sched->device_count; d++) {
+		bool may = pc__is_allowed(model, d) && pc__budget_of(sched, d) >= model->need_bytes;
+
+		lacking[d] = may ? pc__less(model->need_bytes, pc__coming_for(sched, d, place)) : 0;
+		plan.coming |= may && lacking[d] == 0 && !plan.fits;
+	}
+	if (!plan.fits && !plan.coming)
+		plan_eviction(sched, lacking, &plan);
+	return plan;
+}
+
+/* ---- sentences ---- */
 
 PC_PRINTF(2, 3)
 static void say(struct pc_sched_forecast *forecast, const char *fmt, ...)
@@ -47,7 +114,7 @@ static void foresee_backoff(const struct pc_sched_model *model, struct pc_sched_
 }
 
 /* "'a', 'b' and 2 more" */
-static void name_victims(const struct pc__plan *plan, char *out, size_t size)
+static void name_victims(const struct plan *plan, char *out, size_t size)
 {
 	enum { KEY_SHOWN = 80 };
 	size_t length = 0;
@@ -69,7 +136,7 @@ static void name_victims(const struct pc__plan *plan, char *out, size_t size)
 
 static void foresee_loading(struct pc_sched_model *model, struct pc_sched_forecast *forecast)
 {
-	struct pc__plan plan = pc__plan_room(model);
+	struct plan plan = plan_room(model);
 	char needed[32], victims[300];
 
 	pc_format_size(model->need_bytes, needed);

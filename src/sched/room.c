@@ -26,11 +26,7 @@
  * finds somebody who has been leased since the last look: the leases pay for them.
  */
 #include "sched/brain.h"
-
-static uint64_t less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
+#include "sched/device.h"
 
 /* ---- sums ---- */
 
@@ -209,7 +205,7 @@ static bool choose_one(const struct pc__set *idle, enum victim_kind kind, struct
 	worker->next_victim = NULL;
 	*choice->end = worker;
 	choice->end = &worker->next_victim;
-	choice->lacking = less(choice->lacking, worker->reserved_bytes);
+	choice->lacking = pc__less(choice->lacking, worker->reserved_bytes);
 	choice->count++;
 	return true;
 }
@@ -302,7 +298,7 @@ static bool is_over(const struct pc_sched *sched, unsigned device)
 	struct pc_device_account account;
 
 	pc_ledger_account(sched->ledger, device, &account);
-	return less(account.reserved_bytes, sched->devices[device].leaving_bytes) >
+	return pc__less(account.reserved_bytes, sched->devices[device].leaving_bytes) >
 	       account.budget_bytes;
 }
 

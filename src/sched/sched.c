@@ -2,9 +2,10 @@
 /*
  * sched.c - the brain's events: what each of them changes, and what follows from it. See
  * poolcore/sched.h for the contract, and the other files of this room for the parts: queue.c
- * (tickets), worker.c and worker_sets.c (workers), failure.c (back-off), place.c (memory), idle.c
- * (cooldown), operator.c (what nobody but an operator asks), change.c (models that change),
- * forecast.c (what would be), explain.c (sentences), views.c.
+ * (tickets), worker.c and worker_sets.c (workers), failure.c (back-off), need.c (who wants a worker),
+ * place.c (who gets one, and where), line.c, room.c (who makes room), idle.c (cooldown), operator.c
+ * (what nobody but an operator asks), change.c (models that change), forecast.c (what would be),
+ * explain.c (sentences), views.c.
  *
  * It has no thread, clock, lock, I/O or log. It allocates in create, add_model and when it spawns;
  * a spawn that cannot be recorded is not done, and tried again at a later tick.

@@ -3,9 +3,9 @@
  * worker.c - the life of a worker, from reservation to the return of its memory. The drawing is in
  * sched.c.
  *
- * Which model deserves a worker, and where, is place.c's question; the sets it stands in are filed in
- * worker_sets.c, and what its failure does to its model is failure.c's. Runs inside event functions
- * only.
+ * Which model deserves a worker, and where, is place.c's question; the sets it stands in are filed
+ * in worker_sets.c, and what its failure does to its model is failure.c's. Runs inside event
+ * functions only.
  */
 #include "sched/brain.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Scenarios of the brain's rule 8, that idle workers go in the end (src/sched/idle.c), and of workers
- * that are recycled.
+ * Scenarios of the brain's rule 8, that idle workers go in the end (src/sched/idle.c), and of
+ * workers that are recycled.
  */
 #include <setjmp.h>
 #include <stdarg.h>

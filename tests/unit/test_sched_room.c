@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Scenarios of the brain's rule 5: who waits for memory, who is evicted for it, who is not, and what
- * is kept for whom (src/sched/room.c, line.c).
+ * Scenarios of the brain's rule 5: who waits for memory, who is evicted for it, who is not, and
+ * what is kept for whom (src/sched/room.c, line.c).
  */
 #include <setjmp.h>
 #include <stdarg.h>

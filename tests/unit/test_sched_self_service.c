@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Scenarios of a body that hands out the slots itself (self_service): the brain keeps the queue, looks
- * at how workers are used, and recalls them.
+ * Scenarios of a body that hands out the slots itself (self_service): the brain keeps the queue,
+ * looks at how workers are used, and recalls them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
