@@ -7,6 +7,8 @@
 #include <poolcore/catalog.h>
 #include <poolcore/model_ref.h>
 
+#include <errno.h>
+
 #include "catalog/check.h"
 #include "catalog/index.h"
 #include "catalog/model.h"
@@ -154,6 +156,17 @@ static int read_doc(struct catalog_file *file, struct pc_error *err)
 	return rc;
 }
 
+/* Who begins has none yet. */
+static void explain_unreadable(struct pc_error *err)
+{
+	if (err && err->sys_errno == ENOENT)
+		pc_error_prefix(err, "catalog.files names a file that is not there; make it (an "
+				     "empty one will do), or correct the setting");
+	else
+		pc_error_prefix(err, "catalog.files");
+	pc_error_detail(err, "key", "catalog.files");
+}
+
 /* `doc` NULL: the file's own. */
 static int read_file(struct pc_catalog *catalog, const struct pc_config *config, const char *path,
 		     const struct pc__toml_doc *doc, struct pc_error *err)
@@ -169,10 +182,8 @@ static int read_file(struct pc_catalog *catalog, const struct pc_config *config,
 		rc = pc__toml_read_file(path, &own, err);
 		file.doc = own;
 	}
-	if (rc == PC_E_IO) {
-		pc_error_prefix(err, "catalog.files");
-		pc_error_detail(err, "key", "catalog.files");
-	}
+	if (rc == PC_E_IO)
+		explain_unreadable(err);
 	if (rc == 0)
 		rc = read_doc(&file, err);
 	pc__toml_destroy(own);

@@ -116,6 +116,24 @@ static bool is_budget(const char *section, const char *key)
 	return strcmp(section, "memory") == 0 && pc__is_device(key, false);
 }
 
+/* No table has the devices, which are the keys that [memory] is there for. */
+static int unknown_key(const struct pc__reading *reading, const char *section, const char *key,
+		       struct pc_error *err)
+{
+	struct pc__nearest nearest = PC__NEAREST_INIT(key);
+	const struct pc__setting named = { .key = key };
+	struct pc__reading unknown = *reading;
+
+	pc__nearest_offer(&nearest, "budget_percent");
+	if (strcmp(section, "memory") != 0 || nearest.best)
+		return pc__setting_unknown(reading, key, pc__settings, pc__setting_count, section,
+					   err);
+	unknown.row = &named;
+	return pc__setting_error(&unknown, err,
+				 "unknown key; known here: budget_percent, and a device's name: "
+				 "cpu, gpu0, gpu1 ...");
+}
+
 /* ---- the file ---- */
 
 static int read_section(struct loader *loader, const struct pc__toml_entry *section,
@@ -146,8 +164,7 @@ static int read_section(struct loader *loader, const struct pc__toml_entry *sect
 			rc = read_budget(config, &reading, item->key, item->value, NULL, err);
 		} else {
 			reading.source.pos = item->pos;
-			rc = pc__setting_unknown(&reading, item->key, pc__settings,
-						 pc__setting_count, section->key, err);
+			rc = unknown_key(&reading, section->key, item->key, err);
 		}
 	}
 	return rc;
@@ -244,8 +261,7 @@ static int apply_text(struct loader *loader, const char *section, const char *ke
 	} else if (is_budget(section, key)) {
 		rc = read_budget(loader->config, &reading, key, NULL, text, err);
 	} else {
-		rc = pc__setting_unknown(&reading, key, pc__settings, pc__setting_count, section,
-					 err);
+		rc = unknown_key(&reading, section, key, err);
 	}
 	if (rc)
 		pc_free(reading.source.name);

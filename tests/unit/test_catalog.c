@@ -433,6 +433,8 @@ static void missing_and_broken_catalogs(void **state)
 	assert_int_equal(pc_catalog_load(config, &catalog, &err), PC_E_IO);
 	assert_int_equal(err.sys_errno, ENOENT);
 	assert_contains(err.message, in_folder("b.toml"));
+	assert_contains(err.message, "catalog.files names a file that is not there; make it (an "
+				     "empty one will do), or correct the setting: cannot open");
 	assert_string_equal(pc_error_detail_get(&err, "key"), "catalog.files");
 	pc_error_clear(&err);
 	write_file("b.toml", "[[model]\n");
