@@ -136,6 +136,33 @@ static const struct {
 	{ "gemma-embedding", "text_embedding" },
 };
 
+/* What converters make beside models: each belongs to one, and cannot be loaded without it. */
+static const struct {
+	const char *type, *architecture, *what; /* either of the first two tells */
+} parts_of_models[] = {
+	{ "mmproj", "clip", "the projector of a vision model" },
+	{ "adapter", NULL, "an adapter (LoRA) to a model" },
+	{ "imatrix", "imatrix", "a matrix for quantising a model" },
+};
+
+static int check_is_model(const struct proposal *proposal, struct pc_error *err)
+{
+	const struct pc_gguf_info *info = &proposal->info;
+
+	for (size_t i = 0; i < PC_ARRAY_LEN(parts_of_models); i++) {
+		const char *architecture = parts_of_models[i].architecture;
+
+		if (strcmp(info->type, parts_of_models[i].type) != 0 &&
+		    (!architecture || strcmp(info->architecture, architecture) != 0))
+			continue;
+		return pc_error_set(err, PC_E_MODEL_FILE_INVALID,
+				    "%s is %s and no model by itself; register the model that it "
+				    "belongs to",
+				    proposal->path, parts_of_models[i].what);
+	}
+	return 0;
+}
+
 static enum exit_code choose_capability(const struct cli *cli, struct proposal *proposal)
 {
 	const char *given = cli->options[OPTION_CAPABILITY];
@@ -414,7 +441,8 @@ enum exit_code command_models_register(struct cli *cli, int argc, char **argv)
 	int rc;
 
 	(void)argc;
-	if (take_path(argv[0], &proposal, &err) || look_at_file(&proposal, &err))
+	if (take_path(argv[0], &proposal, &err) || look_at_file(&proposal, &err) ||
+	    check_is_model(&proposal, &err))
 		return report(cli, &err);
 	status = choose(cli, &proposal);
 	if (status)

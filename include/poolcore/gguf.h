@@ -38,6 +38,7 @@ struct pc_gguf_info {
 	uint32_t vocabulary;
 	uint32_t sliding_window; /* tokens that some layers look back at most */
 	bool recurrent;		 /* it also keeps a state that does not grow with the context */
+	char type[32];		 /* "model", "adapter", "mmproj" ...; "" when it is not said */
 	uint32_t split_number;	 /* which of those files it is; 0: the first, or the only one. The
 				    others say nothing of the model but its tensors */
 };

@@ -43,6 +43,7 @@ enum reading {
 struct facts {
 	char architecture[64];
 	char name[128];
+	char type[32];
 	uint32_t file_type, alignment, split_count, split_number;
 	uint32_t context_tokens, layers, embedding_length, feed_forward_length;
 	uint32_t heads, kv_heads, key_length, value_length;
@@ -62,6 +63,7 @@ struct key_row {
 static const struct key_row rows[] = {
 	{ "general.architecture",     false, READ_TEXT,     AT(architecture) },
 	{ "general.name",             false, READ_TEXT,     AT(name) },
+	{ "general.type",             false, READ_TEXT,     AT(type) },
 	{ "general.file_type",        false, READ_NUMBER,   AT(file_type) },
 	{ "general.alignment",        false, READ_NUMBER,   AT(alignment) },
 	{ "split.count",              false, READ_NUMBER,   AT(split_count) },
@@ -531,6 +533,7 @@ static void publish(const struct header *header, struct pc_gguf_info *info)
 
 	memcpy(info->architecture, facts->architecture, sizeof(info->architecture));
 	memcpy(info->name, facts->name, sizeof(info->name));
+	memcpy(info->type, facts->type, sizeof(info->type));
 	info->file_type = PLACE_OF(header, file_type) ? pc__gguf_file_type(facts->file_type) : "";
 	info->split_count = facts->split_count;
 	info->split_number = facts->split_number;

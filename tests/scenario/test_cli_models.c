@@ -347,6 +347,47 @@ static void an_alias_is_not_deleted(void **state)
 	rig_fini(&rig);
 }
 
+/* They lie beside models, are called *.gguf, and would fail to load. */
+static void what_is_no_model_is_not_registered(void **state)
+{
+	static const struct {
+		const char *architecture, *type, *what;
+	} others[] = {
+		{ "clip", NULL, "is the projector of a vision model and no model by itself" },
+		{ "clip", "mmproj", "is the projector of a vision model and no model by itself" },
+		{ "llama", "adapter", "is an adapter (LoRA) to a model and no model by itself" },
+	};
+	static struct gguf_file file;
+	struct cli_result result;
+	char path[512];
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	snprintf(path, sizeof(path), "%s/other.gguf", rig.dir);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		gguf_begin(&file, 3, 0, others[i].type ? 2 : 1);
+		gguf_key_text(&file, "general.architecture", others[i].architecture);
+		if (others[i].type)
+			gguf_key_text(&file, "general.type", others[i].type);
+		write_bytes(&rig, "other.gguf", &file, file.length);
+		result = RUN(&rig, "--config", rig.config, "models", "register", path);
+		assert_int_equal(result.status, 1);
+		assert_non_null(strstr(result.err, others[i].what));
+		cli_result_free(&result);
+	}
+	/* Most files of models say that they are one. */
+	gguf_begin(&file, 3, 0, 3);
+	gguf_key_text(&file, "general.architecture", "llama");
+	gguf_key_text(&file, "general.type", "model");
+	gguf_key_u32(&file, "llama.embedding_length", 64);
+	write_bytes(&rig, "other.gguf", &file, file.length);
+	result = RUN(&rig, "--config", rig.config, "models", "register", path);
+	assert_int_equal(result.status, 0);
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
 /* The catalog takes 256 bytes; what is longer is refused and nothing is cut. */
 static void a_name_is_taken_whole(void **state)
 {
@@ -572,6 +613,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_long_context_is_estimated_as_it_is_loaded, clean_up),
 		cmocka_unit_test_teardown(a_split_model_is_registered_whole, clean_up),
 		cmocka_unit_test_teardown(an_alias_is_not_deleted, clean_up),
+		cmocka_unit_test_teardown(what_is_no_model_is_not_registered, clean_up),
 		cmocka_unit_test_teardown(a_name_is_taken_whole, clean_up),
 		cmocka_unit_test_teardown(many_register_at_once, clean_up),
 		cmocka_unit_test_teardown(a_file_of_two_models_is_not_deleted, clean_up),
