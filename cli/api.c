@@ -18,6 +18,9 @@
 /* One line of an event stream. */
 #define EVENT_MAX (16u << 20)
 #define CONNECT_TIMEOUT_SECS 5L
+/* What operators ask is answered in milliseconds, but for a reload from a slow disk. A guess. */
+#define SILENCE_SECS 30L
+#define SILENCE_MAX_SECS 86400L
 /* The daemon reads no more of its token file either. */
 #define TOKEN_MAX 4096
 
@@ -93,6 +96,25 @@ static int use_address(struct cli *cli, const char *address, struct pc_error *er
 	return 0;
 }
 
+static int set_silence(struct cli *cli, const char *text, struct pc_error *err)
+{
+	char *end;
+	long secs;
+
+	cli->silence_secs = SILENCE_SECS;
+	if (!text)
+		return 0;
+	errno = 0;
+	secs = strtol(text, &end, 10);
+	if (errno || end == text || *end || secs < 0 || secs > SILENCE_MAX_SECS)
+		return pc_error_set(err, PC_E_INVALID_CONFIG,
+				    "--timeout takes a whole number of seconds from 0 to %ld, not "
+				    "'%s'",
+				    SILENCE_MAX_SECS, text);
+	cli->silence_secs = secs;
+	return 0;
+}
+
 int api_open(struct cli *cli, struct pc_error *err)
 {
 	const char *address = cli->options[OPTION_URL];
@@ -100,6 +122,8 @@ int api_open(struct cli *cli, struct pc_error *err)
 	const char *token = getenv("RBEES_POOL_TOKEN");
 	int rc = config ? pc_config_load(config, NULL, 0, &cli->settings, err) : 0;
 
+	if (!rc)
+		rc = set_silence(cli, cli->options[OPTION_TIMEOUT], err);
 	if (rc)
 		return rc;
 	if (!address)
@@ -214,6 +238,9 @@ static int transfer_init(struct transfer *transfer, const struct cli *cli, const
 	curl_easy_setopt(transfer->curl, CURLOPT_HTTPHEADER, transfer->headers);
 	curl_easy_setopt(transfer->curl, CURLOPT_USERAGENT, "rbees-pool/" PC_VERSION);
 	curl_easy_setopt(transfer->curl, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_SECS);
+	/* Not a limit of the whole: an answer that comes slowly may take its time. */
+	curl_easy_setopt(transfer->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(transfer->curl, CURLOPT_LOW_SPEED_TIME, cli->silence_secs);
 	curl_easy_setopt(transfer->curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(transfer->curl, CURLOPT_WRITEFUNCTION, on_answer);
 	curl_easy_setopt(transfer->curl, CURLOPT_WRITEDATA, transfer);
@@ -233,17 +260,33 @@ static void transfer_fini(struct transfer *transfer)
 	pc_free(transfer->text);
 }
 
-static int connection_error(struct cli *cli, CURLcode code, struct pc_error *err)
+/* A daemon that is stopped or hangs is connected to all the same: the kernel does that for it. */
+static bool was_connected(CURL *curl)
+{
+	curl_off_t connect_us = 0;
+
+	curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connect_us);
+	return connect_us > 0;
+}
+
+static int connection_error(const struct transfer *transfer, struct cli *cli, CURLcode code,
+			    struct pc_error *err)
 {
 	const char *scheme = cli->socket ? "unix:" : "";
 	const char *where = cli->socket ? cli->socket : cli->base;
 
+	if (code == CURLE_OPERATION_TIMEDOUT && was_connected(transfer->curl))
+		return pc_error_set(
+			err, PC_E_TIMEOUT,
+			"the daemon at %s%s has said nothing for %ld s; its process may "
+			"be stopped or hang",
+			scheme, where, cli->silence_secs);
 	switch (code) {
 	case CURLE_URL_MALFORMAT:
 		return bad_address(where, err);
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_OPERATION_TIMEDOUT: /* only the connection has a time limit */
+	case CURLE_OPERATION_TIMEDOUT: /* of the connection */
 		cli->unreachable = true;
 		return pc_error_set(err, PC_E_SEND_FAILED,
 				    "no daemon answers at %s%s; start pool-managerd or name "
@@ -273,7 +316,7 @@ static int perform(struct transfer *transfer, struct cli *cli, const char *body,
 		return transfer->err.code;
 	}
 	if (code != CURLE_OK && !(transfer->finished && code == CURLE_WRITE_ERROR))
-		return connection_error(cli, code, err);
+		return connection_error(transfer, cli, code, err);
 	curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, ret_status);
 	return 0;
 }
@@ -432,6 +475,9 @@ int api_stream(struct cli *cli, const char *path, const json_t *body,
 	if (!rc && !text)
 		rc = pc_error_oom(err);
 	if (!rc) {
+		/* A model may take minutes to load, and as long again to read its prompt. */
+		if (!cli->options[OPTION_TIMEOUT])
+			curl_easy_setopt(transfer.curl, CURLOPT_LOW_SPEED_TIME, 0L);
 		curl_easy_setopt(transfer.curl, CURLOPT_WRITEFUNCTION, on_stream);
 		transfer.limit = EVENT_MAX;
 		transfer.event = event;

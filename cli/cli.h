@@ -29,6 +29,7 @@ enum option_id {
 	OPTION_CONFIG,
 	OPTION_JSON,
 	OPTION_NO_COLOR,
+	OPTION_TIMEOUT,
 	OPTION_HELP,
 	OPTION_VERSION,
 	OPTION_MAX_TOKENS,
@@ -67,6 +68,7 @@ struct cli {
 	char *base;		    /* where the daemon is: "http://127.0.0.1:9200", resolved */
 	char *socket;		    /* its Unix socket, or NULL */
 	char *token;		    /* or NULL */
+	long silence_secs;	    /* the daemon may say nothing for so long; 0: for ever */
 	struct pc_config *settings; /* of --config, or NULL */
 	bool unreachable;	    /* the last request found no daemon */
 };

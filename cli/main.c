@@ -62,6 +62,7 @@ static const struct option_row {
 	[OPTION_CONFIG]      = { "config",      "FILE", NULL, "read the daemon's address and the catalog from its settings" },
 	[OPTION_JSON]        = { "json",        NULL,   NULL, "print what the daemon says, for programs" },
 	[OPTION_NO_COLOR]    = { "no-color",    NULL,   NULL, "never colour the output (also NO_COLOR)" },
+	[OPTION_TIMEOUT]     = { "timeout",     "SECS", NULL, "give up when the daemon says nothing for so long (30, but of run: 0, never)" },
 	[OPTION_HELP]        = { "help",        NULL,   NULL, "print this help; after a command, the command's" },
 	[OPTION_VERSION]     = { "version",     NULL,   NULL, "print the version of this program" },
 	[OPTION_MAX_TOKENS]  = { "max-tokens",  "N",    "run", "end the answer after this many tokens" },

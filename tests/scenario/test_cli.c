@@ -882,6 +882,35 @@ static void a_stranger_is_recognised(void **state)
 	rig_fini(&rig);
 }
 
+/* Connected by the kernel, and never heard: one that is stopped, or hangs. */
+static void a_silent_daemon_is_given_up(void **state)
+{
+	static const struct {
+		struct call call;
+		const char *err;
+	} cases[] = {
+		{ { .args = { "status", "--timeout", "1" } }, "has said nothing for 1 s" },
+		{ { .args = { "run", "demo", "x", "--timeout", "1" } },
+		  "has said nothing for 1 s" },
+	};
+	char address[128];
+	struct server *server = server_open("127.0.0.1:0", address);
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct call call = cases[i].call;
+
+		call.url = address;
+		expect(&rig, &call, 6, "", cases[i].err);
+	}
+	EXPECT(&rig, 2, "", "--timeout takes a whole number of seconds", "status", "--timeout",
+	       "x");
+	server_close(server);
+	rig_fini(&rig);
+}
+
 /* Ideographs are two columns wide, and one row is one line whatever a name contains. */
 static void any_name_fits_into_a_table(void **state)
 {
@@ -991,6 +1020,7 @@ int main(void)
 		SCENARIO(a_token_opens_the_door),
 		SCENARIO(a_unix_socket_will_do),
 		SCENARIO(a_stranger_is_recognised),
+		SCENARIO(a_silent_daemon_is_given_up),
 		SCENARIO(any_name_fits_into_a_table),
 		SCENARIO(a_terminal_gets_colours_and_nothing_that_it_obeys),
 	};
