@@ -68,7 +68,7 @@ const char *http_status_phrase(int status);
 struct http_limits {
 	size_t max_head_bytes;	     /* request line and headers; 64 KiB */
 	uint64_t max_body_bytes;     /* a longer body is answered with 413 */
-	size_t max_connections;	     /* further ones wait in the kernel's backlog */
+	size_t max_connections;	     /* beyond it an idle one gives way, or new ones wait */
 	uint64_t idle_timeout_ms;    /* a kept-alive connection without a request */
 	uint64_t receive_timeout_ms; /* a request whose head or body makes no progress: 408 */
 	uint64_t send_timeout_ms;    /* a client that reads nothing while we have bytes for it */

@@ -6,6 +6,12 @@
  * Accepting is done with accept4 and uv_poll instead of uv_listen, because several loops serve one
  * socket and a full one must leave its connections to the others and to the kernel's backlog;
  * libuv would take one more and keep it waiting.
+ *
+ * Where there is no room left, the connection that has been without a request for longest gives way
+ * to the new one, as in nginx: clients that keep what they do not use would else lock out everybody,
+ * the operator too, for as long as they like. A client has to expect that of a kept-alive connection
+ * (RFC 9112 9.5). Loops do not know of each other: one may close an idle connection although another
+ * loop has room. Only when every connection has a request are new ones left in the backlog.
  */
 #include "http/server.h"
 
@@ -39,6 +45,7 @@ void http_limits_init(struct http_limits *limits)
 /* ---- deadlines ---- */
 
 static void timer_fired(uv_timer_t *timer);
+static void accepting_update(struct http_server *server);
 
 static void timer_arm(struct http_server *server, uint64_t at_ms)
 {
@@ -64,6 +71,8 @@ void http__server_deadline(struct http__connection *connection, enum http__deadl
 	connection->deadline_sent = http__stream_sent(&connection->stream);
 	http__link_append(&server->deadlines[kind], &connection->deadline);
 	timer_arm(server, connection->deadline_ms);
+	if (kind == DEADLINE_IDLE && !server->accepting)
+		accepting_update(server); /* it may give way */
 }
 
 static struct http__connection *first_due(struct http_server *server, enum http__deadline kind)
@@ -74,8 +83,6 @@ static struct http__connection *first_due(struct http_server *server, enum http_
 		       ? NULL
 		       : http__container(list->next, struct http__connection, deadline);
 }
-
-static void accepting_update(struct http_server *server);
 
 /*
  * One timer for all clocks: it is not moved when a connection's clock starts anew, which happens
@@ -109,12 +116,25 @@ static void timer_fired(uv_timer_t *timer)
 
 /* ---- accepting ---- */
 
+/* Of one more than there may be, the one that has been idle for longest closes. It does so at once,
+ * so that there is never more than one descriptor too many. */
+static void give_way(struct http_server *server)
+{
+	struct http__connection *idle = first_due(server, DEADLINE_IDLE);
+
+	if (!idle || server->connection_count <= server->limits.max_connections)
+		return;
+	http__connection_doom(idle);
+	http__connection_settle(idle);
+}
+
 static void accept_ready(uv_poll_t *poll, int status, int events)
 {
 	struct http__listener *listener = poll->data;
 	struct http_server *server = listener->server;
 
 	(void)events;
+	accepting_update(server); /* who was idle may have a request by now */
 	for (int i = 0; status == 0 && i < ACCEPT_BATCH && server->accepting; i++) {
 		struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 		socklen_t length = sizeof(peer);
@@ -123,6 +143,7 @@ static void accept_ready(uv_poll_t *poll, int status, int events)
 
 		if (fd >= 0) {
 			http__connection_open(server, fd, listener->is_unix, &peer);
+			give_way(server);
 			accepting_update(server);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			   errno == ENOMEM) {
@@ -142,7 +163,8 @@ static void accept_ready(uv_poll_t *poll, int status, int events)
 static void accepting_update(struct http_server *server)
 {
 	bool enabled = !server->draining && !server->closing && !server->accept_retry_ms &&
-		       server->connection_count < server->limits.max_connections;
+		       (server->connection_count < server->limits.max_connections ||
+			first_due(server, DEADLINE_IDLE));
 
 	if (enabled == server->accepting)
 		return;

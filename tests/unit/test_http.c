@@ -782,7 +782,8 @@ static void connection_limit(void **state)
 	limits.max_connections = 1;
 	start();
 	first = connect_peer();
-	UNTIL(http_server_connection_count(server) == 1);
+	peer_send(first, "GET /wait HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(waiting);
 	second = connect_peer();
 	peer_send(second, "GET /now HTTP/1.1\r\n" HOST "\r\n");
 	turns(5);
@@ -790,6 +791,49 @@ static void connection_limit(void **state)
 	peer_close(first);
 	UNTIL(strstr(second->in, "now"));
 	peer_close(second);
+	stop();
+}
+
+/* Those with a request stay, and of the others the one that had its last longest ago goes. */
+static void the_idle_give_way(void **state)
+{
+	struct peer *busy, *older, *newer, *latest;
+
+	(void)state;
+	limits.max_connections = 3;
+	start();
+	busy = connect_peer();
+	peer_send(busy, "GET /wait HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(waiting);
+	newer = connect_peer();
+	UNTIL(http_server_connection_count(server) == 2);
+	older = connect_peer();
+	UNTIL(http_server_connection_count(server) == 3);
+	peer_send(newer, "GET /now HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(strstr(newer->in, "now"));
+	latest = connect_peer();
+	peer_send(latest, "GET /now HTTP/1.1\r\n" HOST "\r\n");
+	UNTIL(strstr(latest->in, "now") && older->eof);
+	assert_int_equal(http_server_connection_count(server), 3);
+	assert_false(newer->eof);
+
+	/* One that waits for room gets it when somebody becomes idle. */
+	peer_send(newer, "GET /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n");
+	peer_send(latest, "GET /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n");
+	UNTIL(strstr(newer->in, "chunked") && strstr(latest->in, "chunked"));
+	peer_close(older);
+	older = connect_peer();
+	peer_send(older, "GET /now HTTP/1.1\r\n" HOST "\r\n");
+	turns(5);
+	assert_int_equal(older->in_length, 0);
+	http_respond(waiting, 200, NULL, "done", 4);
+	UNTIL(strstr(older->in, "now") && busy->eof);
+	assert_non_null(strstr(busy->in, "done"));
+	assert_false(newer->eof || latest->eof);
+	peer_close(busy);
+	peer_close(older);
+	peer_close(newer);
+	peer_close(latest);
 	stop();
 }
 
@@ -1014,6 +1058,7 @@ int main(void)
 		cmocka_unit_test_setup(answers_after_the_end, setup),
 		cmocka_unit_test_setup(drain, setup),
 		cmocka_unit_test_setup(connection_limit, setup),
+		cmocka_unit_test_setup(the_idle_give_way, setup),
 		cmocka_unit_test_setup(correlation_id, setup),
 		cmocka_unit_test_setup(accessors, setup),
 		cmocka_unit_test_setup(start_from, setup),
