@@ -62,6 +62,7 @@ struct pc_stub {
 	int report_fd; /* readable when there is something for pc_stub_read; no end of file */
 	uint64_t start_ticks;  /* field 22 of /proc/PID/stat */
 	uint64_t pidfd_inode;  /* unique per process and boot since Linux 6.9; 0: unknown */
+	bool has_started;      /* it reported that the worker's program runs */
 	bool reports_broken;   /* what came was no report; all that follows is thrown away */
 	bool awaits_replay;    /* what comes before the stub begins anew was for another daemon */
 	size_t partial_length; /* of a report that is not here whole yet */

@@ -274,9 +274,13 @@ static void close_pidfd(int pidfd)
 		close(pidfd);
 }
 
-static void explain_missing(const struct pc_worker_exit *stub, struct pc_stub_end *ret_end)
+static void explain_missing(const struct pc_worker_exit *stub, const struct finding *finding,
+			    bool has_started, struct pc_stub_end *ret_end)
 {
-	if (stub->known && stub->code == PC__STUB_CLAIM_LOST)
+	if (has_started) /* somebody cleared the state directory */
+		end_unknown(ret_end, 0, "ended; nobody knows how, for somebody removed %s",
+			    finding->path);
+	else if (stub->known && stub->code == PC__STUB_CLAIM_LOST)
 		end_unknown(ret_end, 0, "no worker was started: its claim was taken back");
 	else
 		end_unknown(ret_end, 0, "no worker was started: its stub %s%s%s",
@@ -325,7 +329,7 @@ int pc_stub_settle(struct pc_stub *stub, const char *life_dir, const char *worke
 	pc__remains_kill(stub->pid, spawn_token);
 	switch (finding.belief) {
 	case STATUS_MISSING:
-		explain_missing(&how, ret_end);
+		explain_missing(&how, &finding, stub->has_started, ret_end);
 		break;
 	case STATUS_BELIEVED:
 		explain_running(&how, (pid_t)finding.status.worker_pid, ret_end);

@@ -337,6 +337,7 @@ static int hand_over(struct pc_stub *stub, pc_report_fn on_report, void *ctx)
 	while ((taken = pc__report_decode(stub->partial + at, stub->partial_length - at, &report)) >
 	       0) {
 		at += (size_t)taken;
+		stub->has_started |= report.kind == PC_REPORT_STARTED;
 		if (report.kind == PC__REPORT_REPLAY)
 			stub->awaits_replay = false;
 		else if (!stub->awaits_replay)

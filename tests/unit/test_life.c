@@ -796,6 +796,24 @@ static void a_status_that_cannot_be_written(void **state)
 	forget(w);
 }
 
+/* What a worker wrote cannot be unwritten: it was there, whoever cleared the folder meanwhile. */
+static void a_status_that_was_removed(void **state)
+{
+	struct watched *w = start("echo up; read x <$GO; exit 2");
+
+	(void)state;
+	await_log(w, "up\n");
+	assert_int_equal(unlink(path_of(w, ".status")), 0);
+	assert_int_equal(mkdir(path_of(w, ".status.new"), 0700), 0);
+	let_go();
+	settle(w);
+	assert_int_equal(rmdir(path_of(w, ".status.new")), 0);
+	assert_false(w->end.exit.known);
+	assert_contains(w->end.exit.reason, "ended; nobody knows how, for somebody removed ");
+	assert_contains(w->end.exit.reason, ".status");
+	forget(w);
+}
+
 static void a_claim_that_cannot_be_taken(void **state)
 {
 	struct watched *w = watched_create();
@@ -923,6 +941,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_status_that_is_broken),
 		cmocka_unit_test(a_status_that_is_broken_in_the_end),
 		cmocka_unit_test(a_status_that_cannot_be_written),
+		cmocka_unit_test(a_status_that_was_removed),
 		cmocka_unit_test(a_claim_that_cannot_be_taken),
 		cmocka_unit_test(settle_is_for_the_end),
 		cmocka_unit_test(forget_is_idempotent),
