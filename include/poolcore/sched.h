@@ -299,6 +299,11 @@ PC_API uint64_t pc_sched_worker_failed(struct pc_sched *sched, uint64_t now_ns, 
 PC_API uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 				     const struct pc_error *cause);
 /*
+ * The body has done all it can to end a stopping worker, and it is there yet. Its memory stays
+ * reserved until worker_gone, but nobody waits for that any more: room is made elsewhere.
+ */
+PC_API uint64_t pc_sched_worker_stuck(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id);
+/*
  * Something about a ready worker is new. `measured_bytes`: what it takes by now, 0 when unknown; a
  * reservation that is smaller grows to it, while the next worker is still expected to begin small
  * (else say set_estimate). Self-service: it has answered for the first time, or is idle and was
@@ -348,12 +353,25 @@ PC_API int pc_sched_load_on(struct pc_sched *sched, uint64_t now_ns, struct pc_s
  * is reserved here. `loaded`: it may be granted at once; else worker_ready or worker_failed follows
  * as after a spawn, within the model's start timeout. A self-service one is never `loaded`:
  * worker_ready says when the body hands its slots out.
+ * Nobody is spawned or stopped for what follows from it before the next event, which next_deadline
+ * wants at once: so a body that finds several workers has all of them on the books first.
  * Errors: INSUFFICIENT_MEMORY, NO_WORKERS (max_workers is reached), MODEL_NOT_FOUND, SHUTTING_DOWN,
  * INVALID_ARGUMENT, OUT_OF_MEMORY; nothing has changed after one.
  */
 PC_API int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 			  unsigned device, uint64_t memory_bytes, bool loaded,
 			  uint64_t *ret_worker_id, struct pc_error *err);
+/*
+ * The same for a worker that is not to go on: it is stopping from the first, and what it takes is
+ * on the books until worker_gone, whatever the budget says, for it is taken. The model need not
+ * be in service, nor have room for one more worker, nor be allowed on the device; memory_bytes may
+ * be 0. The body ends it of its own accord, for the reason `why`; a stop is ordered only to use
+ * force. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY; nothing has changed after one.
+ */
+PC_API int pc_sched_adopt_leaving(struct pc_sched *sched, uint64_t now_ns,
+				  struct pc_sched_model *model, unsigned device,
+				  uint64_t memory_bytes, enum pc_stop_reason why,
+				  uint64_t *ret_worker_id, struct pc_error *err);
 /*
  * Stops a worker: no new grants; it goes when its leases are over, or at once with `force`. Errors:
  * WORKER_NOT_FOUND.

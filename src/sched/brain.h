@@ -43,6 +43,7 @@ struct pc_sched_worker {
 	enum pc_stop_reason stop_reason;
 	bool forced;  /* stop was sent with force */
 	bool leaving; /* in device->leaving_bytes: stop was sent, and nothing holds it up */
+	bool stuck;   /* stop was sent, and the body cannot end it */
 	unsigned device;
 	uint32_t slots; /* it was launched with; of a ready one those of the spec */
 	uint32_t leases;
@@ -306,6 +307,11 @@ bool pc__spawn(struct pc_sched_model *model, unsigned device);
 /* Takes in a worker that is loaded already; NULL when there is no memory, of either kind. */
 struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device, uint64_t bytes,
 				  bool loaded);
+/* ... one that goes; NULL when it cannot be recorded. */
+struct pc_sched_worker *pc__adopt_leaving(struct pc_sched_model *model, unsigned device,
+					  uint64_t bytes, enum pc_stop_reason why);
+/* Nobody is to wait for the memory of one that is stopping. */
+void pc__worker_stuck(struct pc_sched_worker *worker);
 void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes);
 /* Asks the body how a self-service worker is used, and files it accordingly. */
 void pc__look(struct pc_sched_worker *worker, bool wanted);

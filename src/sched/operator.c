@@ -156,6 +156,18 @@ static int adopt(struct pc_sched_model *model, unsigned device, uint64_t memory_
 	return PC_E_INSUFFICIENT_MEMORY;
 }
 
+/*
+ * Whether room is wanted, and whose, is settled by the next event, which is due at once. Of several
+ * workers that are there the first would otherwise be judged without the others: a min_workers of two
+ * would be filled up with a fresh one, and the second refused.
+ */
+static void leave_unsettled(struct pc_sched *sched)
+{
+	sched->recheck_ns = sched->now_ns;
+	sched->room_changed = true;
+	sched->inside = false;
+}
+
 int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
 		   unsigned device, uint64_t memory_bytes, bool loaded, uint64_t *ret_worker_id,
 		   struct pc_error *err)
@@ -167,8 +179,27 @@ int pc_sched_adopt(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_mode
 
 	int rc = adopt(model, device, memory_bytes, loaded, ret_worker_id, err);
 
-	pc__leave(sched);
+	leave_unsettled(sched);
 	return rc;
+}
+
+int pc_sched_adopt_leaving(struct pc_sched *sched, uint64_t now_ns, struct pc_sched_model *model,
+			   unsigned device, uint64_t memory_bytes, enum pc_stop_reason why,
+			   uint64_t *ret_worker_id, struct pc_error *err)
+{
+	const struct pc_sched_worker *worker;
+
+	if (!model || !ret_worker_id || device >= sched->device_count)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a worker needs a model, a device that there is, and a place "
+				    "for its id");
+	pc__enter(sched, now_ns);
+	worker = pc__adopt_leaving(model, device, memory_bytes, why);
+	leave_unsettled(sched);
+	if (!worker)
+		return pc_error_oom(err);
+	*ret_worker_id = worker->id;
+	return 0;
 }
 
 /* ---- stop ---- */

@@ -31,7 +31,8 @@
  *                            ▼
  *                           GONE   the record stays until its leases are returned
  *
- * A worker that is adopted loaded is SPAWNING and READY within one event. One of a self-service model has
+ * A worker that is adopted loaded is SPAWNING and READY within one event, and one that is adopted to go
+ * is STOPPING from the first. One of a self-service model has
  * no leases here, so it is never DRAINING: when it goes because it idles (cooldown, eviction,
  * pressure) the body is asked to take it back first, and where recall says no, it stays READY; for
  * every other reason it is STOPPING at once, and the body sees to it that its leases end. Its
@@ -42,8 +43,9 @@
  * function returns, settle_room lets that line move (rules 4, 5).
  *
  * Invariants; assertions cite them, the simulator checks them from outside after every step:
- *  I1 Per device the sum of reservations never exceeds the budget, except by a lowered limit or a
- *     worker that measured more than was reserved; then idle workers go, and nothing is spawned.
+ *  I1 Per device the sum of reservations never exceeds the budget, except by a lowered limit, a
+ *     worker that measured more than was reserved, or one that was adopted to go; then idle workers
+ *     go, and nothing is spawned.
  *  I2 Each ticket gets exactly one outcome.
  *  I3 Leases of a worker never exceed its slots; only ready workers get grants.
  *  I4 No ticket waits while a worker of its model has a free slot (self-service: the body's duty).
@@ -246,6 +248,17 @@ uint64_t pc_sched_worker_gone(struct pc_sched *sched, uint64_t now_ns, uint64_t 
 		pc__worker_gone(worker, cause);
 		pc__serve(model);
 	}
+	return pc__leave(sched);
+}
+
+uint64_t pc_sched_worker_stuck(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id)
+{
+	pc__enter(sched, now_ns);
+
+	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
+
+	if (worker)
+		pc__worker_stuck(worker);
 	return pc__leave(sched);
 }
 

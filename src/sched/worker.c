@@ -52,6 +52,22 @@ static bool furnish(struct pc_sched_model *model)
 	return model->failure && model->holdings;
 }
 
+/* For bytes that are reserved. */
+static void init_worker(struct pc_sched_worker *worker, struct pc_sched_model *model,
+			unsigned device, uint64_t bytes)
+{
+	struct pc_sched *sched = model->sched;
+
+	worker->model = model;
+	worker->id = ++sched->last_worker_id; /* I8 */
+	worker->may_go = model->spec.min_workers == 0;
+	worker->device = device;
+	worker->slots = model->spec.slots;
+	worker->reserved_bytes = bytes;
+	worker->spawned_ns = sched->now_ns;
+	worker->start_deadline_ns = pc_time_add(sched->now_ns, model->spec.start_timeout_ns);
+}
+
 static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned device,
 					  uint64_t bytes)
 {
@@ -65,19 +81,12 @@ static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned
 		pc_free(worker);
 		return NULL;
 	}
-	worker->model = model;
-	worker->id = ++sched->last_worker_id; /* I8 */
-	worker->may_go = model->spec.min_workers == 0;
-	worker->device = device;
-	worker->slots = model->spec.slots;
-	worker->reserved_bytes = bytes;
-	worker->spawned_ns = sched->now_ns;
-	worker->start_deadline_ns = pc_time_add(sched->now_ns, model->spec.start_timeout_ns);
+	init_worker(worker, model, device, bytes);
 	return worker;
 }
 
-/* Puts a new worker on the books, as spawning. */
-static void enter_worker(struct pc_sched_worker *worker)
+/* Puts a new worker on the books, in the state that it has. */
+static void enlist(struct pc_sched_worker *worker)
 {
 	struct pc_sched_model *model = worker->model;
 	struct pc_sched *sched = model->sched;
@@ -86,14 +95,20 @@ static void enter_worker(struct pc_sched_worker *worker)
 		sched->maintenance_ns = pc_time_add(sched->now_ns,
 						    sched->settings.maintenance_interval_ns);
 	}
-	model->load_asked = false;
 	pc__set_insert(&sched->workers, &worker->by_id, worker->id, 0);
 	pc__enter_state(worker);
-	pc__set_insert(&sched->starting, &worker->start_place, worker->start_deadline_ns,
-		       worker->id);
 	hold(worker, 1, worker->reserved_bytes);
 	pc__review_floor(model);
 	pc__file_worker(worker);
+}
+
+/* The same as spawning. */
+static void enter_worker(struct pc_sched_worker *worker)
+{
+	worker->model->load_asked = false;
+	enlist(worker);
+	pc__set_insert(&worker->model->sched->starting, &worker->start_place,
+		       worker->start_deadline_ns, worker->id);
 }
 
 bool pc__spawn(struct pc_sched_model *model, unsigned device)
@@ -255,15 +270,51 @@ void pc__worker_changed(struct pc_sched_worker *worker, uint64_t measured_bytes)
 
 /* ---- stop and gone ---- */
 
+/* Its memory is about to be free, or it is not after all. */
+static void count_upon(struct pc_sched_worker *worker, bool leaving)
+{
+	struct pc_sched *sched = worker->model->sched;
+	uint64_t bytes = worker->reserved_bytes;
+
+	if (worker->leaving == leaving)
+		return;
+	worker->leaving = leaving;
+	/* Sums wrap to be right. */
+	sched->devices[worker->device].leaving_bytes += leaving ? bytes : -bytes;
+	sched->room_changed = true;
+}
+
+struct pc_sched_worker *pc__adopt_leaving(struct pc_sched_model *model, unsigned device,
+					  uint64_t bytes, enum pc_stop_reason why)
+{
+	struct pc_sched_worker *worker = furnish(model) ? pc_calloc(1, sizeof(*worker)) : NULL;
+
+	if (!worker)
+		return NULL;
+	/* It has them, whether that is within the budget or not. */
+	pc_ledger_true_up(model->sched->ledger, device, 0, bytes);
+	init_worker(worker, model, device, bytes);
+	worker->state = WORKER_STOPPING;
+	worker->stop_reason = why;
+	enlist(worker);
+	count_upon(worker, true);
+	return worker;
+}
+
+void pc__worker_stuck(struct pc_sched_worker *worker)
+{
+	if (worker->state != WORKER_STOPPING)
+		return;
+	worker->stuck = true;
+	count_upon(worker, false);
+}
+
 static void send_stop(struct pc_sched_worker *worker, bool force)
 {
 	struct pc_sched *sched = worker->model->sched;
 
-	if (!worker->leaving && (force || worker->lent == 0)) {
-		worker->leaving = true;
-		sched->devices[worker->device].leaving_bytes += worker->reserved_bytes;
-		sched->room_changed = true;
-	}
+	if (!worker->stuck && (force || worker->lent == 0))
+		count_upon(worker, true);
 	worker->forced = force;
 	sched->driver.stop(sched->driver_ctx, worker->id, worker->stop_reason, force);
 }

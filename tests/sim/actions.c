@@ -288,7 +288,7 @@ static bool is_gentle(const struct fake_worker *worker, enum pc_stop_reason why)
 		why == PC_STOP_RECYCLED || why == PC_STOP_REPLACED || why == PC_STOP_RETIRED);
 }
 
-static void decide_end_of_stopping(struct world *world, struct fake_worker *worker, bool force)
+void sim_decide_end_of_stopping(struct world *world, struct fake_worker *worker, bool force)
 {
 	struct sim_random random = { .stream = sim_hash(world->script->seed,
 							2000000 + worker->id + force) };
@@ -296,7 +296,7 @@ static void decide_end_of_stopping(struct world *world, struct fake_worker *work
 	worker->next = DO_GO;
 	worker->next_ns = world->now_ns + sim_between(&random, 0, world->script->stop_max_ns);
 	if (sim_chance(&random, world->script->stop_hangs)) {
-		worker->next_ns += 200 * SEC;
+		worker->next = DO_HANG;
 		world->coverage->hung_stops++;
 	}
 	/* Self-service: the body lets its leases end first. */
@@ -333,7 +333,7 @@ static void on_stop(void *ctx, uint64_t worker_id, enum pc_stop_reason why, bool
 	world->coverage->forced_stops += force;
 	worker->state = W_STOPPING;
 	worker->forced |= force;
-	decide_end_of_stopping(world, worker, force);
+	sim_decide_end_of_stopping(world, worker, force);
 }
 
 /* ---- grant ---- */

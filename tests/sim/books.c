@@ -181,7 +181,7 @@ static uint64_t stays_over(const struct world *world, unsigned device)
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		const struct fake_worker *worker = &world->workers[i];
 
-		if (worker->device == device && worker->state == W_STOPPING &&
+		if (worker->device == device && worker->state == W_STOPPING && !worker->stuck &&
 		    (worker->leases == 0 || worker->forced))
 			stays -= worker->reserved_bytes;
 	}
@@ -324,7 +324,7 @@ static bool somebody_stops_on(const struct world *world, unsigned device)
 		const struct fake_worker *worker = &world->workers[i];
 
 		/* One that is leased goes on for as long as its clients like. */
-		if (worker->state == W_STOPPING && worker->device == device &&
+		if (worker->state == W_STOPPING && worker->device == device && !worker->stuck &&
 		    (worker->leases == 0 || worker->forced))
 			return true;
 	}

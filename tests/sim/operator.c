@@ -138,8 +138,16 @@ static bool comes_loaded(const struct world *world, const struct line *line)
 	return !sim_spec(world, line->model)->self_service && line->bytes / MIB % 3 != 0;
 }
 
+/* It is not to go on: so it is refused by nothing. */
+static bool comes_to_go(const struct line *line)
+{
+	return line->bytes / MIB % 4 == 1;
+}
+
 static int expected_of_adoption(const struct world *world, const struct line *line)
 {
+	if (comes_to_go(line))
+		return 0;
 	if (!sim_allows(world, line->model, line->device))
 		return PC_E_INVALID_ARGUMENT;
 	if (world->models[line->model].retired)
@@ -182,6 +190,44 @@ static void enters(struct world *world, const struct line *line, uint64_t id)
 	world->coverage->adoptions++;
 }
 
+/* The body ends it of its own accord, and it is nobody's while it does. */
+static void enters_to_go(struct world *world, const struct line *line, uint64_t id)
+{
+	struct fake_worker *worker = &world->workers[sim_free_worker_slot(world)];
+
+	*worker = (struct fake_worker){
+		.state = W_STOPPING,
+		.id = id,
+		.model = line->model,
+		.device = line->device,
+		.slots = sim_spec(world, line->model)->slots,
+		.reserved_bytes = line->bytes,
+		.busy_since_ns = PC_TIME_NEVER,
+		.grow_ns = PC_TIME_NEVER,
+		.spawned_ns = world->now_ns,
+	};
+	world->last_worker_id = id;
+	world->reserved[line->device] += line->bytes;
+	world->over_allowed[line->device] = true;
+	world->over_bytes[line->device] = world->reserved[line->device];
+	sim_decide_end_of_stopping(world, worker, false);
+	world->coverage->adoptions_to_go++;
+}
+
+static int adopt(struct world *world, const struct line *line, uint64_t *ret_id,
+		 struct pc_error *err)
+{
+	struct pc_sched_model *model = world->models[line->model].handle;
+
+	if (comes_to_go(line))
+		return pc_sched_adopt_leaving(world->sched, sim_told_now(world), model,
+					      line->device, line->bytes, PC_STOP_REPLACED, ret_id,
+					      err);
+	return pc_sched_adopt(world->sched, sim_told_now(world), model, line->device, line->bytes,
+			      comes_loaded(world, line), ret_id, err);
+}
+
+/* What follows from it follows from the next event, so there is one. */
 static void adopts(struct world *world, const struct line *line)
 {
 	struct pc_error err = PC_ERROR_INIT;
@@ -189,20 +235,22 @@ static void adopts(struct world *world, const struct line *line)
 	uint64_t next_id = pc_sched_next_worker_id(world->sched), id = 0;
 
 	sim_trace(world, "ADOPT model, device, MiB", line->model, line->device, line->bytes / MIB);
-	if (expected == 0)
+	if (comes_to_go(line))
+		enters_to_go(world, line, next_id);
+	else if (expected == 0)
 		enters(world, line, next_id);
 	world->coverage->adoptions_full += expected == PC_E_NO_WORKERS;
 	world->coverage->adoptions_no_room += expected == PC_E_INSUFFICIENT_MEMORY;
 
-	int rc = pc_sched_adopt(world->sched, sim_told_now(world),
-				world->models[line->model].handle, line->device, line->bytes,
-				comes_loaded(world, line), &id, &err);
+	int rc = adopt(world, line, &id, &err);
 
 	sim_check(world, rc == expected && err.code == rc, "an adoption said %s instead of %s",
 		  pc_error_name(rc), pc_error_name(expected));
 	sim_check(world, rc != 0 || id == next_id, "an adopted worker has another number");
 	sim_check(world, rc == 0 || err.message[0], "an adoption is refused without a word");
-	world->tick_ns = pc_sched_next_deadline(world->sched);
+	sim_check(world, pc_sched_next_deadline(world->sched) <= world->told_ns,
+		  "what follows from an adoption is put off");
+	sim_tick(world);
 }
 
 /* Takes effect with the next event, so there is one. */

@@ -133,11 +133,12 @@ struct fake_worker {
 	bool recycling; /* it goes when its leases are over */
 	bool outdated;	/* by an update */
 	bool let_go;	/* its model was retired */
+	bool stuck;	/* the brain knows that it cannot be ended */
 	/* Self-service. */
 	bool wanted, recalled;
 	/* What it will do next. */
 	uint64_t next_ns;
-	enum { DO_READY, DO_FAIL, DO_GO } next;
+	enum { DO_READY, DO_FAIL, DO_GO, DO_HANG } next;
 	uint64_t grow_ns; /* when it will have grown */
 	unsigned grown;	  /* how often it has */
 };
@@ -196,7 +197,7 @@ struct trace_entry {
 	X(recalls) X(recalls_refused) X(resumes) X(self_cooldowns) X(self_evictions) \
 	X(self_pressure) X(leased_stops) X(recycled_served) X(recycled_grown) \
 	X(recycled_later) X(growths_told) X(tight_calls) X(tight_cold_starts) \
-	X(tight_holds) X(adoptions) X(adoptions_full) X(adoptions_no_room) X(estimates) \
+	X(tight_holds) X(adoptions) X(adoptions_full) X(adoptions_no_room) X(adoptions_to_go) X(estimates) \
 	X(hung_stops) X(stale_events) X(jumps) X(foresaw_grant) X(foresaw_queue) \
 	X(foresaw_load) X(foresaw_eviction) X(foresaw_coming) X(foresaw_wait) \
 	X(foresaw_refusal) X(updates) X(relaunches) X(replaced_idle) X(replaced_leased) \
@@ -337,6 +338,8 @@ void sim_note_failure(struct world *world, struct fake_model *model);
 /* Whether this one may go before everybody else who waits (I5). */
 void sim_check_order(struct world *world, const struct fake_ticket *granted);
 unsigned sim_free_worker_slot(struct world *world);
+/* A worker was told to stop, or came to go: when it will be gone. */
+void sim_decide_end_of_stopping(struct world *world, struct fake_worker *worker, bool force);
 /* After every step. */
 void sim_check_world(struct world *world);
 /* When nothing was asked for long enough (I9). */

@@ -214,6 +214,16 @@ static void goes(struct world *world, struct fake_worker *worker)
 							 MIB);
 }
 
+/* It does not die; the body says so, and waits. */
+static void hangs(struct world *world, struct fake_worker *worker)
+{
+	sim_trace(world, "STUCK worker", worker->id, 0, 0);
+	worker->stuck = true;
+	worker->next = DO_GO;
+	worker->next_ns = world->now_ns + 200 * SEC;
+	world->tick_ns = pc_sched_worker_stuck(world->sched, sim_told_now(world), worker->id);
+}
+
 static void worker_acts(struct world *world, struct fake_worker *worker)
 {
 	switch (worker->next) {
@@ -225,6 +235,9 @@ static void worker_acts(struct world *world, struct fake_worker *worker)
 		break;
 	case DO_GO:
 		goes(world, worker);
+		break;
+	case DO_HANG:
+		hangs(world, worker);
 		break;
 	}
 }
