@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* life.h - what stub.c and life.c have of each other. Inside the library only. */
+/* life.h - what stub.c, life.c and recover.c have of each other. Inside the library only. */
 #ifndef LIFECYCLE_LIFE_H
 #define LIFECYCLE_LIFE_H
 

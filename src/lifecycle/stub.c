@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * stub.c - the daemon's side of pool-stub while both live: spawns it, reads its reports, signals it.
- * What the files say when one of the two has died is life.c. A `struct pc_stub` belongs to one
+ * What the files say when one of the two has died is recover.c. A `struct pc_stub` belongs to one
  * thread at a time.
  *
  * Note: the stub's first moments

@@ -2,8 +2,8 @@
 /*
  * Unit tests of pool-stub and of the daemon's side of it, while both live: real stubs with small
  * workers in shell, their exits, what they are given, and what a spawn fails with. Beside it stand
- * test_stub_log.c and test_stub_signals.c. What is left of a life when one of the two dies is
- * test_life.c.
+ * test_stub_log.c and test_stub_signals.c. What is left of a life when one of the two dies is in
+ * test_recover.c.
  *
  *	test_stub POOL-STUB
  */
