@@ -5,10 +5,12 @@
  */
 #include <poolcore/catalog.h>
 #include <poolcore/config.h>
+#include <poolcore/lifecycle.h>
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -207,16 +209,58 @@ static json_t *missing_files(const struct pc_catalog *catalog)
 	return list;
 }
 
+static void add_problem(json_t *list, const char *key, const struct pc_error *err)
+{
+	json_array_append_new(list, json_pack("{s:s, s:s}", "key", key, "message", err->message));
+}
+
+static bool is_used(const struct pc_catalog *catalog, const char *backend)
+{
+	for (size_t i = 0; i < pc_catalog_count(catalog); i++) {
+		if (strcmp(pc_catalog_at(catalog, i)->backend, backend) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What else the settings name that a daemon, or a worker, could not be started without. */
+static json_t *find_problems(const struct pc_config *settings, const struct pc_catalog *catalog)
+{
+	const char *token_file = settings->http_token_file;
+	json_t *list = json_array();
+
+	if (list && token_file[0] && access(token_file, R_OK)) {
+		struct pc_error err = PC_ERROR_INIT;
+
+		pc_error_sys(&err, PC_E_IO, errno, "no daemon starts without the token file %s",
+			     token_file);
+		add_problem(list, "http.token_file", &err);
+	}
+	for (size_t i = 0; list && i < settings->backend_count; i++) {
+		const struct pc_backend_config *backend = &settings->backends[i];
+		struct pc_error err = PC_ERROR_INIT;
+		char *program = NULL, key[128];
+
+		if (is_used(catalog, backend->name) &&
+		    pc_program_find(backend->command.items[0], &program, &err)) {
+			snprintf(key, sizeof(key), "backends.%s.command", backend->name);
+			add_problem(list, key, &err);
+		}
+		pc_free(program);
+	}
+	return list;
+}
+
 static enum exit_code print_check(const struct cli *cli, const struct pc_catalog *catalog)
 {
 	const char *path = cli->settings->path;
-	json_t *missing = missing_files(catalog);
-	json_t *answer = json_pack("{s:s?, s:I, s:I, s:o}", "config", path, "models",
+	json_t *missing = missing_files(catalog), *problems = find_problems(cli->settings, catalog);
+	json_t *answer = json_pack("{s:s?, s:I, s:I, s:o, s:o}", "config", path, "models",
 				   (json_int_t)pc_catalog_count(catalog), "backends",
 				   (json_int_t)cli->settings->backend_count, "missing_files",
-				   missing);
+				   missing, "problems", problems);
 	enum exit_code status = EXIT_OK;
-	const json_t *model;
+	const json_t *model, *problem;
 	size_t i;
 
 	if (cli->json || !answer) {
@@ -227,6 +271,8 @@ static enum exit_code print_check(const struct cli *cli, const struct pc_catalog
 		    cli->settings->backend_count);
 		json_array_foreach(missing, i, model) say(
 			stdout, "model %s: %s\n", text_of(model, "id"), text_of(model, "message"));
+		json_array_foreach(problems, i, problem) say(
+			stdout, "%s: %s\n", text_of(problem, "key"), text_of(problem, "message"));
 	}
 	json_decref(answer);
 	return status;

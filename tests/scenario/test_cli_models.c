@@ -597,6 +597,39 @@ static void a_start_is_rehearsed(void **state)
 	rig_fini(&rig);
 }
 
+/* What would only show when a daemon is to start, or a request waits for a worker. */
+static void a_check_tells_what_is_missing(void **state)
+{
+	struct cli_result result;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig);
+	free(rig.config);
+	rig.config = test_file_write(
+		rig.dir, "pool.toml",
+		"[http]\ntoken_file = \"token\"\n"
+		"[catalog]\nfiles = [\"catalog.toml\"]\n"
+		"[backends.used]\ncommand = [\"no-such-program\", \"{port}\"]\n"
+		"[backends.idle]\ncommand = [\"no-other-one\", \"{port}\"]\n");
+	free(test_file_write(rig.dir, "catalog.toml",
+			     "[[model]]\nid = \"a\"\nfile = \"small.gguf\"\nbackend = \"used\"\n"
+			     "capability = \"vision\"\nest_memory_allocation_mb = 1\n"));
+	result = RUN(&rig, "--config", rig.config, "config", "check");
+	assert_int_equal(result.status, 0);
+	assert_non_null(strstr(result.out, "\nhttp.token_file: no daemon starts without the token "
+					   "file "));
+	assert_non_null(
+		strstr(result.out, "\nbackends.used.command: no program 'no-such-program'"));
+	assert_null(strstr(result.out, "no-other-one"));
+	cli_result_free(&result);
+	free(test_file_write(rig.dir, "token", "secret\n"));
+	result = RUN(&rig, "--config", rig.config, "config", "check");
+	assert_null(strstr(result.out, "token_file"));
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
 static int clean_up(void **state)
 {
 	cli_free_all(state);
@@ -620,6 +653,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_cache_behind_a_link_is_counted, clean_up),
 		cmocka_unit_test_teardown(the_disk_is_counted_once, clean_up),
 		cmocka_unit_test_teardown(a_start_is_rehearsed, clean_up),
+		cmocka_unit_test_teardown(a_check_tells_what_is_missing, clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
