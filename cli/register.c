@@ -160,6 +160,11 @@ static int check_is_model(const struct proposal *proposal, struct pc_error *err)
 				    "belongs to",
 				    proposal->path, parts_of_models[i].what);
 	}
+	if (info->architecture[0] && info->tensor_count == 0)
+		return pc_error_set(err, PC_E_MODEL_FILE_INVALID,
+				    "%s has no tensors, as a vocabulary alone has none; register a "
+				    "model",
+				    proposal->path);
 	return 0;
 }
 
@@ -272,9 +277,15 @@ static int check_new(const struct cli *cli, const struct pc_catalog *catalog,
 		     const struct proposal *proposal, struct pc_error *err)
 {
 	const char *id = cli->options[OPTION_ID] ? cli->options[OPTION_ID] : proposal->id;
-	int rc = pc_model_id_check(id, err);
 	char what[PC_MODEL_ID_MAX + 64];
+	int rc;
 
+	if (!id[0])
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "no id can be made of the name of %s, which has no letter of A "
+				    "to Z and no digit; give one with --id",
+				    proposal->path);
+	rc = pc_model_id_check(id, err);
 	if (rc)
 		return rc;
 	if (pc_catalog_find(catalog, id)) {

@@ -377,13 +377,29 @@ static void what_is_no_model_is_not_registered(void **state)
 		cli_result_free(&result);
 	}
 	/* Most files of models say that they are one. */
-	gguf_begin(&file, 3, 0, 3);
+	gguf_begin(&file, 3, 1, 2);
 	gguf_key_text(&file, "general.architecture", "llama");
 	gguf_key_text(&file, "general.type", "model");
-	gguf_key_u32(&file, "llama.embedding_length", 64);
+	gguf_tensor(&file, "a.weight", 64, 0, 0, 0);
+	gguf_align(&file, 32);
+	gguf_data(&file, 256);
 	write_bytes(&rig, "other.gguf", &file, file.length);
 	result = RUN(&rig, "--config", rig.config, "models", "register", path);
 	assert_int_equal(result.status, 0);
+	cli_result_free(&result);
+	/* llama.cpp's ggml-vocab-*.gguf */
+	gguf_begin(&file, 3, 0, 1);
+	gguf_key_text(&file, "general.architecture", "llama");
+	write_bytes(&rig, "other.gguf", &file, file.length);
+	result = RUN(&rig, "--config", rig.config, "models", "register", path, "--id", "vocab");
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "other.gguf has no tensors, as a vocabulary alone"));
+	cli_result_free(&result);
+	write_small(&rig, "\303\244.gguf");
+	snprintf(path, sizeof(path), "%s/\303\244.gguf", rig.dir);
+	result = RUN(&rig, "--config", rig.config, "models", "register", path);
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "; give one with --id (INVALID_ARGUMENT)"));
 	cli_result_free(&result);
 	rig_fini(&rig);
 }
