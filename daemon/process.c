@@ -340,6 +340,7 @@ void process_log_line(void *ctx, const char *text)
 
 	pc_log(PC_LOG_DEBUG, "worker.log", PC_FIELDS({ "worker", process_name(process) }), "%s",
 	       text);
+	readiness_heard(process, text);
 }
 
 static void note_lost(struct process *process, uint64_t bytes)

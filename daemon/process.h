@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "daemon/clerk.h"
+#include "daemon/pace.h"
 #include "http/http.h"
 
 /* After everything below a stub was told to die: until the stub is killed too, and then until that
@@ -70,6 +71,7 @@ struct process {
 	uv_timer_t health_timer;
 	unsigned handles; /* not closed yet */
 
+	struct pace pace;	 /* of the questions whether it has loaded */
 	struct http_call *probe; /* of readiness or health, at most one */
 	probe_answered on_probed;
 
@@ -180,6 +182,8 @@ void probe_end(struct process *process);
 
 /* Asks it until it is loaded, if its backend is to be asked. */
 void readiness_begin(struct process *process);
+/* It wrote a line, which may tell that it is loaded. */
+void readiness_heard(struct process *process, const char *line);
 void readiness_end(struct process *process);
 
 /* ---- health.c ---- */

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * readiness.c - asks a worker that loads whether it has loaded, for backends that do not say it by
- * themselves (readiness = "http:/health"). The first 200 is a yes. Loop 0's thread.
- *
- * A worker that does not listen yet costs a refused connection to ask, and is asked every
- * PROBE_MIN_MS. One that answers, but not with 200, may write a line of log for each question; it
- * is asked every PROBE_MIN_MS at first, and then so often that its readiness is noticed within a
- * hundredth of the time that it took to load. All figures are guesses; change freely.
+ * themselves (readiness = "http:/health"). The first 200 is a yes. When it is asked is pace.c's;
+ * here are the clock, the timer and the question. Loop 0's thread.
  */
 #include <poolcore/clock.h>
 #include <poolcore/config.h>
@@ -14,47 +10,62 @@
 #include "daemon/body.h"
 #include "daemon/process.h"
 
-#define PROBE_MIN_MS 5
-#define PROBE_MAX_MS 250
 /* A worker that does not answer its probe is asked again. */
 #define PROBE_TIMEOUT_MS 2000
 
-static void ask_again_in(struct process *process, uint64_t delay_ms);
+static void ask_in_time(struct process *process);
 
-static uint64_t hundredth_of_load_ms(const struct process *process)
+static bool is_asked(const struct process *process)
 {
-	uint64_t ms = (pc_clock_now_ns() - process->launched_ns) / PC_NS_PER_MS / 100;
-
-	return ms < PROBE_MIN_MS ? PROBE_MIN_MS : ms > PROBE_MAX_MS ? PROBE_MAX_MS : ms;
+	return process->state == STARTING &&
+	       process->worker->model->backend->readiness == PC_READINESS_HTTP;
 }
 
 static void on_answered(struct process *process, int status, const struct pc_error *why)
 {
-	if (status == 200)
+	if (status == 200) {
 		process_become_ready(process, 0);
-	else
-		ask_again_in(process, why ? PROBE_MIN_MS : hundredth_of_load_ms(process));
+		return;
+	}
+	pace_answered(&process->pace, why ? PACE_DEAF : PACE_LOADING, pc_clock_now_ns());
+	ask_in_time(process);
 }
 
 static void ask(uv_timer_t *timer)
 {
 	struct process *process = timer->data;
 
+	pace_asked(&process->pace, pc_clock_now_ns());
 	if (probe_begin(process, process->worker->model->backend->readiness_path, PROBE_TIMEOUT_MS,
-			on_answered))
-		ask_again_in(process, PROBE_MAX_MS); /* no memory, no descriptor */
+			on_answered)) {
+		pace_answered(&process->pace, PACE_UNASKED, pc_clock_now_ns());
+		ask_in_time(process);
+	}
 }
 
-static void ask_again_in(struct process *process, uint64_t delay_ms)
+static void ask_in_time(struct process *process)
 {
-	if (process->state == STARTING)
-		uv_timer_start(&process->timer, ask, delay_ms, 0);
+	uint64_t next_ns = pace_next_ns(&process->pace), now_ns = pc_clock_now_ns();
+	uint64_t wait_ns = next_ns > now_ns ? next_ns - now_ns : 0;
+
+	if (is_asked(process) && next_ns != PC_TIME_NEVER)
+		uv_timer_start(&process->timer, ask, (wait_ns + PC_NS_PER_MS - 1) / PC_NS_PER_MS,
+			       0);
 }
 
 void readiness_begin(struct process *process)
 {
-	if (process->worker->model->backend->readiness == PC_READINESS_HTTP)
-		ask_again_in(process, PROBE_MIN_MS);
+	pace_begin(&process->pace, process->launched_ns);
+	ask_in_time(process);
+}
+
+void readiness_heard(struct process *process, const char *line)
+{
+	if (!is_asked(process) ||
+	    pace_is_own(line, process->worker->model->backend->readiness_path))
+		return;
+	pace_heard(&process->pace);
+	ask_in_time(process);
 }
 
 void readiness_end(struct process *process)

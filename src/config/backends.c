@@ -210,7 +210,8 @@ const struct pc__setting pc__backend_settings[] = {
 	  .min = 1, .max = 1024, .fallback = "http:/health", .refine = refine_readiness,
 	  .print = print_readiness,
 	  .description = "How a worker shows that it has loaded: \"http:/PATH\" is asked until it "
-			 "answers 200; \"callback\": the worker calls {ready_url}" },
+			 "answers 200, at once whenever it has written a line; \"callback\": the "
+			 "worker calls {ready_url}" },
 	{ "backends", "health", PC__SETTING_STRING, AT(health),
 	  .min = 1, .max = 1024, .fallback = "readiness", .refine = refine_health,
 	  .description = "How a loaded worker is asked whether it is well: \"http:/PATH\", "

@@ -43,7 +43,9 @@ struct fault {
 };
 
 static struct figures deaths = { .name = "a death is noticed after" };
-static struct figures probed = { .name = "readiness is noticed after (asked for)" };
+static struct figures probed = {
+	.name = "readiness is noticed after (asked for, starts to listen)"
+};
 static struct figures reported = { .name = "readiness is noticed after (reported)" };
 
 /* ---- the faults ---- */
@@ -322,6 +324,71 @@ static void readiness_is_noticed(void **state)
 	figures_print(&reported);
 }
 
+/* How servers that listen while they load talk of it; how often they were asked in all. */
+static struct habit {
+	const char *name;
+	const char *behaviour;
+	struct figures late;
+	size_t asked;
+} habits[] = {
+	{ "silent", "", { .name = "readiness is noticed after (a silent load)" }, 0 },
+	{ "llama",
+	  "log=llama\n",
+	  { .name = "readiness is noticed after (llama-server's log)" },
+	  0 },
+	{ "bar",
+	  "log=llama\nbar_ms=10\n",
+	  { .name = "readiness is noticed after (that, and a bar of progress)" },
+	  0 },
+};
+
+#define HABITS (sizeof(habits) / sizeof(habits[0]))
+
+/* The request waits for the load; its answer says since when it need not have. */
+static void measure_load(struct rig *rig, struct campaign *campaign, struct habit *habit)
+{
+	unsigned load_ms = campaign->rounds > 5 ? 6000 : 300;
+	char behaviour[160], id[64];
+	json_t *answer = NULL;
+	double now;
+
+	/* The end may fall anywhere between two questions. */
+	snprintf(behaviour, sizeof(behaviour), "start=load\nload_ms=%zu\n%s",
+		 load_ms + campaign_below(campaign, 250), habit->behaviour);
+	fault_behaviour(rig, habit->name, behaviour);
+	assert_int_equal(fault_chat(rig, habit->name, &answer), 200);
+	now = campaign_now_ms();
+	figures_add(&habit->late, now - json_real_value(json_object_get(answer, "ready_ms")));
+	habit->asked += (size_t)json_integer_value(json_object_get(answer, "asked"));
+	json_decref(answer);
+	rig_workers(rig, NULL, id);
+	fault_stop_worker(rig, id);
+	fault_wait_status(rig, id, "stopped");
+}
+
+static void what_a_server_says_is_a_cue(void **state)
+{
+	struct campaign campaign = campaign_begin("servers that listen while they load", 5, 15);
+	struct rig rig;
+
+	(void)state;
+	fault_rig_init(&rig, "", "");
+	for (size_t i = 0; i < HABITS; i++)
+		rig_model(&rig, habits[i].name, "answer=normal", "backend = \"fake\"");
+	rig_start(&rig);
+	for (unsigned round = 0; round < campaign.rounds; round++) {
+		for (size_t i = 0; i < HABITS; i++)
+			measure_load(&rig, &campaign, &habits[i]);
+	}
+	assert_int_equal(rig_stop(&rig), 0);
+	rig_fini(&rig);
+	for (size_t i = 0; i < HABITS; i++) {
+		figures_print(&habits[i].late);
+		print_message("  it was asked %zu times a load\n",
+			      habits[i].asked / campaign.rounds);
+	}
+}
+
 /* ---- the kernel's own killer ---- */
 
 /* The cgroup file system's folder of this process in which groups with a limit of memory can be
@@ -419,6 +486,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CAMPAIGN(every_fault_ends_in_a_cause_and_a_new_worker),
 		CAMPAIGN(readiness_is_noticed),
+		CAMPAIGN(what_a_server_says_is_a_cue),
 		CAMPAIGN(the_kernels_killer_is_named),
 	};
 

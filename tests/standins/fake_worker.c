@@ -10,12 +10,18 @@
  *     once=/path         the answer is given to the first request that finds no such file, and
  *                        makes it; the others get a normal one
  *     start=never_ready  /health says 503 for ever; exit: ends before it listens; gate: listens
- *                        when somebody opens the FIFO `gate` for writing
+ *                        when somebody opens the FIFO `gate` for writing; load: listens at once,
+ *                        and /health says 503 until it is loaded
  *     gate=/path         that FIFO
- *     load_ms=50         it listens after so long
+ *     load_ms=50         it listens, or is loaded, after so long
+ *     log=llama          with start=load: it writes what llama-server writes, a line for each
+ *                        question and two when it is loaded
+ *     bar_ms=10          with start=load: it writes a line so often until it is loaded
  *     reuse_port=1       the port is shared with whoever listens there so too
  *     health=never       /health is not answered at all
- *     mark=WORD          of the file as it was at the start: "loaded" of a normal answer
+ *     mark=WORD          of the file as it was at the start: "loaded" of a normal answer, which
+ *                        also has how often /health was "asked" while it loaded, and since when it
+ *                        has been loaded ("ready_ms" of CLOCK_MONOTONIC)
  *     say=TEXT           a line for the log, bytes as they are
  *     show=NAME          a line for the log with that variable of the environment
  *     noise=1048576      that many bytes for the log which are no UTF-8, without a line's end
@@ -42,6 +48,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HEAD_MAX 65536
@@ -58,6 +65,8 @@ struct behaviour {
 	unsigned long bytes;
 	int code;
 	int load_ms;
+	int bar_ms;
+	bool logs_like_llama;
 	bool ignores_term;
 	bool clings;
 	bool is_single;
@@ -74,6 +83,15 @@ struct request {
 static const char *behaviour_path;
 static char loaded_mark[32];
 static int listening_fd;
+
+/* start=load */
+static struct {
+	pthread_mutex_t lock;
+	struct behaviour behaviour; /* as it was at the start */
+	bool is_loading;	    /* [lock] */
+	unsigned asked;		    /* [lock] */
+	double ready_ms;	    /* [lock] */
+} load = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ---- the behaviour ---- */
 
@@ -116,6 +134,10 @@ static void read_line(struct behaviour *behaviour, const char *key, const char *
 		behaviour->code = atoi(value);
 	else if (strcmp(key, "load_ms") == 0)
 		behaviour->load_ms = atoi(value);
+	else if (strcmp(key, "bar_ms") == 0)
+		behaviour->bar_ms = atoi(value);
+	else if (strcmp(key, "log") == 0)
+		behaviour->logs_like_llama = strcmp(value, "llama") == 0;
 	else if (strcmp(key, "ignore_term") == 0)
 		behaviour->ignores_term = true;
 	else if (strcmp(key, "single") == 0)
@@ -235,12 +257,16 @@ typedef bool (*answer_fn)(struct request *request, const struct behaviour *behav
 
 static bool answer_normal(struct request *request, const struct behaviour *behaviour)
 {
-	char body[128], text[320];
-	int length = snprintf(body, sizeof(body),
-			      "{\"answer\":\"normal\",\"pid\":%d,\"loaded\":\"%s\"}", (int)getpid(),
-			      loaded_mark);
+	char body[256], text[448];
+	int length;
 
 	(void)behaviour;
+	pthread_mutex_lock(&load.lock);
+	length = snprintf(body, sizeof(body),
+			  "{\"answer\":\"normal\",\"pid\":%d,\"loaded\":\"%s\",\"asked\":%u,"
+			  "\"ready_ms\":%.3f}",
+			  (int)getpid(), loaded_mark, load.asked, load.ready_ms);
+	pthread_mutex_unlock(&load.lock);
 	snprintf(
 		text, sizeof(text),
 		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
@@ -520,14 +546,86 @@ static const struct {
 	{ "grow", answer_grow },
 };
 
+/* ---- loading while it listens ---- */
+
+static double now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static void *draw_bar(void *arg)
+{
+	bool is_loading;
+
+	(void)arg;
+	do {
+		poll(NULL, 0, load.behaviour.bar_ms);
+		pthread_mutex_lock(&load.lock);
+		is_loading = load.is_loading;
+		if (is_loading)
+			fprintf(stderr, "load_tensors: another block of tensors\n");
+		pthread_mutex_unlock(&load.lock);
+	} while (is_loading);
+	return NULL;
+}
+
+/* Readiness is there before it is told, as in llama-server. */
+static void *be_loaded_in_time(void *arg)
+{
+	(void)arg;
+	poll(NULL, 0, load.behaviour.load_ms);
+	pthread_mutex_lock(&load.lock);
+	load.is_loading = false;
+	load.ready_ms = now_ms();
+	pthread_mutex_unlock(&load.lock);
+	if (load.behaviour.logs_like_llama)
+		fprintf(stderr, "main: model loaded\nmain: server is listening on it\n");
+	return NULL;
+}
+
+static bool begin_to_load(const struct behaviour *behaviour)
+{
+	pthread_t loader, bar;
+
+	load.behaviour = *behaviour;
+	load.is_loading = true;
+	if (pthread_create(&loader, NULL, be_loaded_in_time, NULL) ||
+	    (behaviour->bar_ms && pthread_create(&bar, NULL, draw_bar, NULL)))
+		return false;
+	return true;
+}
+
 /* ---- serving ---- */
+
+static bool is_still_loading(void)
+{
+	bool is_loading;
+
+	pthread_mutex_lock(&load.lock);
+	is_loading = load.is_loading;
+	load.asked += is_loading;
+	pthread_mutex_unlock(&load.lock);
+	return is_loading;
+}
+
+static bool answer_loading(struct request *request)
+{
+	bool sent = put_text(request->fd, "HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n");
+
+	if (load.behaviour.logs_like_llama)
+		fprintf(stderr, "srv  log_server_r: done request: GET /health 127.0.0.1 503\n");
+	return sent;
+}
 
 static bool answer_health(struct request *request, const struct behaviour *behaviour)
 {
 	if (behaviour->is_ill)
 		return answer_never(request, behaviour);
-	if (strcmp(behaviour->start, "never_ready") == 0)
-		return put_text(request->fd, "HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n");
+	if (strcmp(behaviour->start, "never_ready") == 0 || is_still_loading())
+		return answer_loading(request);
 	return put_text(request->fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }
 
@@ -621,7 +719,10 @@ int main(int argc, char **argv)
 		return behaviour.code;
 	if (strcmp(behaviour.start, "gate") == 0)
 		close(open(behaviour.gate, O_RDONLY | O_CLOEXEC));
-	poll(NULL, 0, behaviour.load_ms);
+	if (strcmp(behaviour.start, "load") != 0)
+		poll(NULL, 0, behaviour.load_ms);
+	else if (!begin_to_load(&behaviour))
+		return 1;
 	listening_fd = listen_on(argv[2], behaviour.reuses_port, behaviour.is_single ? 1 : 64);
 	fprintf(stderr, "listening\n");
 	for (;;) {
