@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * connection.c - one connection of a server: takes heads and bodies off its input, tells the
- * handlers, takes turns with pipelined requests, and ends. What a head may look like is head.c's
- * business, what a response looks like is response.c's. One loop's thread.
+ * connection.c - one connection of a server: it takes turns with pipelined requests, settles, and
+ * ends. How a request is read is receive.c's business, what a response looks like is response.c's.
+ * One loop's thread.
  *
  *                     head read                   body read
  *      INPUT_HEAD ───────────────► INPUT_BODY ───────────────► INPUT_COMPLETE
@@ -49,7 +49,7 @@ static void on_closed(struct http__stream *stream);
 
 static const struct http__stream_ops stream_ops = { on_read, on_written, on_closed };
 
-static bool over(const struct http__connection *connection)
+bool http__connection_over(const struct http__connection *connection)
 {
 	return connection->doomed || connection->finishing || connection->stream.closing;
 }
@@ -102,7 +102,8 @@ static void finish(struct http__connection *connection)
 	connection->held_length = 0;
 }
 
-static void refuse(struct http__connection *connection, int status, const struct pc_error *err)
+void http__connection_refuse(struct http__connection *connection, int status,
+			     const struct pc_error *err)
 {
 	enum http__output output = connection->exchange.output;
 
@@ -117,192 +118,11 @@ static void refuse(struct http__connection *connection, int status, const struct
 	finish(connection);
 }
 
-/* Refuses what was not read as a request, so that the one before lends it nothing. */
-static void refuse_head(struct http__connection *connection, int status, const struct pc_error *err)
+void http__connection_refuse_head(struct http__connection *connection, int status,
+				  const struct pc_error *err)
 {
 	connection->exchange.correlation_id[0] = '\0';
-	refuse(connection, status, err);
-}
-
-/* ---- heads ---- */
-
-static void exchange_init(struct http__connection *connection, const struct http__head *head)
-{
-	struct http_exchange *exchange = &connection->exchange;
-	struct http_slice id;
-
-	memset(exchange, 0, sizeof(*exchange));
-	exchange->head = *head;
-	exchange->headers = connection->head.headers;
-	if (http_header_get(exchange, "x-correlation-id", &id) && http__correlation_id_valid(id))
-		memcpy(exchange->correlation_id, id.data, id.length);
-	else
-		http__server_random_id(connection->server, exchange->correlation_id);
-}
-
-static bool body_piece(void *ctx, const char *data, size_t length);
-
-/* The request is read whole. */
-static void request_complete(struct http__connection *connection)
-{
-	struct http_server *server = connection->server;
-	struct http_exchange *exchange = &connection->exchange;
-
-	connection->input = INPUT_COMPLETE;
-	if (!exchange->open || over(connection) || exchange->output == OUTPUT_ENDED)
-		return;
-	connection->busy++;
-	server->handlers.on_end(server->ctx, exchange);
-	connection->busy--;
-}
-
-/* A complete head lies in the buffer; `more` tells whether bytes follow it already. */
-static void head_complete(struct http__connection *connection, bool more)
-{
-	struct http_server *server = connection->server;
-	struct http_exchange *exchange = &connection->exchange;
-	struct pc_error err;
-	struct http__head_buffer *buffer = &connection->head;
-	struct http__head head;
-	int code;
-
-	pc_error_clear(&err);
-	code = http__request_head_read(buffer->text, buffer->length, server->headers, &head, &err);
-	if (!code && !http__head_buffer_keep(buffer, server->headers, &head))
-		code = pc_error_oom(&err);
-	if (code) {
-		refuse_head(connection, pc_error_http_status(code), &err);
-		return;
-	}
-	exchange_init(connection, &head);
-	code = http__decoder_start_request(&connection->decoder, &head, buffer->text,
-					   buffer->length, body_piece, connection, &err);
-	if (!code && head.content_length > server->limits.max_body_bytes) {
-		code = pc_error_set(&err, PC_E_PAYLOAD_TOO_LARGE,
-				    "the body has %llu bytes, the limit is %llu",
-				    (unsigned long long)head.content_length,
-				    (unsigned long long)server->limits.max_body_bytes);
-		pc_error_detail(&err, "limit_bytes", "%llu",
-				(unsigned long long)server->limits.max_body_bytes);
-	}
-	if (code) {
-		refuse(connection, pc_error_http_status(code), &err);
-		return;
-	}
-
-	connection->input = INPUT_BODY;
-	connection->close_after |= !head.keep_alive || server->draining;
-	exchange->expects = head.expect_continue && head.minor == 1 && !more &&
-			    !connection->decoder.complete;
-	exchange->open = true;
-	connection->progressed = true;
-	connection->busy++;
-	server->handlers.on_head(server->ctx, exchange);
-	connection->busy--;
-	if (connection->doomed)
-		return;
-	if (exchange->expects && exchange->output == OUTPUT_NONE) {
-		exchange->expects = false;
-		http__response_continue(connection);
-	}
-	if (connection->decoder.complete)
-		request_complete(connection);
-}
-
-/* Appends to the head what belongs to it; returns how many bytes were taken. */
-static size_t take_head(struct http__connection *connection, const char *data, size_t length)
-{
-	size_t limit = connection->server->limits.max_head_bytes;
-	struct pc_error err;
-	size_t used = length;
-
-	pc_error_clear(&err);
-	if (connection->head.length == 0) {
-		/* RFC 9112 2.2: an empty line in front of a request is to be ignored. */
-		if (connection->blank_bytes < 2 && data[0] == "\r\n"[connection->blank_bytes]) {
-			connection->blank_bytes++;
-			return 1;
-		}
-		/* Not worth waiting for a line end: TLS, half an empty line, or noise. */
-		if (connection->blank_bytes == 1 || data[0] <= ' ' || data[0] >= 0x7f) {
-			pc_error_set(&err, PC_E_INVALID_REQUEST, "the request is not HTTP/1.1");
-			refuse_head(connection, 400, &err);
-			return length;
-		}
-	}
-	switch (http__head_buffer_take(&connection->head, data, length, limit, &used)) {
-	case HEAD_MORE:
-		break;
-	case HEAD_WHOLE:
-		head_complete(connection, length > used);
-		break;
-	case HEAD_BARE_LF:
-		pc_error_set(&err, PC_E_INVALID_REQUEST,
-			     "a line of the head ends in LF without CR");
-		refuse_head(connection, 400, &err);
-		break;
-	case HEAD_TOO_LONG:
-		pc_error_set(&err, PC_E_HEADERS_TOO_LARGE,
-			     "the request's head is longer than %zu bytes", limit);
-		refuse_head(connection, 431, &err);
-		break;
-	case HEAD_NO_MEMORY:
-		connection->doomed = true;
-		break;
-	}
-	return used;
-}
-
-/* ---- bodies ---- */
-
-static bool body_piece(void *ctx, const char *data, size_t length)
-{
-	struct http__connection *connection = ctx;
-	struct http_server *server = connection->server;
-	struct http_exchange *exchange = &connection->exchange;
-
-	exchange->received_bytes += length;
-	if (exchange->received_bytes > server->limits.max_body_bytes) {
-		connection->too_large = true;
-		return false;
-	}
-	if (!exchange->open || exchange->output == OUTPUT_ENDED) {
-		exchange->dropped_bytes += length;
-	} else if (server->handlers.on_body) {
-		connection->busy++;
-		server->handlers.on_body(server->ctx, exchange, data, length);
-		connection->busy--;
-	}
-	return !connection->doomed;
-}
-
-static size_t take_body(struct http__connection *connection, const char *data, size_t length)
-{
-	struct pc_error err;
-	size_t used;
-	int code;
-
-	pc_error_clear(&err);
-	connection->progressed = true;
-	connection->exchange.expects = false;
-	connection->too_large = false;
-	code = http__decoder_feed(&connection->decoder, data, length, &used, &err);
-	if (connection->doomed)
-		return length;
-	if (connection->too_large) {
-		pc_error_set(&err, PC_E_PAYLOAD_TOO_LARGE, "the body is longer than %llu bytes",
-			     (unsigned long long)connection->server->limits.max_body_bytes);
-		pc_error_detail(&err, "limit_bytes", "%llu",
-				(unsigned long long)connection->server->limits.max_body_bytes);
-		code = err.code;
-	}
-	if (code) {
-		refuse(connection, pc_error_http_status(code), &err);
-		return length;
-	}
-	if (connection->decoder.complete)
-		request_complete(connection);
-	return used;
+	http__connection_refuse(connection, status, err);
 }
 
 /* ---- turns ---- */
@@ -327,12 +147,12 @@ static void advance(struct http__connection *connection)
 {
 	struct http_exchange *exchange = &connection->exchange;
 
-	if (over(connection) || connection->input == INPUT_HEAD)
+	if (http__connection_over(connection) || connection->input == INPUT_HEAD)
 		return;
 	if (exchange->output != OUTPUT_ENDED)
 		return;
 	exchange_close(connection, true);
-	if (over(connection))
+	if (http__connection_over(connection))
 		return;
 	if (connection->input == INPUT_BODY) {
 		if (too_much_left(connection))
@@ -388,10 +208,10 @@ static void consume(struct http__connection *connection, const char *data, size_
 			return;
 		switch (connection->input) {
 		case INPUT_HEAD:
-			used = take_head(connection, data, length);
+			used = http__receive_head(connection, data, length);
 			break;
 		case INPUT_BODY:
-			used = take_body(connection, data, length);
+			used = http__receive_body(connection, data, length);
 			break;
 		case INPUT_COMPLETE:
 			hold(connection, data, length);
@@ -409,7 +229,8 @@ static void consume(struct http__connection *connection, const char *data, size_
 /* Goes on with the bytes that had to wait for their turn. */
 static void consume_held(struct http__connection *connection)
 {
-	while (connection->held_length && connection->input == INPUT_HEAD && !over(connection)) {
+	while (connection->held_length && connection->input == INPUT_HEAD &&
+	       !http__connection_over(connection)) {
 		size_t length = connection->held_length;
 		char *held = pc_steal(&connection->held);
 
@@ -467,7 +288,7 @@ static void maybe_drained(struct http__connection *connection)
 	struct http_exchange *exchange = &connection->exchange;
 
 	if (!exchange->wants_drain || !exchange->open || exchange->output != OUTPUT_STARTED ||
-	    over(connection))
+	    http__connection_over(connection))
 		return;
 	if (http__stream_pending(&connection->stream) > server->limits.high_water_bytes / 2)
 		return;
@@ -548,9 +369,9 @@ void http__connection_deadline_passed(struct http__connection *connection)
 			     input == INPUT_HEAD ? "head" : "body",
 			     (unsigned long long)connection->server->limits.receive_timeout_ms);
 		if (input == INPUT_HEAD)
-			refuse_head(connection, 408, &err);
+			http__connection_refuse_head(connection, 408, &err);
 		else
-			refuse(connection, 408, &err);
+			http__connection_refuse(connection, 408, &err);
 	}
 	connection->busy--;
 	http__connection_settle(connection);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * server.h - what server.c, connection.c, exchange.c and response.c share. Inside http/ only.
+ * server.h - what the files of a server share. Inside http/ only.
  *
  *   server.c      listening sockets, accepting, deadlines, drain and close
- *   connection.c  one connection: its input, its turns, its end
+ *   connection.c  one connection: its turns, its end
+ *   receive.c     a request on its way in
  *   exchange.c    what handlers ask about a request
  *   response.c    what handlers say in return
  */
@@ -177,6 +178,20 @@ void http__connection_doom(struct http__connection *connection);
 /* Lets it end after the exchange that is running, or now when none is. */
 void http__connection_drain(struct http__connection *connection);
 void http__connection_free(struct http__connection *connection);
+/* Nothing is read or answered any more. */
+bool http__connection_over(const struct http__connection *connection);
+/* Ends the exchange, with a response of the server's own if there is none yet, and the connection. */
+void http__connection_refuse(struct http__connection *connection, int status,
+			     const struct pc_error *err);
+/* Refuses what was not read as a request, so that the one before lends it nothing. */
+void http__connection_refuse_head(struct http__connection *connection, int status,
+				  const struct pc_error *err);
+
+/* ---- receive.c ---- */
+
+/* Each takes what belongs to the head or to the body; returns how many bytes that were. */
+size_t http__receive_head(struct http__connection *connection, const char *data, size_t length);
+size_t http__receive_body(struct http__connection *connection, const char *data, size_t length);
 
 /* ---- response.c ---- */
 
