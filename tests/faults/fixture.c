@@ -110,6 +110,20 @@ const char *fault_message(json_t *answer)
 	return text;
 }
 
+void fault_wait_served(struct rig *rig, const char *model)
+{
+	int64_t deadline = test_deadline_ms();
+	json_t *answer = NULL;
+
+	while (fault_chat(rig, model, &answer) != 200) {
+		const char *message = fault_message(answer);
+
+		if (test_remaining_ms(deadline) == 0)
+			fail_msg("'%s' is served no more: %s", model, message);
+	}
+	json_decref(answer);
+}
+
 void fault_chat_refused(struct rig *rig, const char *model, int status, const char *code,
 			const char *part)
 {

@@ -22,6 +22,8 @@ void fault_behaviour(struct rig *rig, const char *model, const char *behaviour);
 int fault_chat(struct rig *rig, const char *model, json_t **ret_answer);
 /* Fails unless the answer is 200. */
 void fault_chat_ok(struct rig *rig, const char *model);
+/* Asks until it is answered. */
+void fault_wait_served(struct rig *rig, const char *model);
 /* Fails unless it is refused so, with `part` in the message. */
 void fault_chat_refused(struct rig *rig, const char *model, int status, const char *code,
 			const char *part);

@@ -216,20 +216,6 @@ static void assert_served(const struct census *before, const struct census *left
 	assert_int_equal(rig_counter(&stage.rig, "spawned"), 0);
 }
 
-static void wait_until_served(const char *model)
-{
-	int64_t deadline = test_deadline_ms();
-	json_t *answer = NULL;
-
-	while (fault_chat(&stage.rig, model, &answer) != 200) {
-		const char *message = fault_message(answer);
-
-		if (test_remaining_ms(deadline) == 0)
-			fail_msg("'%s' is served no more: %s", model, message);
-	}
-	json_decref(answer);
-}
-
 /* ---- rounds ---- */
 
 static void play_round(void)
@@ -241,7 +227,7 @@ static void play_round(void)
 	 * it when the daemon dies. */
 	for (size_t i = 0; i < MODELS; i++) {
 		if (campaign_below(&stage.campaign, i < MODELS - 3 ? 8 : 2) > 0)
-			wait_until_served(stage.names[i]);
+			fault_wait_served(&stage.rig, stage.names[i]);
 	}
 	census_of_daemon(&stage.rig, &before);
 	live_until_killed(&before);
@@ -301,7 +287,7 @@ static void or_end_with_it_if_so_ordered(void **state)
 		struct census left;
 
 		for (size_t i = 0; i < MODELS; i++)
-			wait_until_served(stage.names[i]);
+			fault_wait_served(&stage.rig, stage.names[i]);
 		census_kill_daemon(&stage.rig);
 		census_of_processes(&stage.rig, &left);
 		assert_int_equal(left.count, MODELS);

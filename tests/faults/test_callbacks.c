@@ -274,16 +274,10 @@ static void wrong_reports_change_nothing(void **state)
 	rig_fini(rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(wrong_reports_change_nothing, clean_up),
+		cmocka_unit_test_teardown(wrong_reports_change_nothing, rig_clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

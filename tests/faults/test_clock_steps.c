@@ -197,16 +197,10 @@ static void a_set_clock_ends_nothing(void **state)
 	munmap((void *)(uintptr_t)stage.ahead_ns, sizeof(int64_t));
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(a_set_clock_ends_nothing, clean_up),
+		cmocka_unit_test_teardown(a_set_clock_ends_nothing, rig_clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,16 +174,10 @@ static void a_lack_of_descriptors_passes(void **state)
 	rig_fini(rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(a_lack_of_descriptors_passes, clean_up),
+		cmocka_unit_test_teardown(a_lack_of_descriptors_passes, rig_clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

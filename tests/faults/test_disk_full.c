@@ -227,16 +227,10 @@ static void a_full_disk_is_named_and_survived(void **state)
 	rig_fini(rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(a_full_disk_is_named_and_survived, clean_up),
+		cmocka_unit_test_teardown(a_full_disk_is_named_and_survived, rig_clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

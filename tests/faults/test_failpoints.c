@@ -62,24 +62,10 @@ static void close_clients(void)
 		client_close(stage.open[--stage.open_count]);
 }
 
-static void wait_until_served(const char *model)
-{
-	int64_t deadline = test_deadline_ms();
-	json_t *answer = NULL;
-
-	while (fault_chat(&stage.rig, model, &answer) != 200) {
-		const char *message = fault_message(answer);
-
-		if (test_remaining_ms(deadline) == 0)
-			fail_msg("'%s' is served no more: %s", model, message);
-	}
-	json_decref(answer);
-}
-
 static void load_all(void)
 {
 	for (size_t i = 0; i < MODELS; i++)
-		wait_until_served(models[i]);
+		fault_wait_served(&stage.rig, models[i]);
 }
 
 /* Every model is asked for: spawn and ready. */

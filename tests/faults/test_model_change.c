@@ -216,16 +216,10 @@ static void what_is_served_was_verified(void **state)
 	rig_fini(rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(what_is_served_was_verified, clean_up),
+		cmocka_unit_test_teardown(what_is_served_was_verified, rig_clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

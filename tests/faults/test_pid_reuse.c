@@ -268,16 +268,10 @@ static void an_innocent_process_is_left_alone(void **state)
 	rig_fini(&rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(an_innocent_process_is_left_alone, clean_up),
+		cmocka_unit_test_teardown(an_innocent_process_is_left_alone, rig_clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -208,16 +208,10 @@ static void a_stranger_gets_no_prompt(void **state)
 	munmap(heard, sizeof(*heard));
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(a_stranger_gets_no_prompt, clean_up),
+		cmocka_unit_test_teardown(a_stranger_gets_no_prompt, rig_clean_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

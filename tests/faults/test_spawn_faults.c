@@ -279,13 +279,7 @@ static void when_no_process_is_left_it_says_so(void **state)
 	rig_fini(&rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
-#define CAMPAIGN(name) cmocka_unit_test_teardown(name, clean_up)
+#define CAMPAIGN(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
 int main(void)
 {

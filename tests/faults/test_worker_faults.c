@@ -89,20 +89,6 @@ static const char *const models[FAULTS] = { "m0", "m1", "m2", "m3", "m4", "m5" }
 
 /* ---- rounds ---- */
 
-static void wait_until_served(struct rig *rig, const char *model)
-{
-	int64_t deadline = test_deadline_ms();
-	json_t *answer = NULL;
-
-	while (fault_chat(rig, model, &answer) != 200) {
-		const char *message = fault_message(answer);
-
-		if (test_remaining_ms(deadline) == 0)
-			fail_msg("%s is served no more: %s", model, message);
-	}
-	json_decref(answer);
-}
-
 /* The worker that the model has. */
 static void find_worker(struct rig *rig, struct patient *patient)
 {
@@ -212,7 +198,7 @@ static void play_round(struct rig *rig, struct campaign *campaign)
 	}
 	for (size_t i = 0; i < FAULTS; i++) {
 		patients[i] = (struct patient){ .model = models[order[i]] };
-		wait_until_served(rig, patients[i].model);
+		fault_wait_served(rig, patients[i].model);
 	}
 	for (size_t i = 0; i < FAULTS; i++)
 		begin_fault(rig, &faults[i], &patients[i], &waiting[i]);
@@ -221,7 +207,7 @@ static void play_round(struct rig *rig, struct campaign *campaign)
 		end_fault(rig, &faults[i], &patients[i], waiting[i]);
 	fault_chat_ok(rig, "healthy");
 	for (size_t i = 0; i < FAULTS; i++)
-		wait_until_served(rig, models[i]);
+		fault_wait_served(rig, models[i]);
 	fault_assert_books(rig);
 }
 
@@ -451,7 +437,7 @@ static void the_kernels_killer_is_named(void **state)
 		char why[200];
 		json_t *worker;
 
-		wait_until_served(&rig, "glutton");
+		fault_wait_served(&rig, "glutton");
 		find_worker(&rig, &patient);
 		fault_behaviour(&rig, "glutton", "answer=eat\nbytes=268435456");
 		assert_int_not_equal(fault_chat(&rig, "glutton", NULL), 200);
@@ -466,20 +452,14 @@ static void the_kernels_killer_is_named(void **state)
 		fault_behaviour(&rig, "glutton", "answer=normal");
 		fault_chat_ok(&rig, "healthy");
 	}
-	wait_until_served(&rig, "glutton");
+	fault_wait_served(&rig, "glutton");
 	assert_int_equal(rig_stop(&rig), 0);
 	/* The groups of the workers went with them. */
 	assert_int_equal(rmdir(cgroup), 0);
 	rig_fini(&rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
-#define CAMPAIGN(name) cmocka_unit_test_teardown(name, clean_up)
+#define CAMPAIGN(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
 int main(void)
 {

@@ -156,6 +156,12 @@ void rig_fini(struct rig *rig)
 	free(rig->config);
 }
 
+int rig_clean_up(void **state)
+{
+	client_close_all();
+	return proc_free_all(state);
+}
+
 const char *chat_body(const char *model, bool stream)
 {
 	static char text[512];
@@ -165,6 +171,29 @@ const char *chat_body(const char *model, bool stream)
 		 "\"messages\":[{\"role\":\"user\",\"content\":\"one two three four\"}]}",
 		 model, stream ? "true" : "false");
 	return text;
+}
+
+void assert_streamed(struct client *client)
+{
+	char text[256] = "", *event;
+
+	assert_int_equal(client_status(client), 200);
+	assert_non_null(strstr(client_header(client, "Content-Type"), "text/event-stream"));
+	while ((event = client_event(client)) && strcmp(event, "[DONE]") != 0) {
+		json_t *data = json_loads(event, 0, NULL);
+		json_t *choice = json_array_get(json_object_get(data, "choices"), 0);
+		const char *piece = json_string_value(
+			json_object_get(json_object_get(choice, "delta"), "content"));
+
+		strcat(text, piece ? piece : "");
+		json_decref(data);
+		free(event);
+	}
+	assert_non_null(event);
+	free(event);
+	assert_null(client_event(client));
+	assert_true(client_complete(client));
+	assert_string_equal(text, "one two three four");
 }
 
 json_t *rig_get(struct rig *rig, const char *path)

@@ -53,9 +53,13 @@ struct proc *rig_start_only(struct rig *rig);
 int rig_stop(struct rig *rig);
 /* Removes everything. */
 void rig_fini(struct rig *rig);
+/* A teardown: ends the connections and programs that a test has left, as it does when it fails. */
+int rig_clean_up(void **state);
 
 /* A chat completion's body for a model, freed by the next call. */
 const char *chat_body(const char *model, bool stream);
+/* The answer to it is a whole event stream that ends with [DONE], of the prompt's words. */
+void assert_streamed(struct client *client);
 /* GET as JSON; json_decref it. The status must be 200. */
 json_t *rig_get(struct rig *rig, const char *path);
 /* counters.NAME of /v2/state. */

@@ -408,13 +408,7 @@ static void a_stop_in_the_middle_is_clean(void **state)
 	}
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
-#define SCENARIO(name) cmocka_unit_test_teardown(name, clean_up)
+#define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
 int main(void)
 {

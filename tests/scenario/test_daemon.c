@@ -150,7 +150,6 @@ static void a_stream_comes_event_by_event(void **state)
 {
 	struct rig rig;
 	struct client *client;
-	char text[256] = "", *event;
 	int gate_fd;
 
 	(void)state;
@@ -160,23 +159,7 @@ static void a_stream_comes_event_by_event(void **state)
 	/* Each token passes through before the next one exists. */
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(write(gate_fd, "x", 1), 1);
-	assert_int_equal(client_status(client), 200);
-	assert_non_null(strstr(client_header(client, "Content-Type"), "text/event-stream"));
-	while ((event = client_event(client)) && strcmp(event, "[DONE]") != 0) {
-		json_t *data = json_loads(event, 0, NULL);
-		json_t *choice = json_array_get(json_object_get(data, "choices"), 0);
-		const char *piece = json_string_value(
-			json_object_get(json_object_get(choice, "delta"), "content"));
-
-		strcat(text, piece ? piece : "");
-		json_decref(data);
-		free(event);
-	}
-	assert_non_null(event);
-	free(event);
-	assert_null(client_event(client));
-	assert_true(client_complete(client));
-	assert_string_equal(text, "one two three four");
+	assert_streamed(client);
 	client_close(client);
 	close(gate_fd);
 	finish(&rig);
@@ -755,13 +738,7 @@ static void a_token_is_demanded(void **state)
 	free(path);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
-#define SCENARIO(name) cmocka_unit_test_teardown(name, clean_up)
+#define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
 int main(void)
 {

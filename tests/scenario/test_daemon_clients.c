@@ -701,13 +701,7 @@ static void a_forced_stop_overtakes_a_gentle_one(void **state)
 	finish(&rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
-#define SCENARIO(name) cmocka_unit_test_teardown(name, clean_up)
+#define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
 int main(void)
 {

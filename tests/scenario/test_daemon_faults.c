@@ -703,13 +703,7 @@ static void a_model_on_a_gpu_is_told_which(void **state)
 	free(script);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
-#define SCENARIO(name) cmocka_unit_test_teardown(name, clean_up)
+#define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
 int main(void)
 {

@@ -78,28 +78,6 @@ static struct client *ask(struct rig *rig, const char *model, bool stream)
 	return client;
 }
 
-/* The whole stream: its words, and [DONE]. */
-static void assert_streamed(struct client *client)
-{
-	char text[256] = "", *event;
-
-	assert_int_equal(client_status(client), 200);
-	while ((event = client_event(client)) && strcmp(event, "[DONE]") != 0) {
-		json_t *data = json_loads(event, 0, NULL);
-		json_t *choice = json_array_get(json_object_get(data, "choices"), 0);
-		const char *piece = json_string_value(
-			json_object_get(json_object_get(choice, "delta"), "content"));
-
-		strcat(text, piece ? piece : "");
-		json_decref(data);
-		free(event);
-	}
-	assert_non_null(event);
-	free(event);
-	assert_string_equal(text, "one two three four");
-	client_close(client);
-}
-
 /* A setting of /v2/config: its value, as JSON; free(3) it. */
 static char *setting(struct rig *rig, const char *section, const char *key)
 {
@@ -353,8 +331,10 @@ static void a_removed_model_finishes_what_it_took(void **state)
 	assert_int_equal(chat(&rig, "other"), 200);
 	let_pass(gate, 4);
 	assert_streamed(running);
+	client_close(running);
 	let_pass(gate, 4);
 	assert_streamed(waiting);
+	client_close(waiting);
 	proc_wait_line(rig.daemon, "reason=\"its model was removed\"");
 	rig_wait_workers(&rig, 1);
 	wait_for_generations(&rig, 1);
@@ -393,6 +373,7 @@ static void a_change_of_the_launch_replaces_workers(void **state)
 	assert_int_equal(rig_workers(&rig, NULL, NULL), 2);
 	let_pass(gate, 4);
 	assert_streamed(running);
+	client_close(running);
 	proc_wait_line(rig.daemon, "reason=\"replaced: its model's settings changed\"");
 	rig_wait_workers(&rig, 1);
 	assert_int_equal(rig_workers(&rig, &new, NULL), 1);
@@ -614,13 +595,7 @@ static void nothing_is_lost_under_load(void **state)
 	finish(&rig);
 }
 
-static int clean_up(void **state)
-{
-	client_close_all();
-	return proc_free_all(state);
-}
-
-#define SCENARIO(name) cmocka_unit_test_teardown(name, clean_up)
+#define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
 int main(void)
 {
