@@ -98,20 +98,14 @@ static int use_address(struct cli *cli, const char *address, struct pc_error *er
 
 static int set_silence(struct cli *cli, const char *text, struct pc_error *err)
 {
-	char *end;
-	long secs;
+	long long secs = SILENCE_SECS;
 
-	cli->silence_secs = SILENCE_SECS;
-	if (!text)
-		return 0;
-	errno = 0;
-	secs = strtol(text, &end, 10);
-	if (errno || end == text || *end || secs < 0 || secs > SILENCE_MAX_SECS)
+	if (text && !whole_number(text, 0, SILENCE_MAX_SECS, &secs))
 		return pc_error_set(err, PC_E_INVALID_CONFIG,
 				    "--timeout takes a whole number of seconds from 0 to %ld, not "
 				    "'%s'",
 				    SILENCE_MAX_SECS, text);
-	cli->silence_secs = secs;
+	cli->silence_secs = (long)secs;
 	return 0;
 }
 

@@ -125,7 +125,12 @@ int load_catalog(struct cli *cli, struct pc_catalog **ret_catalog, struct pc_err
 /* The same, and the model of that name; the entry belongs to the catalog. */
 int find_model(struct cli *cli, const char *name, struct pc_catalog **ret_catalog,
 	       const struct pc_model_entry **ret_entry, struct pc_error *err);
+/* Whether the text is a whole number within these bounds. */
+bool whole_number(const char *text, long long low, long long high, long long *ret_number);
 /* A whole number of an option, or what it is without. `name` is how the option is written. */
+enum exit_code integer_option(const struct cli *cli, enum option_id id, const char *name,
+			      long long low, long long high, long long *number);
+/* The same from 1 on. */
 enum exit_code number_option(const struct cli *cli, enum option_id id, const char *name,
 			     uint32_t most, uint32_t *number);
 

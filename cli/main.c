@@ -6,6 +6,7 @@
 #include <poolcore/text.h>
 #include <poolcore/version.h>
 
+#include <errno.h>
 #include <getopt.h>
 #include <locale.h>
 #include <poll.h>
@@ -174,6 +175,40 @@ enum exit_code usage_error(const char *fmt, ...)
 	va_end(args);
 	say(stderr, "rbees-pool: %s\nTry 'rbees-pool --help'.\n", text);
 	return EXIT_USAGE;
+}
+
+bool whole_number(const char *text, long long low, long long high, long long *ret_number)
+{
+	long long number;
+	char *end;
+
+	errno = 0;
+	number = strtoll(text, &end, 10);
+	if (errno || end == text || *end || number < low || number > high)
+		return false;
+	*ret_number = number;
+	return true;
+}
+
+enum exit_code integer_option(const struct cli *cli, enum option_id id, const char *name,
+			      long long low, long long high, long long *number)
+{
+	const char *text = cli->options[id];
+
+	if (!text || whole_number(text, low, high, number))
+		return EXIT_OK;
+	return usage_error("%s takes a whole number from %lld to %lld, not '%s'", name, low, high,
+			   text);
+}
+
+enum exit_code number_option(const struct cli *cli, enum option_id id, const char *name,
+			     uint32_t most, uint32_t *number)
+{
+	long long wide = *number;
+	enum exit_code status = integer_option(cli, id, name, 1, most, &wide);
+
+	*number = (uint32_t)wide;
+	return status;
 }
 
 static enum exit_code exit_code_of(int code)

@@ -8,9 +8,7 @@
 #include <poolcore/model_file.h>
 #include <poolcore/text.h>
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,24 +41,6 @@ int find_model(struct cli *cli, const char *name, struct pc_catalog **ret_catalo
 }
 
 /* ---- info ---- */
-
-enum exit_code number_option(const struct cli *cli, enum option_id id, const char *name,
-			     uint32_t most, uint32_t *number)
-{
-	const char *text = cli->options[id];
-	long long value;
-	char *end;
-
-	if (!text)
-		return EXIT_OK;
-	errno = 0;
-	value = strtoll(text, &end, 10);
-	if (errno || end == text || *end || value < 1 || value > most)
-		return usage_error("%s takes a whole number from 1 to %u, not '%s'", name, most,
-				   text);
-	*number = (uint32_t)value;
-	return EXIT_OK;
-}
 
 uint32_t usual_context(const char *backend, const struct pc_gguf_info *info)
 {

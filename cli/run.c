@@ -16,22 +16,17 @@
 
 /* ---- the request ---- */
 
-/* A member from the text of an option, which is NULL when it was not given. */
-static enum exit_code add_integer(json_t *body, const char *name, const char *text,
-				  const char *option, long long low, long long high)
+/* A member from an option that was given. */
+static enum exit_code add_integer(const struct cli *cli, json_t *body, const char *name,
+				  enum option_id id, const char *option, long long low,
+				  long long high)
 {
-	long long value;
-	char *end;
+	long long value = 0;
+	enum exit_code status = integer_option(cli, id, option, low, high, &value);
 
-	if (!text)
-		return EXIT_OK;
-	errno = 0;
-	value = strtoll(text, &end, 10);
-	if (errno || end == text || *end || value < low || value > high)
-		return usage_error("%s takes a whole number from %lld to %lld, not '%s'", option,
-				   low, high, text);
-	json_object_set_new(body, name, json_integer(value));
-	return EXIT_OK;
+	if (status == EXIT_OK && cli->options[id])
+		json_object_set_new(body, name, json_integer(value));
+	return status;
 }
 
 static enum exit_code add_temperature(json_t *body, const char *text)
@@ -79,11 +74,10 @@ static enum exit_code make_body(const struct cli *cli, const char *model, const 
 	if (!body)
 		return usage_error("run: model, prompt and --system must be UTF-8 text without "
 				   "NUL bytes");
-	status = add_integer(body, "max_tokens", cli->options[OPTION_MAX_TOKENS], "--max-tokens", 1,
+	status = add_integer(cli, body, "max_tokens", OPTION_MAX_TOKENS, "--max-tokens", 1,
 			     1000000000);
 	if (!status)
-		status = add_integer(body, "seed", cli->options[OPTION_SEED], "--seed", 0,
-				     4294967295);
+		status = add_integer(cli, body, "seed", OPTION_SEED, "--seed", 0, 4294967295);
 	if (!status)
 		status = add_temperature(body, cli->options[OPTION_TEMPERATURE]);
 	if (status)
