@@ -401,18 +401,11 @@ static void on_close(void *ctx, struct http_exchange *exchange, bool complete)
 	request_destroy(request);
 }
 
-static void error_body(void *ctx, const struct pc_error *err, const char *correlation_id,
-		       char *body, size_t size)
-{
-	(void)ctx;
-	api_error_body(err, correlation_id, NULL, body, size);
-}
-
 const struct http_handlers route_handlers = {
 	.on_head = on_head,
 	.on_body = on_body,
 	.on_end = on_end,
 	.on_drained = on_drained,
 	.on_close = on_close,
-	.error_body = error_body,
+	.error_body = api_error_write,
 };

@@ -20,6 +20,13 @@ size_t api_error_body(const struct pc_error *err, const char *correlation_id, co
 	return pc_api_error_format(&value, buf, size);
 }
 
+void api_error_write(void *ctx, const struct pc_error *err, const char *correlation_id, char *body,
+		     size_t size)
+{
+	(void)ctx;
+	api_error_body(err, correlation_id, NULL, body, size);
+}
+
 void api_respond_error(struct http_exchange *exchange, const struct pc_error *err)
 {
 	int status = pc_error_http_status(err->code ? err->code : PC_E_INTERNAL);

@@ -17,6 +17,10 @@ struct http_exchange;
 size_t api_error_body(const struct pc_error *err, const char *correlation_id, const char *param,
 		      char *buf, size_t size);
 
+/* The same as `error_body` of struct http_handlers. */
+void api_error_write(void *ctx, const struct pc_error *err, const char *correlation_id, char *body,
+		     size_t size);
+
 /*
  * Responds to an exchange that has not been responded to with the error's status and body. An
  * error that may be retried with status 429 or 503 carries Retry-After: the detail
