@@ -39,8 +39,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	check(info.version == 2 || info.version == 3);
 	check(info.tensor_bytes <= size && info.data_offset <= size + 4294967296);
-	check(memchr(info.architecture, '\0', sizeof(info.architecture)) && info.architecture[0]);
+	check(memchr(info.architecture, '\0', sizeof(info.architecture)));
+	/* Only the first part of a split model says what it is. */
+	check(info.architecture[0] || info.split_number > 0);
 	check(memchr(info.name, '\0', sizeof(info.name)));
+	check(memchr(info.type, '\0', sizeof(info.type)));
 	estimate(&info);
 	return 0;
 }
