@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "catalog/open_model.h"
 #include "catalog/record.h"
 
 /* Between two calls of progress. A guess; change freely. */
@@ -164,14 +165,14 @@ static void keep_record(struct job *job)
 static int compare(const struct job *job)
 {
 	const struct pc_model_entry *entry = job->entry;
+	char cure[512];
 
 	if (!entry->sha256[0] || strcmp(entry->sha256, job->file->sha256) == 0)
 		return 0;
 	pc_error_set(job->err, PC_E_MODEL_FILE_INVALID,
-		     "model \"%s\": the file %s has the SHA-256 %s and the catalog says %s; "
-		     "download it again, or correct \"sha256\" at %.180s:%u",
-		     entry->id, entry->path, job->file->sha256, entry->sha256, entry->source_file,
-		     entry->source_line);
+		     "model \"%s\": the file %s has the SHA-256 %s and the catalog says %s; %s",
+		     entry->id, entry->path, job->file->sha256, entry->sha256,
+		     pc__model_cure(entry, "sha256", cure));
 	pc_error_detail(job->err, "model", "%s", entry->id);
 	pc_error_detail(job->err, "path", "%s", entry->path);
 	pc_error_detail(job->err, "sha256", "%s", job->file->sha256);

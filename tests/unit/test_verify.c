@@ -357,7 +357,7 @@ static void refuses_another_file(void **state)
 		assert_int_equal(refuse(entry, options, &err), PC_E_MODEL_FILE_INVALID);
 		assert_contains(err.message,
 				"has the SHA-256 " SUM_ABC " and the catalog says " SUM_MILLION
-				"; download it again, or correct");
+				"; put the right one there, or correct");
 		assert_string_equal(pc_error_detail_get(&err, "sha256"), SUM_ABC);
 		assert_string_equal(pc_error_detail_get(&err, "expected_sha256"), SUM_MILLION);
 	}
