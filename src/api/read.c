@@ -109,6 +109,15 @@ static int reserve_element(const struct pc__api_field *field, void *value, struc
 	return 0;
 }
 
+static int check_element_text(const struct pc__api_field *field, const struct pc__json_place *place,
+			      size_t length, struct pc_error *err)
+{
+	if (length <= (size_t)field->text_high)
+		return 0;
+	return pc__api_complain(place, err, "has %zu bytes; at most are %lld", length,
+				(long long)field->text_high);
+}
+
 static int read_element_text(struct pc__json_reader *reader, const struct pc__api_field *field,
 			     const struct pc__json_place *place, const char **ret_text)
 {
@@ -122,10 +131,7 @@ static int read_element_text(struct pc__json_reader *reader, const struct pc__ap
 		return pc__api_complain(place, reader->err, "must be a string, not %s",
 					kind_name(kind));
 	rc = pc__json_string(reader, place, ret_text, &length);
-	if (!rc && length > (size_t)field->text_high)
-		rc = pc__api_complain(place, reader->err, "has %zu bytes; at most are %lld", length,
-				      (long long)field->text_high);
-	return rc;
+	return rc ? rc : check_element_text(field, place, length, reader->err);
 }
 
 static int read_pair(struct pc__json_reader *reader, const struct pc__api_field *field,
@@ -138,6 +144,9 @@ static int read_pair(struct pc__json_reader *reader, const struct pc__api_field 
 	if (rc)
 		return rc;
 	below.key = pair->key;
+	rc = check_element_text(field, &below, strlen(pair->key), reader->err);
+	if (rc)
+		return rc;
 	for (size_t i = 0; i < count; i++) {
 		if (strcmp(items[i].key, pair->key) == 0)
 			return pc__api_complain(&below, reader->err, "stands there twice");

@@ -590,6 +590,28 @@ static void lists_are_limited(void **state)
 	}
 }
 
+/* A name in a map is a text as its value is: what was read can be written again. */
+static void names_in_maps_are_limited(void **state)
+{
+	static const char head[] = "{\"error\":{\"code\":\"X\",\"message\":\"m\",\"details\":{\"";
+	static const char tail[] = "\":\"v\"}}}";
+	size_t size = sizeof(head) + sizeof(tail) + PC_API_TEXT_MAX + 1;
+	char *text = malloc(size);
+
+	(void)state;
+	assert_non_null(text);
+	for (size_t more = 0; more < 2; more++) {
+		struct pc_error err = PC_ERROR_INIT;
+
+		snprintf(text, size, "%s%0*d%s", head, (int)(PC_API_TEXT_MAX + more), 0, tail);
+		assert_int_equal(parse_pc_api_error(text, strlen(text), &err),
+				 more ? PC_E_INVALID_REQUEST : 0);
+		if (more)
+			assert_non_null(strstr(err.message, "has 16385 bytes; at most are 16384"));
+	}
+	free(text);
+}
+
 /* What may not be read may not be written either. */
 static void values_are_checked_before_they_are_written(void **state)
 {
@@ -765,6 +787,7 @@ int main(void)
 		cmocka_unit_test(depth_is_limited),
 		cmocka_unit_test(size_is_limited),
 		cmocka_unit_test(lists_are_limited),
+		cmocka_unit_test(names_in_maps_are_limited),
 		cmocka_unit_test(values_are_checked_before_they_are_written),
 		cmocka_unit_test(errors_travel),
 		cmocka_unit_test(errors_are_completed),
