@@ -281,15 +281,28 @@ static void add_power(struct table *table, const json_t *value)
 		table_cell(table, "-");
 }
 
+/* One that never told its memory has 0 bytes in all. */
+static void add_gpu_memory(struct table *table, const json_t *gpu)
+{
+	json_int_t in_all = number_of(gpu, "vram_total_bytes");
+	char used[32], total[32];
+
+	if (in_all == 0) {
+		table_cell(table, "-");
+		table_cell(table, "-");
+		return;
+	}
+	table_cell(table, "%s", human_bytes(number_of(gpu, "vram_used_bytes"), used));
+	table_cell(table, "%s", human_bytes(in_all, total));
+}
+
 static void add_gpu_row(struct table *table, const json_t *gpu)
 {
 	const json_t *processes = json_object_get(gpu, "processes");
-	char used[32], total[32];
 
 	table_cell(table, "%s", text_of(gpu, "device"));
 	table_cell(table, "%s", text_of(gpu, "name"));
-	table_cell(table, "%s", human_bytes(number_of(gpu, "vram_used_bytes"), used));
-	table_cell(table, "%s", human_bytes(number_of(gpu, "vram_total_bytes"), total));
+	add_gpu_memory(table, gpu);
 	add_known(table, json_object_get(gpu, "utilisation_percent"), " %");
 	add_known(table, json_object_get(gpu, "temperature_c"), " °C");
 	add_power(table, json_object_get(gpu, "power_mw"));

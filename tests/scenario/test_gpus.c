@@ -191,6 +191,21 @@ static void gpus_are_shown_with_a_daemon_and_without(void **state)
 	rig_fini(&rig);
 }
 
+/* A GPU that never told its memory has not "0 bytes" of it. */
+static void what_a_gpu_does_not_tell_is_a_dash(void **state)
+{
+	struct cli_result result;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig, DRIVER CARD_A CARD_B "fail nvmlDeviceGetMemoryInfo 15 1\n");
+	result = RUN(&rig, "gpu", "list");
+	assert_int_equal(result.status, 0);
+	assert_shows(result.out, "gpu1  Card B  -  -  -  -  -  -  0000:02:00.0  no\n");
+	cli_result_free(&result);
+	rig_fini(&rig);
+}
+
 static void all_of_a_gpu_is_in_the_answer(void **state)
 {
 	static const char *const expected =
@@ -436,6 +451,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENARIO(gpus_are_shown_with_a_daemon_and_without),
+		SCENARIO(what_a_gpu_does_not_tell_is_a_dash),
 		SCENARIO(all_of_a_gpu_is_in_the_answer),
 		SCENARIO(what_is_wrong_with_a_driver_is_said),
 		SCENARIO(a_worker_starts_on_the_gpu_that_was_asked_for),
