@@ -110,6 +110,34 @@ static bool is_link(const struct pc_model_entry *entry)
 	return lstat(entry->path, &facts) == 0 && S_ISLNK(facts.st_mode);
 }
 
+/* How many files lie beside it with the rest of its model, by its name: 2 of
+ * "x-00001-of-00003.gguf". */
+static unsigned other_parts(const struct pc_model_entry *entry)
+{
+	const size_t tail = strlen("-00001-of-00003.gguf");
+	size_t length = strlen(entry->path);
+	unsigned number, count;
+	int end = 0;
+
+	if (length < tail ||
+	    sscanf(entry->path + length - tail, "-%5u-of-%5u.gguf%n", &number, &count, &end) != 2 ||
+	    end != (int)tail || count == 0)
+		return 0;
+	return count - 1;
+}
+
+/* What of the model's file is still there, though it is deleted. */
+static void tell_rest(const struct pc_model_entry *entry, bool was_link)
+{
+	unsigned others = other_parts(entry);
+
+	if (was_link)
+		say(stdout, "it is a symbolic link; the file that it leads to stays\n");
+	if (others > 0)
+		say(stdout, "it is one of %u parts; the other%s, named like it, stay%s\n",
+		    others + 1, others == 1 ? "" : "s", others == 1 ? "s" : "");
+}
+
 static enum exit_code tell(const struct cli *cli, const struct pc_model_entry *entry, bool was_link)
 {
 	bool done = !cli->options[OPTION_DRY_RUN], with_file = cli->options[OPTION_FILE];
@@ -119,12 +147,12 @@ static enum exit_code tell(const struct cli *cli, const struct pc_model_entry *e
 	if (!cli->json) {
 		say(stdout, "%s: %s out of %s\n", entry->id, done ? "taken" : "would be taken",
 		    entry->source_file);
-		say(stdout, "%s %s%s\n", entry->path,
+		say(stdout, "%s %s\n", entry->path,
 		    !with_file ? "stays"
 		    : done     ? "is deleted"
-			       : "would be deleted",
-		    with_file && was_link ? ", a symbolic link; the file that it leads to stays"
-					  : "");
+			       : "would be deleted");
+		if (with_file)
+			tell_rest(entry, was_link);
 		return EXIT_OK;
 	}
 	answer = json_pack("{s:s, s:s, s:s, s:b, s:b}", "id", entry->id, "catalog",
