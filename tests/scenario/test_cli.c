@@ -657,8 +657,8 @@ static void everything_can_be_json(void **state)
 	ASSERT_JSON(&rig, "worker_id lines", "worker", "logs", id, "--json");
 	ASSERT_JSON(&rig, "config settings toml", "config", "show", "--json", "--config",
 		    rig.config);
-	ASSERT_JSON(&rig, "config models backends missing_files problems", "config", "check", "--json",
-		    "--config", rig.config);
+	ASSERT_JSON(&rig, "config models backends missing_files problems", "config", "check",
+		    "--json", "--config", rig.config);
 	ASSERT_JSON(&rig, "config generations settings", "config", "show", "--json", "--effective");
 	ASSERT_JSON(&rig, "changed added removed needs_restart", "reload", "--json");
 	ASSERT_JSON(&rig, "rbees-pool libpoolcore pool-managerd", "version", "--json");
