@@ -30,6 +30,7 @@
  *	clerk.c       the thread that waits for the disk: registry, files of workers
  *	gpus.c        the thread that waits for the drivers of GPUs
  *	logbook.c     the last lines of each worker
+ *	journal.c     the daemon's own log, which waits for no reader
  *	shutdown.c    how it ends
  *	routes.c      the table of routes and what every request passes first
  *	gateway.c     /v1: find the model, lease, forward, stream back, release

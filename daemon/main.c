@@ -29,6 +29,7 @@
 #include "daemon/devices.h"
 #include "daemon/generation.h"
 #include "daemon/gpus.h"
+#include "daemon/journal.h"
 #include "daemon/loop.h"
 #include "daemon/reload.h"
 #include "daemon/shutdown.h"
@@ -461,6 +462,17 @@ static int report(const struct pc_error *err)
 	return err->code == PC_E_INVALID_CONFIG ? EXIT_USAGE : EXIT_FAILED;
 }
 
+static void start_log(const struct pc_config *config)
+{
+	static struct journal journal = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+	journal.file = stderr;
+	journal.sink = strcmp(config->log_format, "json") == 0 ? pc_log_sink_json
+							       : pc_log_sink_human;
+	pc_log_set(journal_write, &journal,
+		   (enum pc_log_level)pc_log_level_from_name(config->log_level));
+}
+
 /* What the program was told, read and checked; only then is there a log. */
 static int read_configuration(const struct options *options, struct generation **ret_generation,
 			      struct pc_error *err)
@@ -472,8 +484,7 @@ static int read_configuration(const struct options *options, struct generation *
 
 	if (rc)
 		return rc;
-	pc_log_set(strcmp(config->log_format, "json") == 0 ? pc_log_sink_json : pc_log_sink_human,
-		   stderr, (enum pc_log_level)pc_log_level_from_name(config->log_level));
+	start_log(config);
 	rc = pc_catalog_load(config, &catalog, err);
 	if (!rc)
 		rc = generation_create(config, catalog, ret_generation, err);

@@ -11,10 +11,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "scenario/daemon_fixture.h"
@@ -538,6 +540,54 @@ static void two_daemons_do_not_share_a_state(void **state)
 	finish(&rig);
 }
 
+/* Starts with its standard error where `redirection` says; returns when it serves. */
+static struct proc *start_redirected(struct rig *rig, const char *redirection)
+{
+	int64_t deadline = test_deadline_ms();
+	struct client *client;
+	char script[600];
+
+	snprintf(rig->listen, sizeof(rig->listen), "unix:%s/s", rig->dir);
+	snprintf(rig->address, sizeof(rig->address), "%s", rig->listen);
+	rig_write(rig);
+	snprintf(script, sizeof(script), "exec \"$0\" --config \"$1\" 2>%s", redirection);
+
+	const char *const argv[] = { "/bin/sh",	  "-c", script, getenv("POOL_MANAGERD"),
+				     rig->config, NULL };
+	struct proc *daemon = proc_start(argv, NULL);
+
+	while (!(client = client_try(rig->address))) {
+		if (test_remaining_ms(deadline) == 0)
+			fail_msg("it does not listen");
+	}
+	client_close(client);
+	return daemon;
+}
+
+/* A pipe that is full from the start, and read by nobody until the daemon has ended. */
+static void nobody_waits_for_a_reader_of_the_log(void **state)
+{
+	static char block[65536];
+	char path[512];
+	struct rig rig;
+	int fd;
+
+	(void)state;
+	rig_init(&rig);
+	rig_model(&rig, "m", "tokens=4", "");
+	snprintf(path, sizeof(path), "%s/log", rig.dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	assert_true(fd >= 0);
+	while (write(fd, block, sizeof(block)) > 0)
+		continue;
+	rig.daemon = start_redirected(&rig, path);
+	assert_chat_serves(&rig, "m");
+	assert_int_equal(rig_stop(&rig), 0);
+	close(fd);
+	rig_fini(&rig);
+}
+
 static void bad_configuration_is_exit_2(void **state)
 {
 	struct proc *daemon;
@@ -756,6 +806,7 @@ int main(void)
 		SCENARIO(a_passed_deadline_is_504_with_the_reason),
 		SCENARIO(taken_ports_are_named),
 		SCENARIO(two_daemons_do_not_share_a_state),
+		SCENARIO(nobody_waits_for_a_reader_of_the_log),
 		SCENARIO(bad_configuration_is_exit_2),
 		SCENARIO(a_client_that_leaves_cancels_upstream),
 		SCENARIO(a_client_that_leaves_does_not_stop_the_loading),
