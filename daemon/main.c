@@ -13,6 +13,7 @@
 #include <poolcore/registry.h>
 #include <poolcore/version.h>
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -517,8 +518,23 @@ static int start(const struct options *options)
 	return status;
 }
 
+/* Where one of the three was closed, the next file to be opened would have its number: our log went
+ * into the lock of the state directory. */
+static void hold_standard_descriptors(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR); /* a stub gets its own, whatever is inherited */
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
+	hold_standard_descriptors();
+
 	struct options options = { .config = NULL };
 	int status = parse_options(argc, argv, &options);
 

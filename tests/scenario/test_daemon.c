@@ -564,6 +564,24 @@ static struct proc *start_redirected(struct rig *rig, const char *redirection)
 	return daemon;
 }
 
+static void a_closed_standard_error_is_no_files(void **state)
+{
+	struct stat lock;
+	struct rig rig;
+	char path[512];
+
+	(void)state;
+	rig_init(&rig);
+	rig_model(&rig, "m", "tokens=4", "");
+	rig.daemon = start_redirected(&rig, "&-");
+	assert_chat_serves(&rig, "m");
+	assert_int_equal(rig_stop(&rig), 0);
+	snprintf(path, sizeof(path), "%s/state/lock", rig.dir);
+	assert_int_equal(stat(path, &lock), 0);
+	assert_int_equal(lock.st_size, 0);
+	rig_fini(&rig);
+}
+
 /* A pipe that is full from the start, and read by nobody until the daemon has ended. */
 static void nobody_waits_for_a_reader_of_the_log(void **state)
 {
@@ -806,6 +824,7 @@ int main(void)
 		SCENARIO(a_passed_deadline_is_504_with_the_reason),
 		SCENARIO(taken_ports_are_named),
 		SCENARIO(two_daemons_do_not_share_a_state),
+		SCENARIO(a_closed_standard_error_is_no_files),
 		SCENARIO(nobody_waits_for_a_reader_of_the_log),
 		SCENARIO(bad_configuration_is_exit_2),
 		SCENARIO(a_client_that_leaves_cancels_upstream),
