@@ -77,23 +77,56 @@ static int lock_state(const char *state_dir, int *ret_fd, struct pc_error *err)
 	return 0;
 }
 
+/* Where a daemon before us had its sockets, if that is still ours alone: anybody may write in /tmp. */
+static bool read_link(const char *link, char *path, size_t size)
+{
+	ssize_t length = readlink(link, path, size - 1);
+	struct stat st;
+
+	if (length <= 0)
+		return false;
+	path[length] = '\0';
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	       (st.st_mode & 0777) == 0700;
+}
+
+/* A directory in /tmp, which the link remembers: after a daemon that was killed its workers still
+ * have their sockets there, and nobody else would ever clear it away. */
+static int open_short_dir(const char *link, char *path, size_t size, struct pc_error *err)
+{
+	if (read_link(link, path, size))
+		return 0;
+	snprintf(path, size, "/tmp/pool-managerd-XXXXXX");
+	if (!mkdtemp(path))
+		return pc_error_sys(err, PC_E_IO, errno,
+				    "cannot make a directory for sockets in /tmp");
+	if ((unlink(link) && errno != ENOENT) || symlink(path, link)) {
+		pc_error_sys(err, PC_E_IO, errno, "cannot make the link %s", link);
+		rmdir(path);
+		return PC_E_IO;
+	}
+	return 0;
+}
+
 /* A socket's path is at most 107 bytes (unix(7)); a worker's name takes up to 40 of them. */
 static int open_runtime_dir(struct daemon *daemon, struct pc_error *err)
 {
 	const char *state_dir = daemon->generation->config->pool_state_dir;
 	size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 40;
-	char path[PATH_MAX];
+	char path[PATH_MAX], short_path[PATH_MAX];
+	const char *folder = path;
+	int rc;
 
 	snprintf(path, sizeof(path), "%s/run", state_dir);
 	if (strlen(path) < room) {
-		daemon->runtime_dir = pc_strdup(path);
-		return daemon->runtime_dir ? make_directories(path, 0700, err) : pc_error_oom(err);
+		rc = make_directories(path, 0700, err);
+	} else {
+		rc = open_short_dir(path, short_path, sizeof(short_path), err);
+		folder = short_path;
 	}
-	snprintf(path, sizeof(path), "/tmp/pool-managerd-XXXXXX");
-	if (!mkdtemp(path))
-		return pc_error_sys(err, PC_E_IO, errno,
-				    "cannot make a directory for sockets in /tmp");
-	daemon->runtime_dir = pc_strdup(path);
+	if (rc)
+		return rc;
+	daemon->runtime_dir = pc_strdup(folder);
 	return daemon->runtime_dir ? 0 : pc_error_oom(err);
 }
 

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "scenario/daemon_fixture.h"
@@ -105,6 +106,64 @@ static void a_loaded_worker_serves_the_next_daemon(void **state)
 	assert_chat_serves(&rig);
 	finish(&rig);
 	wait_for_end(old_pid);
+}
+
+/* The folder of the only worker's socket. */
+static void socket_folder(struct rig *rig, char folder[256])
+{
+	json_t *answer = rig_get(rig, "/v2/workers");
+	json_t *worker = json_array_get(json_object_get(answer, "workers"), 0);
+
+	snprintf(folder, 256, "%s", json_string_value(json_object_get(worker, "socket")));
+	*strrchr(folder, '/') = '\0';
+	json_decref(answer);
+}
+
+/* A socket's path is short, so that those of a state directory with a long one are elsewhere. */
+static void sockets_have_one_place_whatever_happens(void **state)
+{
+	char first[256], second[256], name[201], long_dir[400];
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	snprintf(long_dir, sizeof(long_dir), "%s/%s", rig.dir, name);
+	setenv("RBEES_POOL_POOL_STATE_DIR", long_dir, 1);
+	rig_model(&rig, "m", "tokens=4", "");
+	rig_start(&rig);
+	assert_chat_serves(&rig);
+	socket_folder(&rig, first);
+	assert_int_not_equal(strncmp(first, rig.dir, strlen(rig.dir)), 0);
+	for (int i = 0; i < 2; i++) {
+		char body[96], id[64];
+		json_t *answer = NULL;
+
+		kill_daemon(&rig);
+		rig_start(&rig);
+		assert_int_equal(rig_workers(&rig, NULL, id), 1);
+		snprintf(body, sizeof(body), "{\"worker_id\":\"%s\"}", id);
+		assert_int_equal(
+			client_call(rig.address, "POST", "/v2/workers/stop", body, &answer), 202);
+		json_decref(answer);
+		rig_wait_workers(&rig, 0);
+		assert_chat_serves(&rig); /* by a worker that this daemon has started */
+		socket_folder(&rig, second);
+		assert_string_equal(second, first);
+	}
+	assert_int_equal(rig_stop(&rig), 0);
+	assert_int_equal(access(first, F_OK), -1);
+	/* What the link names may be anybody's by now. */
+	assert_int_equal(mkdir(first, 0700), 0);
+	assert_int_equal(chmod(first, 0755), 0);
+	rig_start(&rig);
+	assert_chat_serves(&rig);
+	socket_folder(&rig, second);
+	assert_string_not_equal(second, first);
+	unsetenv("RBEES_POOL_POOL_STATE_DIR");
+	assert_int_equal(rmdir(first), 0);
+	finish(&rig);
 }
 
 static void an_adopted_worker_is_stopped_like_any_other(void **state)
@@ -349,6 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_loaded_worker_serves_the_next_daemon),
+		cmocka_unit_test(sockets_have_one_place_whatever_happens),
 		cmocka_unit_test(an_adopted_worker_is_stopped_like_any_other),
 		cmocka_unit_test(a_loading_worker_is_waited_for),
 		cmocka_unit_test(a_worker_that_ended_meanwhile_is_told),
