@@ -194,42 +194,62 @@ void control_worker(struct request *request, const char *argument)
 }
 
 /*
- * The last value of a name in the query ("model=x&lines=3"), undecoded: what we ask for needs no
- * escapes. Cut to fit; "" without one.
+ * The last value of a name in the query ("model=org%2Fx&lines=3"), "" without one; false when it is
+ * none: its escapes are malformed, or it does not fit.
  */
-static void query_value(const struct http_exchange *exchange, const char *name, char *out,
+static bool query_value(const struct http_exchange *exchange, const char *name, char *out,
 			size_t size)
 {
 	struct http_slice query = http_query(exchange);
 	const char *at = query.length ? query.data : "", *end = at + query.length;
 	size_t name_length = strlen(name);
+	bool is_sound = true;
 
 	out[0] = '\0';
 	while (at < end) {
 		const char *next = memchr(at, '&', (size_t)(end - at));
 		size_t length = (size_t)((next ? next : end) - at);
+		struct http_slice value = { at, length };
 
-		if (length > name_length && at[name_length] == '=' &&
-		    memcmp(at, name, name_length) == 0)
-			snprintf(out, size, "%.*s", (int)(length - name_length - 1),
-				 at + name_length + 1);
 		at += length + 1;
+		if (length <= name_length || value.data[name_length] != '=' ||
+		    memcmp(value.data, name, name_length) != 0)
+			continue;
+		value.data += name_length + 1;
+		value.length -= name_length + 1;
+		is_sound = percent_decode(value, out, size);
 	}
+	return is_sound;
+}
+
+/* An alias is as good; what is in no catalog any more may still have had workers. */
+static void resolve_alias(struct daemon *daemon, char *model_id, size_t size)
+{
+	struct generation *generation = body_generation(daemon);
+	const struct pc_model_entry *entry = pc_catalog_find(generation->catalog, model_id);
+
+	if (entry)
+		snprintf(model_id, size, "%s", entry->id);
+	generation_unref(generation);
 }
 
 void control_departed(struct request *request, const char *argument)
 {
-	struct generation *generation = body_generation(request->daemon);
-	const struct pc_model_entry *entry;
+	struct pc_error err = PC_ERROR_INIT;
 	char model_id[160];
 
 	(void)argument;
-	query_value(request->exchange, "model", model_id, sizeof(model_id));
-	/* An alias is as good; what is in no catalog any more may still have had workers. */
-	entry = pc_catalog_find(generation->catalog, model_id);
-	if (entry)
-		snprintf(model_id, sizeof(model_id), "%s", entry->id);
-	generation_unref(generation);
+	if (!query_value(request->exchange, "model", model_id, sizeof(model_id))) {
+		pc_error_set(
+			&err, PC_E_INVALID_REQUEST,
+			"the query's 'model' is no name of a model: it is malformed, or longer "
+			"than %zu bytes",
+			sizeof(model_id) - 1);
+		pc_error_detail(&err, "param", "model");
+		respond_error(request, &err);
+		return;
+	}
+	resolve_alias(request->daemon, model_id, sizeof(model_id));
 	respond_json(request, 200, render_departed(request->daemon, model_id[0] ? model_id : NULL));
 }
 
@@ -244,8 +264,8 @@ static size_t wanted_lines(const struct http_exchange *exchange)
 	unsigned count = 100;
 	char text[32];
 
-	query_value(exchange, "lines", text, sizeof(text));
-	sscanf(text, "%u", &count);
+	if (query_value(exchange, "lines", text, sizeof(text)))
+		sscanf(text, "%u", &count);
 	return count < LOGBOOK_LINES ? count : LOGBOOK_LINES;
 }
 

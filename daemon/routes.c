@@ -173,8 +173,7 @@ static int hex_value(char c)
 	return -1;
 }
 
-/* Percent-decodes; false when it is malformed, holds a NUL or does not fit. */
-static bool decode(struct http_slice text, char *out, size_t size)
+bool percent_decode(struct http_slice text, char *out, size_t size)
 {
 	size_t length = 0;
 
@@ -225,7 +224,7 @@ static bool match(const char *pattern, struct http_slice path, char *argument, s
 
 	if (hole[1] != '*' && memchr(middle.data, '/', middle.length))
 		return false;
-	return decode(middle, argument, size);
+	return percent_decode(middle, argument, size);
 }
 
 static int no_such_route(const struct http_exchange *exchange, const char *allowed,

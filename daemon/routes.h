@@ -35,4 +35,8 @@ extern const struct http_handlers route_handlers; /* ctx: struct loop * */
 
 const struct route *routes(size_t *ret_count);
 
+/* A piece of a path or query without its escapes; false when it is malformed, holds a NUL or does
+ * not fit. */
+bool percent_decode(struct http_slice text, char *out, size_t size);
+
 #endif

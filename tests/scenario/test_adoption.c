@@ -257,6 +257,17 @@ static void a_worker_that_ended_meanwhile_is_told(void **state)
 		json_integer_value(json_object_get(json_object_get(death, "exit"), "signal")),
 		SIGKILL);
 	json_decref(deaths);
+	/* Clients escape what they like: an id may have a '/', and then most do. */
+	deaths = rig_get(&rig, "/v2/departed?x=y&model=%6d");
+	assert_int_equal(json_array_size(json_object_get(deaths, "departed")), 1);
+	json_decref(deaths);
+	deaths = rig_get(&rig, "/v2/departed?model=m%20");
+	assert_int_equal(json_array_size(json_object_get(deaths, "departed")), 0);
+	json_decref(deaths);
+	assert_int_equal(client_call(rig.address, "GET", "/v2/departed?model=%6", NULL, &deaths),
+			 400);
+	assert_string_equal(error_code(deaths), "INVALID_REQUEST");
+	json_decref(deaths);
 	assert_int_equal(rig_workers(&rig, NULL, NULL), 0);
 	assert_int_equal(rig_reserved(&rig), 0);
 	assert_chat_serves(&rig);
