@@ -29,6 +29,7 @@
 #include "daemon/generation.h"
 #include "daemon/loop.h"
 #include "daemon/request.h"
+#include "daemon/state.h"
 #include "http/api_error.h"
 
 /* A request that waits for a report. Each has a copy of it, because each goes its own way. */
@@ -169,6 +170,9 @@ static int reload_once(struct daemon *daemon, char **ret_text, struct pc_error *
 		rc = devices_budgets(daemon, next->config, budgets, err);
 	if (!rc) {
 		note_models(&report, old, next);
+		/* The file's name may be the same, and what a restart would read from it not. */
+		if (!state_token_is_current(daemon, next->config->http_token_file))
+			add_name(report.needs_restart, "", "http.token_file");
 		text = report_text(&report);
 		rc = text ? body_install(daemon, next, budgets, err) : pc_error_oom(err);
 	}

@@ -172,21 +172,21 @@ int state_open(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err)
 	return pc_registry_open_sqlite(path, &daemon->registry, err);
 }
 
-int state_read_token(struct daemon *daemon, struct pc_error *err)
+/* *ret_token is pc_freed by the caller; NULL without a path. */
+static int read_token(const char *path, char **ret_token, struct pc_error *err)
 {
-	const char *path = daemon->generation->config->http_token_file;
-	char text[TOKEN_MAX];
+	char text[TOKEN_MAX], *copy;
+	FILE *file;
+	size_t length;
 
-	if (!path[0])
+	if (!path[0]) {
+		*ret_token = NULL;
 		return 0;
-
-	FILE *file = fopen(path, "re");
-
+	}
+	file = fopen(path, "re");
 	if (!file)
 		return pc_error_sys(err, PC_E_INVALID_CONFIG, errno, "http.token_file: %s", path);
-
-	size_t length = fread(text, 1, sizeof(text) - 1, file);
-
+	length = fread(text, 1, sizeof(text) - 1, file);
 	fclose(file);
 	text[length] = '\0';
 	text[strcspn(text, "\r\n")] = '\0';
@@ -195,6 +195,23 @@ int state_read_token(struct daemon *daemon, struct pc_error *err)
 				    "http.token_file: the first line of %s must be a token of at "
 				    "least 16 characters",
 				    path);
-	daemon->token = pc_strdup(text);
-	return daemon->token ? 0 : pc_error_oom(err);
+	copy = pc_strdup(text);
+	if (!copy)
+		return pc_error_oom(err);
+	*ret_token = copy;
+	return 0;
+}
+
+int state_read_token(struct daemon *daemon, struct pc_error *err)
+{
+	return read_token(daemon->generation->config->http_token_file, &daemon->token, err);
+}
+
+bool state_token_is_current(const struct daemon *daemon, const char *path)
+{
+	pc_auto(pc_free) char *token = NULL;
+
+	if (read_token(path, &token, NULL))
+		return false;
+	return strcmp(token ? token : "", daemon->token ? daemon->token : "") == 0;
 }

@@ -597,10 +597,36 @@ static void nothing_is_lost_under_load(void **state)
 
 #define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
+/* Whoever changes a token wants the old one to be refused, and must not believe that it is. */
+static void another_token_needs_a_restart(void **state)
+{
+	struct rig rig;
+	char *path;
+
+	(void)state;
+	rig_init(&rig);
+	rig_model(&rig, "a", "tokens=4", "");
+	path = test_file_write(rig.dir, "token", "0123456789abcdef\n");
+	setenv("RBEES_POOL_HTTP_TOKEN_FILE", path, 1);
+	rig_start(&rig);
+	unsetenv("RBEES_POOL_HTTP_TOKEN_FILE");
+	proc_signal(rig.daemon, SIGHUP);
+	proc_wait_line(rig.daemon, "\"needs_restart\":[]}");
+	free(test_file_write(rig.dir, "token", "fedcba9876543210\n"));
+	proc_signal(rig.daemon, SIGHUP);
+	proc_wait_line(rig.daemon, "\"needs_restart\":[\"http.token_file\"]}");
+	assert_int_equal(unlink(path), 0);
+	proc_signal(rig.daemon, SIGHUP);
+	proc_wait_line(rig.daemon, "\"needs_restart\":[\"http.token_file\"]}");
+	free(path);
+	finish(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENARIO(a_report_names_what_differs),
+		SCENARIO(another_token_needs_a_restart),
 		SCENARIO(a_hangup_reads_again),
 		SCENARIO(a_log_level_is_another_at_once),
 		SCENARIO(a_broken_file_changes_nothing),
