@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * adopt.c - takes over from a daemon that died. Blocks, before any loop runs, so that nothing is
- * decided before the ledger holds the reservation of every worker that lives. See adopt.h, and the
- * protocol in tests/formal/worker_life.pml.
+ * adopt.c - takes over from a daemon that died. Before any loop runs, and before the brain decides
+ * anything, so that nothing is decided before the ledger holds the reservation of every worker that
+ * lives. See adopt.h, and the protocol in tests/formal/worker_life.pml.
  *
  * A worker is adopted as it is: loaded, and then it serves at once; or loading, and then its
  * readiness is waited for. It is ended instead when pool.orphan_policy says so, when it was being
  * stopped, and when the configuration has no place for it any more: its model is gone, or would be
  * launched otherwise now, by the same definition as at a reload, or no memory is left for it.
  *
- * XXX A driver may count the memory of a worker that was ended here for a moment after it has gone,
- * and the first load on that GPU may come earlier.
+ * One that is to end is adopted, too: as stopping. It is told to when loop 0 runs, and ends like any
+ * other worker, with its memory on the books until it is back; so nobody waits for it here, and one
+ * that hangs in a driver keeps nobody else from being served.
  */
 #include "daemon/adopt.h"
 
@@ -21,8 +22,6 @@
 #include <poolcore/stub.h>
 
 #include <dirent.h>
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,23 +32,19 @@
 #include "daemon/failpoint.h"
 #include "daemon/process.h"
 
-/* How long workers that are ended may take to leave before they are killed, and then to be gone.
- * A guess. */
-#define ORPHAN_GRACE_MS 5000
-
 enum fate {
-	FATE_GONE,    /* it had ended, and is forgotten */
-	FATE_ENDS,    /* it runs, and is to be ended */
-	FATE_ADOPTED, /* it goes on; the stub is its process's */
+	FATE_GONE,  /* it had ended, and is forgotten */
+	FATE_DYING, /* it was killed with its stub, and is not gone yet */
+	FATE_RUNS,
 };
 
 struct orphan {
 	const struct pc_worker_info *info;
-	struct pc_stub stub;
 	enum fate fate;
-	bool over; /* FATE_ENDS: its stub has ended */
-	struct worker
-		*worker; /* FATE_ENDS: the brain's, when only the adoption's last step failed */
+	struct pc_stub stub; /* DYING, RUNS: until its process has it */
+	bool has_process;
+	struct pc_stub_end end;	 /* DYING: what is known of it */
+	enum pc_stop_reason why; /* RUNS, and does not go on */
 };
 
 struct orphanage {
@@ -94,48 +89,76 @@ static int look(struct daemon *daemon, struct orphan *orphan, struct pc_error *e
 {
 	const struct pc_worker_info *info = orphan->info;
 	struct pc_error why = PC_ERROR_INIT;
-	struct pc_stub_end end;
 	enum pc_life life;
 	int rc = pc_stub_recover(daemon->life_dir, info->worker_id, info->spawn_token, &life,
-				 &orphan->stub, &end, &why);
+				 &orphan->stub, &orphan->end, &why);
 
 	if (rc) {
 		pc_error_set(err, rc, "worker %s of an earlier daemon: %s", info->worker_id,
 			     why.message);
 		return rc;
 	}
-	if (life == PC_LIFE_RUNNING) {
-		orphan->fate = FATE_ENDS;
-		return 0;
-	}
-	return note_end(daemon, info, life, &end, err);
+	if (life == PC_LIFE_RUNNING)
+		orphan->fate = FATE_RUNS;
+	else if (life == PC_LIFE_DYING)
+		orphan->fate = FATE_DYING;
+	else
+		rc = note_end(daemon, info, life, &orphan->end, err);
+	return rc;
 }
 
 /* ---- those that go on ---- */
 
-/* Why it cannot: NULL, or the end of a sentence. */
-static const char *misfit(const struct generation *generation, const struct pc_worker_info *info,
-			  struct model **ret_model)
+/* Why one does not: for the log, and for the brain. `text` NULL: it does. */
+struct misfit {
+	const char *text;
+	enum pc_stop_reason reason;
+};
+
+static struct misfit judge(const struct generation *generation, const struct pc_worker_info *info,
+			   struct model **ret_model)
 {
 	struct model *model = generation_find(generation, info->model_id);
 
+	*ret_model = model;
 	if (strcmp(generation->config->pool_orphan_policy, "kill") == 0)
-		return "pool.orphan_policy is \"kill\"";
+		return (struct misfit){ "pool.orphan_policy is \"kill\"", PC_STOP_REQUESTED };
 	if (info->status >= PC_WORKER_STOPPING)
-		return "it was being stopped";
+		return (struct misfit){ "it was being stopped", PC_STOP_REQUESTED };
 	if (!model)
-		return "its model is not in the catalog any more";
+		return (struct misfit){ "its model is not in the catalog any more",
+					PC_STOP_RETIRED };
 	if (strcmp(model->entry->model_ref, info->model_ref) != 0)
-		return "its model has another file now";
+		return (struct misfit){ "its model has another file now", PC_STOP_REPLACED };
 	if (strcmp(model->entry->backend, info->backend) != 0)
-		return "its model has another backend now";
+		return (struct misfit){ "its model has another backend now", PC_STOP_REPLACED };
 	if (model->entry->slots != info->slots)
-		return "its model has another number of slots now";
+		return (struct misfit){ "its model has another number of slots now",
+					PC_STOP_REPLACED };
 	/* The record of an older version says no more than that, and has to do. */
 	if (info->definition[0] && strcmp(model->definition, info->definition) != 0)
-		return "its model or its backend is configured otherwise now";
-	*ret_model = model;
-	return NULL;
+		return (struct misfit){ "its model or its backend is configured otherwise now",
+					PC_STOP_REPLACED };
+	return (struct misfit){ NULL };
+}
+
+static int take_over(struct daemon *daemon, struct orphan *orphan, struct worker *worker,
+		     bool loaded, struct pc_error *err)
+{
+	const struct pc_worker_info *info = orphan->info;
+	char pid[16];
+	int rc = process_adopt(daemon->supervisor, worker, &orphan->stub, loaded, err);
+
+	if (rc)
+		return rc;
+	orphan->has_process = true;
+	FAILPOINT(recover_after_adopt);
+	snprintf(pid, sizeof(pid), "%d", (int)info->pid);
+	pc_log(PC_LOG_INFO, "adopt",
+	       PC_FIELDS({ "worker", info->worker_id }, { "model", info->model_id }, { "pid", pid },
+			 { "status", loaded ? "ready" : "spawning" }),
+	       "adopted");
+	return 0;
 }
 
 static void log_misfit(const struct pc_worker_info *info, const char *why)
@@ -146,124 +169,68 @@ static void log_misfit(const struct pc_worker_info *info, const char *why)
 	       "an earlier daemon's worker is not adopted; stopping it");
 }
 
-static void adopt_one(struct daemon *daemon, struct orphan *orphan)
+/* Without a process it has not gone on, and `why` is the reason. */
+static int let_go_on(struct daemon *daemon, struct orphan *orphan, struct pc_error *err)
 {
-	const struct pc_worker_info *info = orphan->info;
-	bool loaded = info->status != PC_WORKER_SPAWNING;
-	struct pc_error err = PC_ERROR_INIT;
+	bool loaded = orphan->info->status != PC_WORKER_SPAWNING;
+	struct pc_error refusal = PC_ERROR_INIT;
 	struct model *model;
 	struct worker *worker;
-	const char *why = misfit(daemon->generation, info, &model);
-	char pid[16];
+	struct misfit misfit = judge(daemon->generation, orphan->info, &model);
 
-	if (why || body_adopt(daemon, model, info, loaded, &worker, &err)) {
-		log_misfit(info, why ? why : err.message);
-		return;
-	}
-	if (process_adopt(daemon->supervisor, worker, &orphan->stub, loaded, &err)) {
-		orphan->worker = worker;
-		log_misfit(info, err.message);
-		return;
-	}
-	orphan->fate = FATE_ADOPTED;
-	FAILPOINT(recover_after_adopt);
-	snprintf(pid, sizeof(pid), "%d", (int)info->pid);
-	pc_log(PC_LOG_INFO, "adopt",
-	       PC_FIELDS({ "worker", info->worker_id }, { "model", info->model_id }, { "pid", pid },
-			 { "status", loaded ? "ready" : "spawning" }),
-	       "adopted");
+	if (!misfit.text && body_adopt(daemon, model, orphan->info, loaded, &worker, &refusal) == 0)
+		return take_over(daemon, orphan, worker, loaded, err);
+	orphan->why = misfit.text ? misfit.reason : PC_STOP_EVICTED;
+	log_misfit(orphan->info, misfit.text ? misfit.text : refusal.message);
+	return 0;
 }
 
 /* ---- those that end ---- */
 
-static bool is_ending(const struct orphan *orphan)
+static int let_end(struct daemon *daemon, struct orphan *orphan, struct pc_error *err)
 {
-	return orphan->fate == FATE_ENDS && !orphan->over;
-}
-
-/* Waits for all of them until the deadline; true when none is left. */
-static bool wait_for_ends(struct orphanage *orphanage, uint64_t deadline_ns)
-{
-	bool all = true;
-
-	for (size_t i = 0; i < orphanage->count; i++) {
-		struct orphan *orphan = &orphanage->list[i];
-		struct pollfd watch = { .fd = orphan->stub.pidfd, .events = POLLIN };
-		uint64_t now = pc_clock_now_ns();
-		int left_ms = now < deadline_ns ? (int)((deadline_ns - now) / PC_NS_PER_MS) + 1 : 0;
-
-		if (!is_ending(orphan))
-			continue;
-		while (poll(&watch, 1, left_ms) < 0 && errno == EINTR)
-			;
-		orphan->over = pc_stub_has_ended(&orphan->stub);
-		all &= orphan->over;
-	}
-	return all;
-}
-
-static int signal_all(struct orphanage *orphanage,
-		      int (*signal)(const struct pc_stub *stub, struct pc_error *err))
-{
-	const uint64_t grace_ns = ORPHAN_GRACE_MS * PC_NS_PER_MS;
-
-	for (size_t i = 0; i < orphanage->count; i++) {
-		if (is_ending(&orphanage->list[i]))
-			signal(&orphanage->list[i].stub, NULL);
-	}
-	return wait_for_ends(orphanage, pc_clock_now_ns() + grace_ns);
-}
-
-static int settle(struct daemon *daemon, struct orphan *orphan, struct pc_error *err)
-{
-	const struct pc_worker_info *info = orphan->info;
-	struct pc_error cause = PC_ERROR_INIT;
-	struct pc_stub_end end;
-	int rc = pc_stub_settle(&orphan->stub, daemon->life_dir, info->worker_id, info->spawn_token,
-				&end, err);
+	struct worker *worker;
+	int rc = body_adopt_leaving(daemon, orphan->info, orphan->why, true, &worker, err);
 
 	if (!rc)
-		rc = forget(daemon, info, &end.exit, err);
-	if (orphan->worker) {
-		pc_error_set(&cause, PC_E_WORKER_FAILED, "worker %s could not be adopted",
-			     info->worker_id);
-		body_worker_gone(daemon, orphan->worker, &end.exit, &cause);
-	}
+		rc = process_adopt_leaving(daemon->supervisor, worker, &orphan->stub, orphan->why,
+					   err);
+	orphan->has_process = !rc;
 	return rc;
 }
 
-static int end_rest(struct orphanage *orphanage, struct pc_error *err)
+static int let_die(struct daemon *daemon, struct orphan *orphan, struct pc_error *err)
 {
-	int rc = 0;
+	struct worker *worker;
+	int rc = body_adopt_leaving(daemon, orphan->info, PC_STOP_FAILED, false, &worker, err);
 
-	if (!signal_all(orphanage, pc_stub_terminate) && !signal_all(orphanage, pc_stub_kill) &&
-	    !signal_all(orphanage, pc_stub_destroy_forcibly))
-		return pc_error_set(err, PC_E_IO,
-				    "workers of an earlier daemon do not die even by SIGKILL; is a "
-				    "driver stuck?");
-	for (size_t i = 0; i < orphanage->count && !rc; i++) {
-		if (orphanage->list[i].fate == FATE_ENDS)
-			rc = settle(orphanage->daemon, &orphanage->list[i], err);
-	}
+	pc_log(PC_LOG_WARN, "adopt",
+	       PC_FIELDS({ "worker", orphan->info->worker_id }, { "model", orphan->info->model_id },
+			 { "exit", orphan->end.exit.reason }),
+	       "it was killed, and is not gone yet; waiting for its memory");
+	if (!rc)
+		rc = process_adopt_dying(daemon->supervisor, worker, &orphan->stub, &orphan->end,
+					 err);
+	orphan->has_process = !rc;
 	return rc;
 }
 
 /* ---- all of them ---- */
 
-static bool is_adopted(void *ctx, const char *worker_id)
+static bool is_there(void *ctx, const char *worker_id)
 {
 	const struct orphanage *orphanage = ctx;
 
 	for (size_t i = 0; i < orphanage->count; i++) {
 		if (strcmp(orphanage->list[i].info->worker_id, worker_id) == 0)
-			return orphanage->list[i].fate == FATE_ADOPTED;
+			return orphanage->list[i].fate != FATE_GONE;
 	}
 	return false;
 }
 
 /*
  * The record of a worker has its socket only from the second time on that it is written, so that
- * `forget` may not know of one. Nobody listens in our folder now but those that were adopted. What
+ * `forget` may not know of one. Nobody listens in our folder now but those that are there. What
  * cannot be removed harms nobody: a worker's name, and so its socket's, is never used again.
  */
 static void sweep_sockets(struct orphanage *orphanage)
@@ -280,11 +247,33 @@ static void sweep_sockets(struct orphanage *orphanage)
 			continue;
 		snprintf(worker_id, sizeof(worker_id), "%.*s", (int)(end - entry->d_name),
 			 entry->d_name);
-		if (!is_adopted(orphanage, worker_id))
+		if (!is_there(orphanage, worker_id))
 			unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	if (dir)
 		closedir(dir);
+}
+
+/* First those that go on: what is taken by one that ends is about to be free. */
+static int take_in(struct orphanage *orphanage, struct pc_error *err)
+{
+	struct daemon *daemon = orphanage->daemon;
+	int rc = 0;
+
+	for (size_t i = 0; i < orphanage->count && !rc; i++) {
+		if (orphanage->list[i].fate == FATE_RUNS)
+			rc = let_go_on(daemon, &orphanage->list[i], err);
+	}
+	FAILPOINT(recover_after_reserve);
+	for (size_t i = 0; i < orphanage->count && !rc; i++) {
+		struct orphan *orphan = &orphanage->list[i];
+
+		if (orphan->fate == FATE_DYING)
+			rc = let_die(daemon, orphan, err);
+		else if (orphan->fate == FATE_RUNS && !orphan->has_process)
+			rc = let_end(daemon, orphan, err);
+	}
+	return rc;
 }
 
 static int run(struct orphanage *orphanage, struct pc_error *err)
@@ -294,20 +283,15 @@ static int run(struct orphanage *orphanage, struct pc_error *err)
 
 	for (size_t i = 0; i < orphanage->count && !rc; i++)
 		rc = look(daemon, &orphanage->list[i], err);
-	for (size_t i = 0; i < orphanage->count && !rc; i++) {
-		if (orphanage->list[i].fate == FATE_ENDS)
-			adopt_one(daemon, &orphanage->list[i]);
-	}
-	FAILPOINT(recover_after_reserve);
 	if (!rc)
-		rc = end_rest(orphanage, err);
+		rc = take_in(orphanage, err);
 	FAILPOINT(recover_before_sweep);
 	if (!rc)
-		rc = pc_stub_sweep(daemon->life_dir, is_adopted, orphanage, err);
+		rc = pc_stub_sweep(daemon->life_dir, is_there, orphanage, err);
 	if (!rc)
 		sweep_sockets(orphanage);
 	for (size_t i = 0; i < orphanage->count; i++) {
-		if (orphanage->list[i].fate == FATE_ENDS)
+		if (orphanage->list[i].fate != FATE_GONE && !orphanage->list[i].has_process)
 			pc_stub_close(&orphanage->list[i].stub);
 	}
 	return rc;

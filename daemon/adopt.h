@@ -9,10 +9,11 @@ struct daemon;
 
 /*
  * Finds out what became of every worker in the registry: goes on with those that run and still fit
- * the configuration (pool.orphan_policy = "adopt"), ends the others, and notes how those ended that
- * are gone. On loop 0's thread before any loop runs; body and supervisor are there. Blocks while
- * workers that are to go do so. Errors: IO, CONFLICT when one cannot be looked at or does not die:
- * it may hold a GPU, and this is the last place where it is known.
+ * the configuration (pool.orphan_policy = "adopt"), takes in the others to be ended when loop 0
+ * runs, and notes how those ended that are gone. On loop 0's thread before any loop runs; body and
+ * supervisor are there. Waits for the disk only, and a moment for workers that are just dying.
+ * Errors: IO, CONFLICT when one cannot be looked at: it may hold a GPU, and this is the last place
+ * where it is known; SPAWN_FAILED when one cannot be watched; OUT_OF_MEMORY.
  */
 int adopt_workers(struct daemon *daemon, struct pc_error *err);
 

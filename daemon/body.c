@@ -134,9 +134,11 @@ struct worker *body_new_worker(struct model *model, unsigned device)
 		return NULL;
 	}
 	worker->model = model;
-	generation_ref(model->generation);
-	worker->slots = model->entry->slots;
 	worker->device = device;
+	if (model) {
+		generation_ref(model->generation);
+		worker->slots = model->entry->slots;
+	}
 	return worker;
 }
 

@@ -84,8 +84,10 @@ struct worker_orders {
  * are kept so that their logs can be read).
  */
 struct worker {
-	uint64_t id;	     /* the brain's */
-	struct model *model; /* [const] until it is gone, with its generation; then NULL */
+	uint64_t id; /* the brain's */
+	/* [const] until it is gone, with its generation; then NULL. And NULL from the first of an
+	 * earlier daemon's worker that is to go, for which there may be none any more. */
+	struct model *model;
 	uint32_t slots;	     /* [const] */
 	unsigned device;     /* [const] */
 	uint16_t port;	     /* [const] the one that was asked for; 0: any */
@@ -142,6 +144,13 @@ void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_wo
  */
 int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worker_info *info,
 	       bool loaded, struct worker **ret_worker, struct pc_error *err);
+/*
+ * One of them that is not to go on: the brain takes it in as stopping, whatever its model is now or
+ * was, and its public record says so. `runs`: loop 0 is ordered to stop it. Errors: OUT_OF_MEMORY.
+ */
+int body_adopt_leaving(struct daemon *daemon, const struct pc_worker_info *info,
+		       enum pc_stop_reason why, bool runs, struct worker **ret_worker,
+		       struct pc_error *err);
 /* How many requests it works for. */
 uint32_t body_worker_leases(struct daemon *daemon, const struct worker *worker);
 void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes);
@@ -154,6 +163,8 @@ bool body_worker_measured(struct daemon *daemon, struct worker *worker, uint64_t
 void body_worker_holds(struct daemon *daemon, int gpu_id, pid_t session, uint64_t bytes);
 /* It broke, or its process is gone while its memory may not be back: it is granted nothing more. */
 void body_worker_failed(struct daemon *daemon, struct worker *worker, const struct pc_error *cause);
+/* It was killed, and is there yet: nobody is to wait for its memory. */
+void body_worker_stuck(struct daemon *daemon, struct worker *worker);
 /* How its process ended, for its record. */
 void body_worker_ended(struct daemon *daemon, struct worker *worker,
 		       const struct pc_worker_exit *exit);

@@ -52,7 +52,8 @@ void body_unlock(struct body *body);
 void body_deliver_locked(struct lease *lease);
 /* The supervisor is to look at worker->orders. */
 void body_order_locked(struct body *body, struct worker *worker);
-/* A record without a public part, with a reference to the model's generation; NULL: no memory. */
+/* A record without a public part, with a reference to the model's generation; the model may be
+ * NULL. NULL: no memory. */
 struct worker *body_new_worker(struct model *model, unsigned device);
 int body_refuse_absent_device(const struct model *model, struct pc_error *err);
 

@@ -224,6 +224,15 @@ void body_worker_failed(struct daemon *daemon, struct worker *worker, const stru
 	body_unlock(body);
 }
 
+void body_worker_stuck(struct daemon *daemon, struct worker *worker)
+{
+	struct body *body = daemon->body;
+
+	body_lock(body);
+	body->next_tick_ns = pc_sched_worker_stuck(body->sched, pc_clock_now_ns(), worker->id);
+	body_unlock(body);
+}
+
 void body_worker_ended(struct daemon *daemon, struct worker *worker,
 		       const struct pc_worker_exit *exit)
 {
@@ -257,7 +266,7 @@ void body_worker_gone(struct daemon *daemon, struct worker *worker,
 		      const struct pc_worker_exit *exit, const struct pc_error *cause)
 {
 	struct pc_error departed = PC_ERROR_INIT;
-	struct generation *generation = worker->model->generation;
+	struct generation *generation = worker->model ? worker->model->generation : NULL;
 	struct body *body = daemon->body;
 	uint64_t id = worker->id;
 
@@ -295,6 +304,23 @@ static int adopt_locked(struct body *body, struct worker *worker, bool loaded, s
 	return 0;
 }
 
+/* With the address that its record has. */
+static struct worker *new_adopted(struct model *model, unsigned device,
+				  const struct pc_worker_info *info)
+{
+	struct worker *worker = body_new_worker(model, device);
+
+	if (!worker)
+		return NULL;
+	worker->info = *info;
+	if (!model)
+		worker->slots = info->slots > 0 ? info->slots : 1;
+	worker->target.port = info->port;
+	snprintf(worker->target.socket, sizeof(worker->target.socket), "%.*s",
+		 (int)sizeof(worker->target.socket) - 1, info->socket);
+	return worker;
+}
+
 int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worker_info *info,
 	       bool loaded, struct worker **ret_worker, struct pc_error *err)
 {
@@ -304,17 +330,85 @@ int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worke
 
 	if (!model->sched || device < 0)
 		return body_refuse_absent_device(model, err);
-	worker = body_new_worker(model, (unsigned)device);
+	worker = new_adopted(model, (unsigned)device, info);
 	if (!worker)
 		return pc_error_oom(err);
-	worker->info = *info;
-	worker->target.port = info->port;
-	snprintf(worker->target.socket, sizeof(worker->target.socket), "%.*s",
-		 (int)sizeof(worker->target.socket) - 1, info->socket);
 	/* Ready and idle are the brain's to tell apart, from now on. */
 	worker->info.status = loaded ? PC_WORKER_READY : PC_WORKER_SPAWNING;
 	body_lock(daemon->body);
 	rc = adopt_locked(daemon->body, worker, loaded, err);
+	body_unlock(daemon->body);
+	if (rc)
+		worker_free(worker);
+	else
+		*ret_worker = worker;
+	return rc;
+}
+
+/* The brain's model of that name, if need be a new one, which has no owner and which no request can
+ * name. Retiring it as well would be an event, and more may be to be adopted before any. */
+static int find_or_add_locked(struct body *body, const char *key, struct pc_sched_model **ret_model,
+			      struct pc_error *err)
+{
+	const struct pc_sched_model_spec spec = {
+		.key = key,
+		.device_mask = 1,
+		.memory_bytes = 1,
+		.slots = 1,
+		.max_workers = 1,
+		.cold_start_workers = 1,
+		.queue_capacity = 1,
+		.start_timeout_ns = PC_NS_PER_SEC,
+	};
+	struct pc_sched_model *model = pc_sched_find_model(body->sched, key);
+	int rc = model ? 0 : pc_sched_add_model(body->sched, &spec, &model, err);
+
+	if (!rc)
+		*ret_model = model;
+	return rc;
+}
+
+/* What it takes of a device that is not there any more is promised to nobody. */
+static int adopt_leaving_locked(struct body *body, struct worker *worker, bool has_device,
+				enum pc_stop_reason why, struct pc_error *err)
+{
+	struct pc_worker_info *info = &worker->info;
+	uint64_t bytes = info->reserved_bytes > info->measured_bytes ? info->reserved_bytes
+								     : info->measured_bytes;
+	struct pc_sched_model *model;
+	int rc = find_or_add_locked(body, info->model_id, &model, err);
+
+	if (rc == PC_E_INVALID_ARGUMENT) /* somebody edited the record: no model has such a name */
+		rc = find_or_add_locked(body, info->worker_id, &model, NULL);
+	if (!rc)
+		rc = pc_sched_adopt_leaving(body->sched, pc_clock_now_ns(), model, worker->device,
+					    has_device ? bytes : 0, why, &worker->id, err);
+	body->next_tick_ns = pc_sched_next_deadline(body->sched);
+	if (rc)
+		return rc;
+	info->reserved_bytes = has_device ? bytes : 0;
+	info->status = PC_WORKER_STOPPING;
+	roster_add(&body->roster, worker);
+	return 0;
+}
+
+int body_adopt_leaving(struct daemon *daemon, const struct pc_worker_info *info,
+		       enum pc_stop_reason why, bool runs, struct worker **ret_worker,
+		       struct pc_error *err)
+{
+	int device = pc_ledger_find(daemon->ledger, info->device);
+	struct worker *worker = new_adopted(NULL, device < 0 ? 0 : (unsigned)device, info);
+	int rc;
+
+	if (!worker)
+		return pc_error_oom(err);
+	body_lock(daemon->body);
+	rc = adopt_leaving_locked(daemon->body, worker, device >= 0, why, err);
+	if (!rc && runs) {
+		worker->orders.stop = true;
+		worker->orders.reason = why;
+		body_order_locked(daemon->body, worker);
+	}
 	body_unlock(daemon->body);
 	if (rc)
 		worker_free(worker);

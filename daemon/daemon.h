@@ -16,8 +16,9 @@
  *	snapshot.c    copies of what the body knows
  *	supervisor.c  all worker processes, on loop 0
  *	process.c     one of them, from its first order on
- *	process_end.c   and its end
- *	survivor.c    a worker whose stub was killed
+ *	process_stop.c, process_end.c
+ *	              how it is stopped, and its end
+ *	survivor.c    a worker that outlives its stub, or its kill
  *	filecheck.c   its model's file, verified and watched
  *	launch.c      how it is started
  *	probe.c       one question to it
@@ -91,6 +92,7 @@ struct daemon {
 	bool loopback_only;	  /* then the Host header must name this machine */
 	size_t listening;	  /* how many of http.listen are ours */
 	uint64_t max_connections; /* of all loops; within what RLIMIT_NOFILE allows */
+	unsigned left_behind;	  /* loop 0's: workers that could not be ended with us */
 	uint64_t started_ns;
 	int64_t started_wall_ms;
 };

@@ -49,6 +49,11 @@ static void read_choice(void)
 		refuse(text);
 }
 
+bool failpoint_withholds_kills(void)
+{
+	return getenv("POOL_WITHHOLD_KILLS") != NULL;
+}
+
 void failpoint_pass(enum failpoint point)
 {
 	pthread_once(&once, read_choice);

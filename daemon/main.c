@@ -38,7 +38,7 @@
 #include "daemon/supervisor.h"
 #include "daemon/tally.h"
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_LEFT_BEHIND = 3 };
 
 #define OVERRIDES_MAX 64
 #define LISTEN_MAX 16
@@ -96,7 +96,8 @@ static void print_help(FILE *out)
 		fprintf(out, "  -%c, %-22s  %s\n", row->letter, left, row->help);
 	}
 	fputs("\nExit status: 0 after a clean stop, 1 when it could not run, 2 for a wrong option\n"
-	      "or configuration. SIGTERM and SIGINT drain and stop, a second one kills; SIGHUP reads\n"
+	      "or configuration, 3 after a stop that left a worker behind which cannot be killed.\n"
+	      "SIGTERM and SIGINT drain and stop, a second one kills; SIGHUP reads\n"
 	      "the configuration again.\n",
 	      out);
 }
@@ -513,7 +514,9 @@ static int start(const struct options *options)
 	else if (options->check)
 		status = check(&daemon, options);
 	else
-		status = run(&daemon, &err) ? report(&err) : EXIT_OK;
+		status = run(&daemon, &err)   ? report(&err)
+			 : daemon.left_behind ? EXIT_LEFT_BEHIND
+					      : EXIT_OK;
 	free_daemon(&daemon);
 	return status;
 }

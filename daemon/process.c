@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * process.c - a worker's process from its first order on; process_end.c has its end. Loop 0's
- * thread.
+ * process.c - a worker's process from its first order on; process_stop.c has how it is stopped, and
+ * process_end.c its end. Loop 0's thread.
  *
  *	order        state        left by
  *	spawn   -->  PREPARING    process_file_checked(), prepared(): record and claim  --> launch()
@@ -14,9 +14,14 @@
  *
  * Every state is left in the end: PREPARING waits for the disk only (and for a hash, which a stop
  * cuts short), STARTING is bounded by the brain's start timeout (it orders a stop), STOPPING by the
- * grace and the two that follow it, ENDING by MEMORY_WAIT_MS and the disk. But a worker that cannot
- * be killed (it hangs in a driver) keeps its process STOPPING, or ENDING once its stub was killed,
- * and its reservation: the memory is not back.
+ * grace and what on_kill_overdue() does after it, ENDING by MEMORY_WAIT_MS and the disk. But a worker
+ * that cannot be killed (it hangs in a driver) keeps its process STOPPING, or ENDING where its stub
+ * has gone before it, and its reservation: the memory is not back. That is `stuck`, known to the
+ * brain, and only then the daemon may end without it (process_leave_behind()), or find it there when
+ * it starts.
+ *
+ * A worker of an earlier daemon begins as SERVING or STARTING, and one that is not to go on as
+ * STARTING, with the order to stop it on its way, or as ENDING.
  *
  * The order of the steps is that of tests/formal/worker_life.pml, so that a daemon may be killed
  * between any two of them: record, claim, spawn; and in the end exit told and record deleted in one
@@ -173,81 +178,6 @@ static void on_exit_readable(uv_poll_t *watch, int status, int events)
 	health_end(process);
 	process->state = ENDING;
 	process_settle(process);
-}
-
-/* ---- stopping ---- */
-
-static void kill_now(struct process *process, const char *why);
-
-static void on_undead(uv_timer_t *timer)
-{
-	struct process *process = timer->data;
-	struct pc_error err = PC_ERROR_INIT;
-
-	process_log_undead(process);
-	pc_stub_destroy_forcibly(&process->stub, &err);
-	uv_timer_start(timer, on_undead, KILL_PATIENCE_MS, 0);
-}
-
-static void kill_now(struct process *process, const char *why)
-{
-	if (process->killed)
-		return;
-	process->killed = true;
-	pc_log(PC_LOG_WARN, "worker",
-	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
-			 { "reason", why }),
-	       "killing");
-	pc_stub_kill(&process->stub, NULL);
-	uv_timer_start(&process->timer, on_undead, KILL_PATIENCE_MS, 0);
-}
-
-static void on_grace_over(uv_timer_t *timer)
-{
-	kill_now(timer->data, "the stop's grace is over");
-}
-
-static void begin_to_stop(struct process *process)
-{
-	process->state = STOPPING;
-	readiness_end(process);
-	health_end(process);
-	pc_log(PC_LOG_INFO, "worker",
-	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
-			 { "reason", pc_stop_reason_text(process->stop_reason) }),
-	       "stopping");
-	body_worker_status(process_daemon(process), process->worker, PC_WORKER_STOPPING);
-	process_write_record(process);
-	FAILPOINT(stop_before_signal);
-	/* The stub adds a SIGCONT, for a stopped process cannot act on SIGTERM. */
-	pc_stub_terminate(&process->stub, NULL);
-	uv_timer_start(&process->timer, on_grace_over,
-		       process->worker->model->backend->stop_grace_secs * 1000, 0);
-}
-
-void process_stop(struct process *process, enum pc_stop_reason why, bool force)
-{
-	if (!process->stop_ordered)
-		process->stop_reason = why;
-	process->stop_ordered = true;
-	filecheck_hurry(process);
-	if (process->state == PREPARING || process->state == ENDING)
-		return; /* the next step sees it; it is over anyway */
-	if (process->state != STOPPING)
-		begin_to_stop(process);
-	if (force)
-		kill_now(process, pc_stop_reason_text(process->stop_reason));
-}
-
-void process_give_up(struct process *process, const struct pc_error *cause)
-{
-	if (process->state != STARTING && process->state != SERVING)
-		return;
-	process->fault = *cause;
-	pc_error_detail(&process->fault, "worker_id", "%s", process_name(process));
-	pc_log_error(PC_LOG_WARN, "worker", cause);
-	body_worker_failed(process_daemon(process), process->worker, &process->fault);
-	process_stop(process, PC_STOP_FAILED, true);
 }
 
 /* ---- readiness ---- */
@@ -414,6 +344,16 @@ static void on_report_readable(uv_poll_t *watch, int status, int events)
 
 /* ---- the beginning ---- */
 
+static void make_timers(struct process *process)
+{
+	uv_loop_t *loop = process_loop(process);
+
+	uv_timer_init(loop, &process->timer);
+	uv_timer_init(loop, &process->health_timer);
+	process->timer.data = process->health_timer.data = process;
+	process->handles = 2;
+}
+
 /* epoll may refuse a descriptor (no memory, no watches left); a process that nobody watches must
  * not live. */
 static int watch(struct process *process, struct pc_error *err)
@@ -421,11 +361,8 @@ static int watch(struct process *process, struct pc_error *err)
 	uv_loop_t *loop = process_loop(process);
 	int rc;
 
-	uv_timer_init(loop, &process->timer);
-	uv_timer_init(loop, &process->health_timer);
-	process->timer.data = process->health_timer.data = process;
+	make_timers(process);
 	process->exit_watch.data = process->report_watch.data = process;
-	process->handles = 2;
 	rc = uv_poll_init(loop, &process->exit_watch, process->stub.pidfd);
 	if (!rc) {
 		process->handles++;
@@ -573,28 +510,75 @@ void process_begin(struct supervisor *supervisor, struct worker *worker)
 	}
 }
 
-int process_adopt(struct supervisor *supervisor, struct worker *worker, const struct pc_stub *stub,
-		  bool loaded, struct pc_error *err)
+/* One that is on record; NULL: no memory. */
+static struct process *new_adopted(struct supervisor *supervisor, struct worker *worker)
 {
 	struct process *process = new_process(supervisor, worker);
-	int rc;
 
 	if (!process)
-		return pc_error_oom(err);
-	process->stub = *stub;
+		return NULL;
 	process->registered = true;
 	process->launched_ns = pc_clock_now_ns();
+	return process;
+}
+
+/* Takes the stub over, and watches it. */
+static int adopt_stub(struct process *process, const struct pc_stub *stub, struct pc_error *err)
+{
+	int rc;
+
+	process->stub = *stub;
 	rc = watch(process, err);
 	if (rc) {
 		process->stub.pidfd = process->stub.report_fd = -1; /* still the caller's */
 		process_close_handles(process);
-		return rc;
 	}
+	return rc;
+}
+
+int process_adopt(struct supervisor *supervisor, struct worker *worker, const struct pc_stub *stub,
+		  bool loaded, struct pc_error *err)
+{
+	struct process *process = new_adopted(supervisor, worker);
+	int rc = process ? adopt_stub(process, stub, err) : pc_error_oom(err);
+
+	if (rc)
+		return rc;
 	process->state = loaded ? SERVING : STARTING;
 	if (loaded)
 		health_begin(process);
 	else
 		readiness_begin(process);
+	return 0;
+}
+
+int process_adopt_leaving(struct supervisor *supervisor, struct worker *worker,
+			  const struct pc_stub *stub, enum pc_stop_reason why, struct pc_error *err)
+{
+	struct process *process = new_adopted(supervisor, worker);
+	int rc = process ? adopt_stub(process, stub, err) : pc_error_oom(err);
+
+	if (rc)
+		return rc;
+	process->state = STARTING;
+	process->stop_ordered = true;
+	process->stop_reason = why;
+	return 0;
+}
+
+int process_adopt_dying(struct supervisor *supervisor, struct worker *worker,
+			const struct pc_stub *stub, const struct pc_stub_end *end,
+			struct pc_error *err)
+{
+	struct process *process = new_adopted(supervisor, worker);
+
+	if (!process)
+		return pc_error_oom(err);
+	process->stub.pid = stub->pid;
+	survivor_take(process, stub->pidfd);
+	make_timers(process);
+	process->state = ENDING;
+	process_await_survivor(process, end);
 	return 0;
 }
 
@@ -609,6 +593,19 @@ void process_abandon(struct process *process)
 		     "answer until the end",
 		     process_name(process), process_model(process));
 	process_be_stillborn(process, &err);
+}
+
+void process_leave_behind(struct process *process)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", (int)process->worker->info.pid);
+	pc_log(PC_LOG_ERROR, "worker",
+	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
+			 { "pid", pid }),
+	       "it does not die even by SIGKILL, and is left behind; its record stays, and the next "
+	       "daemon waits for its memory");
+	process_leave(process);
 }
 
 void process_leave(struct process *process)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * process.h - one worker's process, for the files that share its life: process.c (from its first
- * order to its end), launch.c (how it is started), readiness.c (when it is loaded), health.c
- * (whether it is still well), adopt.c (one of an earlier daemon) and supervisor.c (all of them).
- * Everything here is loop 0's.
+ * order on), process_stop.c (how it is stopped), process_end.c (its end), launch.c (how it is
+ * started), readiness.c (when it is loaded), health.c (whether it is still well), adopt.c (one of an
+ * earlier daemon) and supervisor.c (all of them). Everything here is loop 0's.
  */
 #ifndef DAEMON_PROCESS_H
 #define DAEMON_PROCESS_H
@@ -18,9 +18,9 @@
 #include "daemon/pace.h"
 #include "http/http.h"
 
-/* After everything below a stub was told to die: until the stub is killed too, and then until that
- * is complained about. A dying process frees its memory first, which takes a large one a second or
- * so. A guess. */
+/* After everything below a stub was told to die: until more is done about it, and then between
+ * complaints. A dying process frees its memory first, which takes a large one a second or so. A
+ * guess. */
 #define KILL_PATIENCE_MS 10000
 
 struct filecheck;
@@ -59,11 +59,14 @@ struct process {
 
 	bool stop_ordered;
 	enum pc_stop_reason stop_reason;
-	bool was_loading;      /* ENDING: before that */
-	bool killed;	       /* everything below the stub was told to die */
-	struct pc_error fault; /* why it was given up while it ran; code 0: it was not */
-	bool death_told;       /* ENDING: the brain knows */
-	struct pc_error death; /* ENDING: how it ended, for those who waited for it */
+	bool was_loading;	/* ENDING: before that */
+	bool killed;		/* everything below the stub was told to die */
+	bool worker_was_killed; /* and the worker past it, */
+	bool stub_was_killed;	/* or else the stub */
+	bool stuck;		/* nothing of that helped: nobody waits for it any more */
+	struct pc_error fault;	/* why it was given up while it ran; code 0: it was not */
+	bool death_told;	/* ENDING: the brain knows */
+	struct pc_error death;	/* ENDING: how it ended, for those who waited for it */
 
 	uv_poll_t exit_watch;
 	uv_poll_t report_watch;
@@ -80,7 +83,7 @@ struct process {
 	uint64_t cpu_before; /* and the time before that */
 	bool stands_still;   /* stopped by a signal */
 
-	int survivor_pidfd; /* ENDING: the worker itself, when its stub is gone first */
+	int survivor_pidfd; /* the worker itself, when its stub is gone first, or hangs */
 	bool survivor_sought;
 	uint64_t memory_reading;     /* ENDING: of the GPUs, that counts */
 	uint64_t memory_deadline_ns; /* ENDING: when the wait for the driver is over */
@@ -97,14 +100,24 @@ void process_begin(struct supervisor *supervisor, struct worker *worker);
  */
 int process_adopt(struct supervisor *supervisor, struct worker *worker, const struct pc_stub *stub,
 		  bool loaded, struct pc_error *err);
-void process_stop(struct process *process, enum pc_stop_reason why, bool force);
+/*
+ * The same for one that is not to go on; the order to stop it follows. Errors: as above.
+ */
+int process_adopt_leaving(struct supervisor *supervisor, struct worker *worker,
+			  const struct pc_stub *stub, enum pc_stop_reason why,
+			  struct pc_error *err);
+/* ... that was killed, and whose stub has gone before it: what pc_stub_recover found
+ * (PC_LIFE_DYING). Takes stub->pidfd over. Errors: OUT_OF_MEMORY. */
+int process_adopt_dying(struct supervisor *supervisor, struct worker *worker,
+			const struct pc_stub *stub, const struct pc_stub_end *end,
+			struct pc_error *err);
 /* It is loaded, a probe or the worker itself says; `reported_bytes` 0: it did not say how large it
  * is. Late and repeated news change nothing. */
 void process_become_ready(struct process *process, uint64_t reported_bytes);
-/* It runs, but is of no use: the brain is told the cause, and everything of it is killed. */
-void process_give_up(struct process *process, const struct pc_error *cause);
 /* Has its record written as it is now. */
 void process_write_record(struct process *process);
+/* Lets go of one that is stuck, as a daemon does that dies: its record and its files stay. */
+void process_leave_behind(struct process *process);
 /* Lets go of it; it runs on. */
 void process_leave(struct process *process);
 /* The program ends: it is gone now if it only waits for its model's file. */
@@ -121,7 +134,10 @@ void process_file_checked(struct process *process, int rc, struct pc_error *err)
 /* ---- survivor.c ---- */
 
 void survivor_init(struct process *process);
-/* Its stub has ended: whether the worker is still there, perhaps, and has its memory. Kills it. */
+/* It is known already, by this pidfd. */
+void survivor_take(struct process *process, int pidfd);
+/* Its stub has ended, or should have: whether the worker is still there, perhaps, and has its
+ * memory. Kills it. */
 bool survivor_lives(struct process *process);
 void survivor_close(struct process *process);
 
@@ -146,13 +162,23 @@ struct clerk_job *process_new_job(struct process *process, enum clerk_task task,
 				  void (*done)(struct clerk_job *job));
 void process_log_failed_write(const struct clerk_job *job);
 
+/* ---- process_stop.c ---- */
+
+/* The brain ordered it, perhaps again with more force. */
+void process_stop(struct process *process, enum pc_stop_reason why, bool force);
+/* It runs, but is of no use: the brain is told the cause, and everything of it is killed. */
+void process_give_up(struct process *process, const struct pc_error *cause);
+
 /* ---- process_end.c ---- */
 
 /* Its stub has ended: all that follows. */
 void process_settle(struct process *process);
 /* There is no process (any more): only a record may have to go. */
 void process_be_stillborn(struct process *process, const struct pc_error *cause);
-void process_log_undead(const struct process *process);
+/* The same for one whose stub was gone before we came; `end` has what is known of it. */
+void process_await_survivor(struct process *process, const struct pc_stub_end *end);
+/* Everything was done to end it, and it is there: complains, also when it is said again. */
+void process_note_stuck(struct process *process);
 
 /* ---- supervisor.c ---- */
 

@@ -3,7 +3,8 @@
  * process_end.c - the end of a worker's process, from the moment when its stub is gone. Loop 0's
  * thread.
  *
- *	process_settle()     how it ended: its status file, the end of its log; the brain hears it
+ *	process_settle()     how it ended: its status file, the end of its log; the brain hears it.
+ *	                     An earlier daemon's worker may begin with the next step
  *	wait_for_memory()    until the worker itself is gone (survivor.c), and its driver has freed
  *	                     what it held
  *	memory_is_back()     the clerk notes the end, deletes the record and removes the files
@@ -26,6 +27,7 @@
 #include "daemon/daemon.h"
 #include "daemon/gpus.h"
 #include "daemon/logbook.h"
+#include "daemon/loop.h"
 #include "daemon/process.h"
 #include "daemon/tally.h"
 
@@ -125,11 +127,17 @@ static void memory_is_back(struct process *process)
 		uv_timer_start(&process->timer, try_again, MEMORY_LOOK_MS, 0);
 }
 
-void process_log_undead(const struct process *process)
+void process_note_stuck(struct process *process)
 {
 	pc_log(PC_LOG_ERROR, "worker",
 	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) }),
 	       "it does not die even by SIGKILL; is a driver stuck? Its memory stays reserved");
+	if (process->stuck)
+		return;
+	process->stuck = true;
+	body_worker_stuck(process_daemon(process), process->worker);
+	/* The end of the program may be waiting for it alone. */
+	uv_async_send(&process_daemon(process)->loops[0].wake);
 }
 
 /* A driver frees what a process held some time after it has gone. */
@@ -173,20 +181,24 @@ static void look_at_survivor(uv_timer_t *timer)
 		uv_timer_stop(timer);
 		wait_for_driver(process);
 	} else if (now >= process->memory_deadline_ns) {
-		process_log_undead(process);
+		process_note_stuck(process);
 		process->memory_deadline_ns = now + KILL_PATIENCE_MS * PC_NS_PER_MS;
 	}
+}
+
+static void wait_for_survivor(struct process *process)
+{
+	process->memory_deadline_ns = pc_clock_now_ns() + KILL_PATIENCE_MS * PC_NS_PER_MS;
+	uv_timer_start(&process->timer, look_at_survivor, SURVIVOR_LOOK_MS, SURVIVOR_LOOK_MS);
 }
 
 /* First of the worker itself, should its stub have gone before it. */
 static void wait_for_memory(struct process *process)
 {
-	if (!survivor_lives(process)) {
+	if (survivor_lives(process))
+		wait_for_survivor(process);
+	else
 		wait_for_driver(process);
-		return;
-	}
-	process->memory_deadline_ns = pc_clock_now_ns() + KILL_PATIENCE_MS * PC_NS_PER_MS;
-	uv_timer_start(&process->timer, look_at_survivor, SURVIVOR_LOOK_MS, SURVIVOR_LOOK_MS);
 }
 
 /* "killed by SIGKILL" says nothing of a worker that was given up; why it was does. */
@@ -254,6 +266,14 @@ void process_settle(struct process *process)
 		uv_timer_start(&process->timer, settle_again, SETTLE_AGAIN_MS, 0);
 	else
 		wait_for_memory(process);
+}
+
+void process_await_survivor(struct process *process, const struct pc_stub_end *end)
+{
+	struct pc_stub_end told = *end;
+
+	announce_death(process, &told);
+	wait_for_survivor(process);
 }
 
 /* Its record is told like those of workers that ran. */

@@ -9,12 +9,14 @@
  * deadline that has passed.
  *
  * Quiet is when the brain has neither tickets nor workers, no process is left, and every loop has
- * sent its last byte. Neither a client that does not read can hold up the end nor a disk that does
- * not answer: FAREWELL_MS after the deadline the connection is cut off, and who checks the model's
- * file is left to it.
+ * sent its last byte. Nobody who does not do his part can hold up the end. FAREWELL_MS after the
+ * deadline a connection is cut off whose client does not read, and who checks a model's file on a
+ * disk that does not answer is left to it. A worker that cannot be killed, which is known some
+ * KILL_PATIENCE_MS after it was, does not count: it is left behind as by a crash, and the exit
+ * status tells.
  *
  * Whatever may make it quiet wakes loop 0, which calls shutdown_step: the brain's last ticket or
- * worker (body.c), the last process (supervisor.c), a loop's last connection (loop.c), and the
+ * worker (body.c), the last process (process.c, process_end.c), a loop's last connection (loop.c), and the
  * timer here.
  */
 #include "daemon/shutdown.h"
@@ -56,6 +58,7 @@ static void close_all(struct shutdown *shutdown)
 	struct daemon *daemon = shutdown->daemon;
 
 	shutdown->phase = CLOSING;
+	daemon->left_behind = supervisor_leave_behind(daemon->supervisor);
 	gpus_stop(daemon->gpus);
 	reload_close(daemon->reload);
 	supervisor_close(daemon->supervisor);

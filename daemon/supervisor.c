@@ -81,7 +81,25 @@ void supervisor_run_orders(struct supervisor *supervisor)
 
 bool supervisor_is_idle(const struct supervisor *supervisor)
 {
-	return !supervisor->processes;
+	for (const struct process *at = supervisor->processes; at; at = at->next) {
+		if (!at->stuck)
+			return false;
+	}
+	return true;
+}
+
+unsigned supervisor_leave_behind(struct supervisor *supervisor)
+{
+	unsigned count = 0;
+
+	for (struct process *process = supervisor->processes, *next; process; process = next) {
+		next = process->next;
+		if (!process->worker)
+			continue; /* it is gone, or was left already */
+		process_leave_behind(process);
+		count++;
+	}
+	return count;
 }
 
 void supervisor_leave(struct supervisor *supervisor)

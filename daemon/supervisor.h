@@ -18,8 +18,13 @@ int supervisor_create(struct daemon *daemon, struct supervisor **ret_supervisor,
 /* Carries out what the brain ordered since the last call. */
 void supervisor_run_orders(struct supervisor *supervisor);
 
-/* Whether no process is left. */
+/* Whether no process is left but those that cannot be ended. */
 bool supervisor_is_idle(const struct supervisor *supervisor);
+/*
+ * Lets go of those, once it is idle, as a daemon does that dies, and says so of each; the loop must
+ * run once more after it. How many.
+ */
+unsigned supervisor_leave_behind(struct supervisor *supervisor);
 /*
  * Lets go of all processes and leaves them to the next daemon, because this one cannot run; the
  * loop must run once more after it.

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * survivor.c - a worker whose stub was killed. It dies with its stub, but not at the same moment: a
- * large one takes seconds to free its memory, one that hangs in a driver does not come back at all,
- * and one that has cleared its parent-death signal lives on. Who else came from it is killed by
- * pc_stub_settle. Loop 0's thread; nothing here waits.
+ * survivor.c - a worker whose stub was killed, or does not end though it should. It dies with its
+ * stub, but not at the same moment: a large one takes seconds to free its memory, one that hangs in
+ * a driver does not come back at all, and one that has cleared its parent-death signal lives on. Who
+ * else came from it is killed by pc_stub_settle. Loop 0's thread; nothing here waits.
  */
 #include <poolcore/lifecycle.h>
 
@@ -13,11 +13,18 @@
 #include <unistd.h>
 
 #include "daemon/body.h"
+#include "daemon/failpoint.h"
 #include "daemon/process.h"
 
 void survivor_init(struct process *process)
 {
 	process->survivor_pidfd = -1;
+}
+
+void survivor_take(struct process *process, int pidfd)
+{
+	process->survivor_pidfd = pidfd;
+	process->survivor_sought = true;
 }
 
 /* Kills it, should it still be there. In the usual case its stub has reaped it. */
@@ -29,7 +36,7 @@ static void seek(struct process *process)
 	if (info->pid > 1)
 		rc = pc_process_open(info->pid, info->start_ticks, info->boot_id,
 				     &process->survivor_pidfd, NULL);
-	if (!rc)
+	if (!rc && FAILPOINT_KILLS())
 		pidfd_send_signal(process->survivor_pidfd, SIGKILL, NULL, 0);
 	/* Without a descriptor nobody knows. */
 	process->survivor_sought = !rc || rc == PC_E_NOT_FOUND;

@@ -478,7 +478,7 @@ PC_API void pc_sched_explain(struct pc_sched *sched, uint64_t now_ns,
 			     const struct pc_ticket *ticket,
 			     struct pc_sched_forecast *ret_forecast);
 
-/* True when drain was called and no worker and no ticket is left. */
+/* True when drain was called and no ticket is left, and no worker that could be ended. */
 PC_API bool pc_sched_is_drained(const struct pc_sched *sched);
 
 PC_END_DECLS

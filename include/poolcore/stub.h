@@ -166,6 +166,7 @@ enum pc_life {
 	PC_LIFE_RUNNING = 1,	   /* adopted: ret_stub; the worker may not have started yet */
 	PC_LIFE_ENDED = 2,	   /* ret_end tells how */
 	PC_LIFE_VANISHED = 3, /* was running and is gone; ret_end->exit.reason says what is known */
+	PC_LIFE_DYING = 4,    /* its stub has vanished, and it was killed, but is not gone yet */
 };
 
 /*
@@ -173,13 +174,15 @@ enum pc_life {
  * was opened first, then boot id, start time, pidfd inode (if both are known) and token were
  * compared; the stub was told by SIGUSR1 to report again from the start:
  * STARTED, STOPPED if it is, the log that it kept. ret_end->worker_pid is the worker's, or 0 before
- * it started. VANISHED: what a killed stub left was killed as in pc_stub_settle.
+ * it started. VANISHED: what a killed stub left was killed as in pc_stub_settle. DYING: the same, but
+ * the worker frees its memory yet, or hangs in a driver; ret_stub->pidfd is the worker's own here,
+ * readable when it is gone, and nothing else of ret_stub is to be used but the stub's pid.
  *
  * A status that cannot be believed (cut off, edited, another token) signals nobody. If no process
  * carries the token, no stub lives, and the verdict is VANISHED with the reason; if one does, it is
  * an error that names file and process, nothing is changed, and the record should be kept, because
  * the worker may hold memory. Errors: CONFLICT (that one), IO (ask again), INVALID_ARGUMENT. It may
- * wait for the disk. Outputs are written on success only; ret_stub only for RUNNING.
+ * wait for the disk. Outputs are written on success only; ret_stub only for RUNNING and DYING.
  */
 PC_API int pc_stub_recover(const char *life_dir, const char *worker_id, const char *spawn_token,
 			   enum pc_life *ret_life, struct pc_stub *ret_stub,

@@ -23,8 +23,9 @@
 #include "lifecycle/remains.h"
 #include "lifecycle/status.h"
 
-/* How long a worker that was killed may take to free its memory while it is recovered. A guess. */
-#define WORKER_END_MS 10000
+/* How long it is waited for a worker that was killed while it is recovered. One that has little
+ * memory to free is gone by then, and simply so. A guess. */
+#define WORKER_END_MS 100
 
 /* ---- settle ---- */
 
@@ -192,20 +193,15 @@ static int recover_gone(struct recovery *r, const char *why, struct pc_error *er
 	return 0;
 }
 
-/* Its memory is back only when the worker is gone itself. */
-static int wait_for_worker(const struct recovery *r, int pidfd, struct pc_error *err)
+static bool ends_soon(int pidfd)
 {
 	struct pollfd over = { .fd = pidfd, .events = POLLIN };
 
-	if (pidfd < 0 || poll(&over, 1, WORKER_END_MS) == 1)
-		return 0;
-	return pc_error_set(err, PC_E_CONFLICT,
-			    "process %d of worker %s does not die even by SIGKILL; is a driver "
-			    "stuck? When it has ended, the worker can be recovered",
-			    (int)r->finding.status.worker_pid, r->worker_id);
+	return poll(&over, 1, WORKER_END_MS) == 1;
 }
 
-/* The same, of this boot: the worker may still be there, and what it left. */
+/* The same, of this boot: the worker may still be there, and what it left. Its memory is back only
+ * when it is gone itself. */
 static int recover_killed(struct recovery *r, const char *why, struct pc_error *err)
 {
 	int rc = recover_gone(r, why, err), pidfd;
@@ -214,9 +210,14 @@ static int recover_killed(struct recovery *r, const char *why, struct pc_error *
 		return rc;
 	pidfd = kill_worker(&r->finding.status);
 	pc__remains_kill((pid_t)r->finding.status.stub_pid, r->spawn_token);
-	rc = wait_for_worker(r, pidfd, err);
-	close_pidfd(pidfd);
-	return rc;
+	if (pidfd < 0 || ends_soon(pidfd)) {
+		close_pidfd(pidfd);
+		return 0;
+	}
+	pc_stub_close(&r->stub);
+	r->stub.pidfd = pidfd;
+	r->life = PC_LIFE_DYING;
+	return 0;
 }
 
 /*
@@ -351,10 +352,10 @@ int pc_stub_recover(const char *life_dir, const char *worker_id, const char *spa
 
 	int rc = recover(&r, err);
 
-	if (rc || r.life != PC_LIFE_RUNNING)
-		pc_stub_close(&r.stub);
-	else
+	if (!rc && (r.life == PC_LIFE_RUNNING || r.life == PC_LIFE_DYING))
 		*ret_stub = r.stub;
+	else
+		pc_stub_close(&r.stub);
 	if (rc)
 		return rc;
 	*ret_life = r.life;

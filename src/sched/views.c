@@ -132,8 +132,17 @@ uint64_t pc_sched_next_worker_id(const struct pc_sched *sched)
 	return sched->last_worker_id + 1;
 }
 
+static bool are_all_stuck(const struct pc_sched *sched)
+{
+	for (struct pc_link *link = sched->workers.first; link; link = pc__set_next(link)) {
+		if (!pc__container_of(link, struct pc_sched_worker, by_id)->stuck)
+			return false;
+	}
+	return true;
+}
+
 bool pc_sched_is_drained(const struct pc_sched *sched)
 {
-	return sched->draining && !sched->workers.first && !sched->deadlines.first &&
-	       sched->leases == 0;
+	return sched->draining && !sched->deadlines.first && sched->leases == 0 &&
+	       are_all_stuck(sched);
 }

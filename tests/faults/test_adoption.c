@@ -277,7 +277,18 @@ static void a_killed_daemons_workers_go_on(void **state)
 	figures_print(&first_answers);
 }
 
-/* Whoever does not want that has them ended, all of them, before anything else. */
+/* They are on the books until they are gone, and do nothing else any more. */
+static void assert_all_are_stopping(void)
+{
+	json_t *list = rig_get(&stage.rig, "/v2/workers"), *worker;
+	size_t i;
+
+	json_array_foreach(json_object_get(list, "workers"), i, worker) assert_string_equal(
+		json_string_value(json_object_get(worker, "status")), "stopping");
+	json_decref(list);
+}
+
+/* Whoever does not want that has them ended, all of them. */
 static void or_end_with_it_if_so_ordered(void **state)
 {
 	(void)state;
@@ -292,7 +303,9 @@ static void or_end_with_it_if_so_ordered(void **state)
 		census_of_processes(&stage.rig, &left);
 		assert_int_equal(left.count, MODELS);
 		rig_start(&stage.rig);
-		assert_int_equal(rig_workers(&stage.rig, NULL, NULL), 0);
+		assert_all_are_stopping();
+		rig_wait_workers(&stage.rig, 0);
+		assert_int_equal(rig_counter(&stage.rig, "spawned"), 0);
 		assert_int_equal(rig_reserved(&stage.rig), 0);
 		census_assert_settled(&stage.rig);
 	}

@@ -15,7 +15,9 @@
  *
  *	daemon	spawn	reserve, record, claim, spawn, own
  *		recover	reserve for all records; for each: take the claim; else the status; else
- *			nothing was ever spawned
+ *			nothing was ever spawned. Whoever runs, or may be there yet though its stub
+ *			is gone, is owned from then on, like one that was spawned; whether it serves
+ *			or is stopped is decided afterwards
  *		own	a pidfd of the stub whose start time was compared after it was opened
  *		settle	the stub is gone: read the status again, wait for the memory, record the
  *			exit and delete the record in one transaction, give the reservation back,
@@ -88,6 +90,7 @@ bool reporting[WORKERS]; /* a report with the right nonce; has not been answered
 /* In the daemon: lost when it dies. */
 bool deciding = false; /* it has read the registry */
 bool reserved[WORKERS], owned[WORKERS], stopping[WORKERS], forced[WORKERS];
+bool lost[WORKERS]; /* its stub was gone before we came, and how it ended is not known */
 byte pidfd_pid[WORKERS], pidfd_born[WORKERS];
 
 /* What only the checks know. */
@@ -217,7 +220,8 @@ inline forget(which, tell)
 #endif
 	d_step {
 		reserved[which] = false;
-		owned[which] = false
+		owned[which] = false;
+		lost[which] = false
 	};
 	claim[which] = false;
 	status[which] = MISSING
@@ -226,11 +230,7 @@ inline forget(which, tell)
 /* The stub is gone, and the worker with it. Only now is the status final. */
 inline settle(which)
 {
-#ifdef MUTANT_STATUS_NOT_READ_AGAIN
-	looked = (seen == MISSING -> status[which] : seen);
-#else
-	looked = status[which];
-#endif
+	looked = (lost[which] -> RUNNING : status[which]);
 #ifndef MUTANT_RECORD_DELETED_EARLY
 	!memory[which];
 #endif
@@ -304,7 +304,20 @@ inline identify(which)
 	:: found -> REACHED("recover: adopted"); adopt(which)
 	:: else ->
 		REACHED("recover: gone or another process");
-		settle(which)
+		/* Only now is the status final. */
+#ifdef MUTANT_STATUS_NOT_READ_AGAIN
+		looked = seen;
+#else
+		looked = status[which];
+#endif
+		if
+		:: looked == ENDED -> settle(which)
+		:: else ->
+			/* The worker may be there yet, and its memory: it is owned until that is
+			 * back, with no stub to be signalled. */
+			d_step { pidfd_born[which] = 0; lost[which] = true };
+			adopt(which)
+		fi
 	fi
 }
 
@@ -440,6 +453,7 @@ start:	{
 			:: i < WORKERS ->
 				reserved[i] = false;
 				owned[i] = false;
+				lost[i] = false;
 #ifdef MUTANT_REPORTED_ONCE
 				reporting[i] = false;
 #endif

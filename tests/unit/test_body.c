@@ -409,6 +409,93 @@ static void an_earlier_daemons_worker_serves_under_its_name(void **state)
 		PC_E_WORKER_NOT_FOUND);
 }
 
+static struct worker *adopt_leaving(const struct pc_worker_info *info, bool runs)
+{
+	struct pc_error err = PC_ERROR_INIT;
+	struct worker *worker = NULL;
+
+	if (body_adopt_leaving(&pool, info, PC_STOP_REPLACED, runs, &worker, &err))
+		fail_msg("%s", err.message);
+	return worker;
+}
+
+/* Whatever its record says, it is on the books until it is gone. */
+static void an_earlier_daemons_worker_may_be_there_to_go(void **state)
+{
+	static const struct {
+		const char *model_id, *device;
+		uint64_t mb;
+	} rows[] = {
+		{ "a", "cpu", 70 },	/* with its model */
+		{ "a", "cpu", 700 },	/* more than there is */
+		{ "of-old", "cpu", 7 }, /* its model is not in the catalog any more */
+		{ "of-old", "cpu", 7 }, /* again */
+		{ "", "cpu", 7 },	/* somebody edited it */
+		{ "\xff", "cpu", 7 },	/* as that */
+		{ "of-old", "gpu7",
+		  7000 }, /* there is no such device any more, and no such memory */
+	};
+	struct pc_worker_info info = { .gpu_id = -1, .status = PC_WORKER_READY };
+	struct worker *workers[PC_ARRAY_LEN(rows)];
+	struct worker_snapshot snapshot;
+	struct worker_orders orders;
+	uint64_t sum = 0;
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(rows); i++) {
+		bool is_there = strcmp(rows[i].device, "cpu") == 0;
+
+		snprintf(info.worker_id, sizeof(info.worker_id), "w-old-%zu", i);
+		snprintf(info.model_id, sizeof(info.model_id), "%s", rows[i].model_id);
+		snprintf(info.device, sizeof(info.device), "%s", rows[i].device);
+		info.reserved_bytes = rows[i].mb * MB;
+		workers[i] = adopt_leaving(&info, i % 2);
+		sum += is_there ? info.reserved_bytes : 0;
+		assert_int_equal(reserved(), sum);
+		assert_int_equal(body_snapshot_worker(&pool, info.worker_id, &snapshot, NULL), 0);
+		assert_int_equal(snapshot.status, PC_WORKER_STOPPING);
+		assert_int_equal(snapshot.reserved_bytes, is_there ? info.reserved_bytes : 0);
+		assert_int_equal(snapshot.slots, 1);
+	}
+	/* Those that run are told to stop. */
+	for (size_t i = 1; i < PC_ARRAY_LEN(rows); i += 2) {
+		assert_ptr_equal(body_next_order(&pool, &orders), workers[i]);
+		assert_true(orders.stop && !orders.force && !orders.spawn);
+		assert_int_equal(orders.reason, PC_STOP_REPLACED);
+	}
+	assert_no_order();
+	body_worker_stuck(&pool, workers[1]);
+	for (size_t i = 0; i < PC_ARRAY_LEN(rows); i++)
+		body_worker_gone(&pool, workers[i], NULL, NULL);
+	assert_int_equal(reserved(), 0);
+}
+
+static void no_memory_for_one_that_goes_is_an_error(void **state)
+{
+	const struct pc_worker_info info = { .worker_id = "w-old-1",
+					     .model_id = "of-old",
+					     .device = "cpu",
+					     .gpu_id = -1,
+					     .status = PC_WORKER_READY,
+					     .reserved_bytes = MB };
+	struct worker *worker = NULL;
+	int rc;
+
+	(void)state;
+	for (unsigned nth = 1;; nth++) {
+		fail_alloc_begin_once(nth);
+		rc = body_adopt_leaving(&pool, &info, PC_STOP_RETIRED, true, &worker, NULL);
+		if (fail_alloc_end())
+			break;
+		assert_int_equal(rc, PC_E_OUT_OF_MEMORY);
+		assert_null(worker);
+		assert_int_equal(reserved(), 0);
+	}
+	assert_int_equal(rc, 0);
+	leave(worker);
+	assert_int_equal(reserved(), 0);
+}
+
 static void a_measurement_only_grows_the_reservation(void **state)
 {
 	struct asker asker;
@@ -645,6 +732,8 @@ int main(void)
 		BODY_TEST(only_the_right_token_makes_a_worker_ready),
 		BODY_TEST(a_report_is_answered_when_it_is_recorded),
 		BODY_TEST(an_earlier_daemons_worker_serves_under_its_name),
+		BODY_TEST(an_earlier_daemons_worker_may_be_there_to_go),
+		BODY_TEST(no_memory_for_one_that_goes_is_an_error),
 		BODY_TEST(a_measurement_only_grows_the_reservation),
 		BODY_TEST(an_operator_starts_on_a_port_once),
 		cmocka_unit_test_setup_teardown(an_operator_chooses_the_gpu, set_up_gpus,

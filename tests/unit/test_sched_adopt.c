@@ -240,6 +240,24 @@ static void a_stuck_worker_is_not_waited_for(void **state)
 	release(0);
 }
 
+static void a_stuck_worker_does_not_hold_up_a_drain(void **state)
+{
+	struct pc_sched_model *a = add_simple("a", GIB);
+	uint64_t id = 0;
+
+	(void)state;
+	assert_int_equal(adopt_leaving(a, 0, GIB, &id), 0);
+	assert_int_equal(adopt_leaving(a, 0, GIB, &id), 0);
+	body.next_ns = pc_sched_drain(body.sched, body.now_ns, body.now_ns + SEC);
+	body.next_ns = pc_sched_worker_stuck(body.sched, body.now_ns, 1);
+	assert_false(pc_sched_is_drained(body.sched));
+	gone(2);
+	assert_true(pc_sched_is_drained(body.sched));
+	assert_int_equal(reserved(0), GIB);
+	gone(1);
+	assert_true(pc_sched_is_drained(body.sched));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +269,7 @@ int main(void)
 		scenario(a_worker_that_is_to_go_is_on_the_books_until_it_has_gone),
 		scenario(a_worker_that_is_to_go_is_refused_by_nothing),
 		scenario(a_stuck_worker_is_not_waited_for),
+		scenario(a_stuck_worker_does_not_hold_up_a_drain),
 		scenario(an_estimate_is_what_the_next_worker_needs),
 	};
 
