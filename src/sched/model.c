@@ -46,37 +46,25 @@ static int check_key(const char *key, struct pc_error *err)
 	return 0;
 }
 
-int pc__check_spec(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
-		   struct pc_error *err)
+/* A body that hands out the slots itself is asked about them, each worker of a model in turn. */
+static int check_self_service(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
+			      struct pc_error *err)
 {
-	uint64_t known = (UINT64_C(1) << sched->device_count) - 1;
-
-	if (check_key(spec->key, err))
-		return PC_E_INVALID_ARGUMENT;
-	if (spec->device_mask == 0 || (spec->device_mask & ~known)) {
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "device_mask of '%s': 0x%x must name some of the %u devices, "
-				    "and no others",
-				    spec->key, (unsigned)spec->device_mask, sched->device_count);
-	}
-	if (spec->memory_bytes == 0) {
-		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
-				    "memory_bytes of '%s' is 0: what a worker needs must be said, "
-				    "it is not guessed",
-				    spec->key);
-	}
-	if (spec->self_service &&
-	    (!sched->driver.look || !sched->driver.recall || !sched->driver.resume)) {
+	if (!sched->driver.look || !sched->driver.recall || !sched->driver.resume) {
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "self_service of '%s': the driver lacks look, recall or resume",
 				    spec->key);
 	}
-	if (spec->self_service &&
-	    (spec->max_workers == 0 || spec->max_workers > PC_SELF_SERVICE_WORKERS_MAX)) {
+	if (spec->max_workers == 0 || spec->max_workers > PC_SELF_SERVICE_WORKERS_MAX) {
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "max_workers of '%s' must be 1 to %d, not %u, for self_service",
 				    spec->key, PC_SELF_SERVICE_WORKERS_MAX, spec->max_workers);
 	}
+	return 0;
+}
+
+static int check_numbers(const struct pc_sched_model_spec *spec, struct pc_error *err)
+{
 	if (spec->slots < 1 || spec->slots > SLOTS_MAX) {
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
 				    "slots of '%s' must be 1 to %d, not %u", spec->key, SLOTS_MAX,
@@ -107,6 +95,30 @@ int pc__check_spec(const struct pc_sched *sched, const struct pc_sched_model_spe
 				    "start_timeout_ns of '%s' must be more than 0", spec->key);
 	}
 	return 0;
+}
+
+int pc__check_spec(const struct pc_sched *sched, const struct pc_sched_model_spec *spec,
+		   struct pc_error *err)
+{
+	uint64_t known = (UINT64_C(1) << sched->device_count) - 1;
+
+	if (check_key(spec->key, err))
+		return PC_E_INVALID_ARGUMENT;
+	if (spec->device_mask == 0 || (spec->device_mask & ~known)) {
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "device_mask of '%s': 0x%x must name some of the %u devices, "
+				    "and no others",
+				    spec->key, (unsigned)spec->device_mask, sched->device_count);
+	}
+	if (spec->memory_bytes == 0) {
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "memory_bytes of '%s' is 0: what a worker needs must be said, "
+				    "it is not guessed",
+				    spec->key);
+	}
+	if (spec->self_service && check_self_service(sched, spec, err))
+		return PC_E_INVALID_ARGUMENT;
+	return check_numbers(spec, err);
 }
 
 int pc_sched_add_model(struct pc_sched *sched, const struct pc_sched_model_spec *spec,
