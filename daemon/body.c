@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * body.c - the daemon as a body of the brain.
+ * body.c - the daemon as a body of the brain: its lock, the actions, its beginning and its end.
+ * Requests are body_requests.c's, workers body_workers.c's.
  *
  * One mutex (`lock`) guards the scheduler, the workers' public records, the loops' inboxes and the
  * supervisor's orders. It is held for the length of one event, never across a system call, a log
@@ -24,8 +25,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <poolcore/lifecycle.h>
 
 #include "daemon/body_inner.h"
 #include "daemon/logbook.h"
@@ -71,11 +70,8 @@ static void bury_stillborn_locked(struct body *body)
 	}
 }
 
-/*
- * Drops the lock after an event and wakes the loops that have news; the caller's own delivers when
- * its event is over and is spared the system call. uv_async_send may be called from any thread.
- */
-static void unlock_from(struct body *body, const struct loop *self)
+/* uv_async_send may be called from any thread. */
+void body_unlock_from(struct body *body, const struct loop *self)
 {
 	struct daemon *daemon = body->daemon;
 	struct retiring *retired = NULL;
@@ -102,7 +98,7 @@ static void unlock_from(struct body *body, const struct loop *self)
 
 void body_unlock(struct body *body)
 {
-	unlock_from(body, NULL);
+	body_unlock_from(body, NULL);
 }
 
 /* ---- the brain's actions; all of them run under the lock and only note things down ---- */
@@ -292,154 +288,6 @@ void body_destroy(struct body *body)
 	body_free_retired(body->retiring);
 	uv_mutex_destroy(&body->lock);
 	pc_free(body);
-}
-
-/* ---- requests ---- */
-
-int body_refuse_absent_device(const struct model *model, struct pc_error *err)
-{
-	const char *device = model->entry->device[0] ? model->entry->device
-						     : model->backend->device;
-
-	pc_error_set(err, PC_E_NO_WORKERS,
-		     "model '%s' is to run on '%s', and this machine has no such device",
-		     model->entry->id, device);
-	pc_error_detail(err, "device", "%s", device);
-	return PC_E_NO_WORKERS;
-}
-
-void body_submit(struct daemon *daemon, struct lease *lease, struct model *model)
-{
-	struct body *body = daemon->body;
-
-	lease->ticket.model = model->sched;
-	lease->state = LEASE_WAITING;
-	pc_error_clear(&lease->error);
-	body_lock(body);
-	if (model->sched) {
-		body->next_tick_ns = pc_sched_submit(body->sched, pc_clock_now_ns(),
-						     &lease->ticket);
-	} else {
-		lease->state = LEASE_REJECTED;
-		body_refuse_absent_device(model, &lease->error);
-		body_deliver_locked(lease);
-	}
-	unlock_from(body, lease->loop);
-}
-
-void body_release(struct daemon *daemon, struct lease *lease, enum pc_outcome outcome)
-{
-	struct body *body = daemon->body;
-
-	assert(lease->state == LEASE_GRANTED);
-	body_lock(body);
-	lease->state = LEASE_NONE;
-	body->next_tick_ns = pc_sched_release(body->sched, pc_clock_now_ns(), &lease->ticket,
-					      outcome);
-	unlock_from(body, lease->loop);
-}
-
-static void take_from_inbox_locked(struct lease *lease)
-{
-	struct loop *loop = lease->loop;
-	struct lease *before = NULL;
-
-	for (struct lease *at = loop->inbox_head; at; before = at, at = at->next) {
-		if (at != lease)
-			continue;
-		if (before)
-			before->next = lease->next;
-		else
-			loop->inbox_head = lease->next;
-		if (loop->inbox_tail == lease)
-			loop->inbox_tail = before;
-		return;
-	}
-}
-
-static void take_from_reports_locked(struct body *body, struct lease *lease)
-{
-	/* It lives: a worker that goes answers all of them. */
-	struct lease **at = &roster_find(&body->roster, lease->worker_id)->reports;
-
-	while (*at != lease)
-		at = &(*at)->next;
-	*at = lease->next;
-}
-
-void body_withdraw(struct daemon *daemon, struct lease *lease)
-{
-	struct body *body = daemon->body;
-	uint64_t now = pc_clock_now_ns();
-
-	body_lock(body);
-	switch (lease->state) {
-	case LEASE_WAITING:
-		body->next_tick_ns = pc_sched_cancel(body->sched, now, &lease->ticket);
-		break;
-	case LEASE_GRANTED:
-		take_from_inbox_locked(lease);
-		body->next_tick_ns = pc_sched_release(body->sched, now, &lease->ticket,
-						      PC_OUTCOME_CANCELLED);
-		break;
-	case LEASE_REPORTING:
-		take_from_reports_locked(body, lease);
-		break;
-	case LEASE_REJECTED:
-	case LEASE_HEARD:
-		take_from_inbox_locked(lease);
-		break;
-	case LEASE_NONE:
-		break;
-	}
-	lease->state = LEASE_NONE;
-	unlock_from(body, lease->loop);
-}
-
-void body_worker_lost(struct daemon *daemon, const struct lease *lease, bool nobody_listens,
-		      const struct pc_error *cause)
-{
-	struct body *body = daemon->body;
-	pid_t pid;
-
-	body_lock(body);
-
-	const struct worker *worker = roster_find(&body->roster, lease->worker_id);
-
-	pid = worker ? worker->info.pid : 0;
-	body_unlock_quietly(body);
-	if (pid == 0 || !(nobody_listens || pc_process_is_ending(pid)))
-		return;
-	body_lock(body);
-	body->next_tick_ns = pc_sched_worker_failed(body->sched, pc_clock_now_ns(),
-						    lease->worker_id, cause);
-	unlock_from(body, lease->loop);
-}
-
-/* Belongs to loop.h, and stands here because the inbox is under the body's lock. */
-void loop_deliver(struct loop *loop)
-{
-	struct body *body = loop->daemon->body;
-
-	if (loop->delivering)
-		return; /* an outcome's handler caused this; the loop below goes on */
-	loop->delivering = true;
-	for (;;) {
-		body_lock(body);
-
-		struct lease *lease = loop->inbox_head;
-
-		if (lease) {
-			loop->inbox_head = lease->next;
-			if (!loop->inbox_head)
-				loop->inbox_tail = NULL;
-		}
-		body_unlock_quietly(body);
-		if (!lease)
-			break;
-		lease->on_outcome(lease);
-	}
-	loop->delivering = false;
 }
 
 /* ---- time ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* body_inner.h - the body's insides, for body.c (requests, and the brain's actions), body_workers.c
- * and body_operator.c (what happens to workers), install.c (what changes) and snapshot.c (what is).
- * Nobody else. */
+/* body_inner.h - the body's insides, for body.c (the brain's actions), body_requests.c,
+ * body_workers.c and body_operator.c (what happens to workers), install.c (what changes) and
+ * snapshot.c (what is). Nobody else. */
 #ifndef DAEMON_BODY_INNER_H
 #define DAEMON_BODY_INNER_H
 
@@ -45,6 +45,8 @@ static inline void body_unlock_quietly(struct body *body)
 
 /* Drops the lock after an event and wakes the loops that have news. */
 void body_unlock(struct body *body);
+/* The same for a loop, which delivers when its event is over and is spared the system call. */
+void body_unlock_from(struct body *body, const struct loop *self);
 
 /* ---- body.c ---- */
 
@@ -55,6 +57,9 @@ void body_order_locked(struct body *body, struct worker *worker);
 /* A record without a public part, with a reference to the model's generation; the model may be
  * NULL. NULL: no memory. */
 struct worker *body_new_worker(struct model *model, unsigned device);
+
+/* ---- body_requests.c ---- */
+
 int body_refuse_absent_device(const struct model *model, struct pc_error *err);
 
 /* ---- body_workers.c ---- */

@@ -6,9 +6,9 @@
  *	devices.c     the ledger's devices and their budgets
  *	state.c       the state directory: lock, registry, sockets, token
  *	loop.c        one event loop per core: its server, its upstream connections, its inbox
- *	body.c        the daemon as a body of the brain: the lock, the actions, requests
- *	body_workers.c, body_operator.c
- *	              its events of workers, and what an operator asks of it
+ *	body.c        the daemon as a body of the brain: the lock, the actions
+ *	body_requests.c, body_workers.c, body_operator.c
+ *	              its events of requests and workers, and what an operator asks of it
  *	generation.c  one reading of the configuration
  *	install.c     puts one in force, inside the body
  *	reload.c      reads another one, on a thread of its own
