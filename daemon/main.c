@@ -327,6 +327,7 @@ static void share_out_descriptors(struct daemon *daemon)
 	struct rlimit limit;
 	uint64_t most;
 
+	daemon->max_buffered_bytes = daemon->generation->config->http_max_buffered_bytes;
 	daemon->max_connections = daemon->generation->config->http_max_connections;
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;

@@ -43,6 +43,9 @@ struct request {
 
 /* The exchange's request from now on; NULL when memory is out. */
 struct request *request_create(struct loop *loop, struct http_exchange *exchange);
+/* Makes room for a body of `needed` bytes; what is there stays. Errors, after which nothing has
+ * changed: QUEUE_FULL (http.max_buffered_bytes), OUT_OF_MEMORY. */
+int request_reserve_body(struct request *request, size_t needed, struct pc_error *err);
 /* Nothing may be under way for it. */
 void request_destroy(struct request *request);
 struct request *request_of(struct http_exchange *exchange);

@@ -290,22 +290,9 @@ static int body_too_large(struct pc_error *err)
 
 static int reserve_body(struct request *request, size_t needed, struct pc_error *err)
 {
-	size_t capacity = request->body_capacity ? request->body_capacity : 4096;
-
 	if (!(request->route->flags & ROUTE_GATEWAY) && needed > PC_API_REQUEST_MAX)
 		return body_too_large(err);
-	if (needed <= request->body_capacity)
-		return 0;
-	while (capacity < needed)
-		capacity *= 2;
-
-	char *body = pc_realloc(request->body, capacity);
-
-	if (!body)
-		return pc_error_oom(err);
-	request->body = body;
-	request->body_capacity = capacity;
-	return 0;
+	return request_reserve_body(request, needed, err);
 }
 
 static void on_head(void *ctx, struct http_exchange *exchange)

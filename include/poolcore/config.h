@@ -88,7 +88,8 @@ struct pc_config {
 	struct pc_string_list http_listen; /* "127.0.0.1:9200", "[::1]:9200", "unix:/path" */
 	char *http_token_file;		   /* "" : none */
 	uint64_t http_max_body_bytes;
-	uint64_t http_loops; /* 0: one per core */
+	uint64_t http_max_buffered_bytes; /* of all clients' bodies together */
+	uint64_t http_loops;		  /* 0: one per core */
 	uint64_t http_max_connections;
 	uint64_t http_idle_timeout_secs; /* a client connection without a request */
 

@@ -185,6 +185,11 @@ const struct pc__setting pc__settings[] = {
 	{ "http", "max_body_bytes", PC__SETTING_SIZE, AT(http_max_body_bytes),
 	  .effect = PC_EFFECT_RESTART, .min = KIB(1), .max = GIB(4), .fallback = "32MiB",
 	  .description = "The longest request body; a longer one is refused with 413" },
+	/* The default is a guess: 32 of the longest bodies; change freely. */
+	{ "http", "max_buffered_bytes", PC__SETTING_SIZE, AT(http_max_buffered_bytes),
+	  .effect = PC_EFFECT_RESTART, .min = KIB(64), .max = GIB(1024), .fallback = "1GiB",
+	  .description = "How much memory the request bodies of all clients may take together; "
+			 "beyond it long ones are refused with 503" },
 	{ "http", "loops", PC__SETTING_INTEGER, AT(http_loops),
 	  .effect = PC_EFFECT_RESTART, .min = 0, .max = 256, .fallback = "0", .unit = "event loops",
 	  .description = "How many threads serve connections; 0: one per core" },

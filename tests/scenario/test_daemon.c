@@ -397,6 +397,50 @@ static void a_body_over_the_limit_is_413(void **state)
 	finish(&rig);
 }
 
+/* A chat whose body has some `length` bytes; its status. */
+static int chat_of_length(struct rig *rig, size_t length)
+{
+	char *body = malloc(length + 512);
+	struct client *client;
+	int status;
+
+	assert_non_null(body);
+	memset(body, ' ', length);
+	strcpy(body + length, chat_body("m", false));
+	client = client_open(rig->address);
+	client_request(client, "POST", "/v1/chat/completions", NULL, body);
+	status = client_status(client);
+	if (status == 503) {
+		json_t *answer = client_json(client);
+
+		assert_string_equal(error_code(answer), "QUEUE_FULL");
+		assert_string_equal(client_header(client, "Retry-After"), "1");
+		json_decref(answer);
+	}
+	client_close(client);
+	free(body);
+	return status;
+}
+
+/* Each body may be long, and all together not: they would take the memory that models were given. */
+static void bodies_have_a_limit_together(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	rig_model(&rig, "m", "tokens=4", "");
+	setenv("RBEES_POOL_HTTP_MAX_BUFFERED_BYTES", "1MiB", 1);
+	rig_start(&rig);
+	unsetenv("RBEES_POOL_HTTP_MAX_BUFFERED_BYTES");
+	assert_int_equal(chat_of_length(&rig, 2 * MB), 503);
+	/* What was taken has been given back, by the refused one and by each that was served. */
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(chat_of_length(&rig, MB / 2 + 1), 200);
+	assert_chat_serves(&rig, "m");
+	finish(&rig);
+}
+
 static void a_foreign_host_is_421(void **state)
 {
 	static const char request[] = "GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n";
@@ -818,6 +862,7 @@ int main(void)
 		SCENARIO(a_model_that_fails_to_load_says_why),
 		SCENARIO(bad_requests_are_refused_by_name),
 		SCENARIO(a_body_over_the_limit_is_413),
+		SCENARIO(bodies_have_a_limit_together),
 		SCENARIO(a_foreign_host_is_421),
 		SCENARIO(a_missing_file_says_so),
 		SCENARIO(a_model_over_the_budget_is_told_the_figures),
