@@ -201,8 +201,13 @@ static int let_end(struct daemon *daemon, struct orphan *orphan, struct pc_error
 
 static int let_die(struct daemon *daemon, struct orphan *orphan, struct pc_error *err)
 {
+	struct pc_worker_info info = *orphan->info;
 	struct worker *worker;
-	int rc = body_adopt_leaving(daemon, orphan->info, PC_STOP_FAILED, false, &worker, err);
+	int rc;
+
+	/* Its record may have been written before that was known. */
+	info.pid = orphan->end.worker_pid;
+	rc = body_adopt_leaving(daemon, &info, PC_STOP_FAILED, false, &worker, err);
 
 	pc_log(PC_LOG_WARN, "adopt",
 	       PC_FIELDS({ "worker", orphan->info->worker_id }, { "model", orphan->info->model_id },

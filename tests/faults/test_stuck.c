@@ -36,9 +36,15 @@
 /* The exit status of a daemon that left one behind; see pool-managerd(8). */
 #define LEFT_BEHIND 3
 
+enum kind {
+	IN_THE_KERNEL,	     /* it hangs there while it loads */
+	WITH_KILLS_WITHHELD, /* it serves, and does not heed SIGTERM */
+	WITH_SOUND_KILLS,    /* the same */
+};
+
 struct stage {
 	struct rig rig;
-	bool is_real;
+	enum kind kind;
 	int server; /* of the file system; -1: there is none */
 	char mounted[256];
 	pid_t pid;
@@ -116,22 +122,23 @@ static void unmount_it(void)
 
 /* ---- a stuck worker ---- */
 
-static void set_up(bool is_real)
+static void set_up(enum kind kind)
 {
+	const char *daemon = kind == WITH_KILLS_WITHHELD ? "POOL_MANAGERD_FAULTY"
+							 : "POOL_MANAGERD_SOUND";
 	char behaviour[320] = "answer=normal\nignore_term=1";
 
-	stage = (struct stage){ .is_real = is_real, .server = -1 };
+	stage = (struct stage){ .kind = kind, .server = -1 };
 	fault_rig_init(&stage.rig, "", "[memory]\ncpu = \"64MiB\"");
-	if (is_real && !mount_it()) {
+	if (kind == IN_THE_KERNEL && !mount_it()) {
 		print_message("no file system of our own can be mounted here\n");
 		skip();
 	}
-	if (is_real)
+	if (kind == IN_THE_KERNEL)
 		snprintf(behaviour, sizeof(behaviour), "start=gate\ngate=%s/gate", stage.mounted);
-	else
+	if (kind == WITH_KILLS_WITHHELD)
 		setenv("POOL_WITHHOLD_KILLS", "1", 1);
-	setenv("POOL_MANAGERD", getenv(is_real ? "POOL_MANAGERD_SOUND" : "POOL_MANAGERD_FAULTY"),
-	       1);
+	setenv("POOL_MANAGERD", getenv(daemon), 1);
 	rig_model(&stage.rig, "stuck", behaviour,
 		  "backend = \"fake\"\nttl = \"2h\"\nest_memory_allocation_mb = 40");
 	rig_model(&stage.rig, "m", "answer=normal", "backend = \"fake\"\nttl = \"2h\"");
@@ -144,7 +151,7 @@ static void start_it(void)
 	struct fuse_in_header header;
 
 	stage.pid = fault_start_worker(&stage.rig, "stuck", stage.id);
-	if (!stage.is_real) {
+	if (stage.kind != IN_THE_KERNEL) {
 		fault_wait_status(&stage.rig, stage.id, "ready");
 		return;
 	}
@@ -218,9 +225,9 @@ static void end_the_daemon_without_it(void)
 	assert_it_is_there();
 }
 
-static void play(bool is_real)
+static void play(enum kind kind)
 {
-	set_up(is_real);
+	set_up(kind);
 	start_it();
 	fault_chat_ok(&stage.rig, "m");
 	end_the_daemon_without_it();
@@ -231,7 +238,7 @@ static void play(bool is_real)
 	assert_it_is_known(0);
 	fault_chat_ok(&stage.rig, "m");
 	assert_it_is_known(16);
-	if (!is_real) {
+	if (kind == WITH_KILLS_WITHHELD) {
 		/* Its memory is waited for, until it is known that this may be for ever: then "m"
 		 * makes room. */
 		fault_chat_ok(&stage.rig, "n");
@@ -251,13 +258,13 @@ static void play(bool is_real)
 static void a_real_one_is_left_behind_and_found_again(void **state)
 {
 	(void)state;
-	play(true);
+	play(IN_THE_KERNEL);
 }
 
 static void one_that_no_kill_reaches_is_left_behind_and_found_again(void **state)
 {
 	(void)state;
-	play(false);
+	play(WITH_KILLS_WITHHELD);
 }
 
 /* Its stub, too, was killed with the daemon: only the record and the number tell of it. */
@@ -266,7 +273,7 @@ static void one_without_a_stub_is_found_again(void **state)
 	pid_t stub;
 
 	(void)state;
-	set_up(true);
+	set_up(IN_THE_KERNEL);
 	start_it();
 	stub = getsid(stage.pid);
 	proc_signal(stage.rig.daemon, SIGKILL);
@@ -295,6 +302,20 @@ static void one_without_a_stub_is_found_again(void **state)
 	finish();
 }
 
+/* It is the stub that hangs, and its worker that does not heed SIGTERM: both can be ended. */
+static void a_stub_that_hangs_is_ended_with_its_worker(void **state)
+{
+	(void)state;
+	set_up(WITH_SOUND_KILLS);
+	start_it();
+	assert_int_equal(kill(getsid(stage.pid), SIGSTOP), 0);
+	fault_stop_worker(&stage.rig, stage.id);
+	rig_wait_workers(&stage.rig, 0);
+	assert_int_equal(rig_reserved(&stage.rig), 0);
+	assert_false(proc_has_line(stage.rig.daemon, "it does not die even by SIGKILL"));
+	finish();
+}
+
 static int clean_up(void **state)
 {
 	unsetenv("POOL_WITHHOLD_KILLS");
@@ -316,6 +337,7 @@ int main(void)
 		SCENARIO(one_that_no_kill_reaches_is_left_behind_and_found_again),
 		SCENARIO(a_real_one_is_left_behind_and_found_again),
 		SCENARIO(one_without_a_stub_is_found_again),
+		SCENARIO(a_stub_that_hangs_is_ended_with_its_worker),
 	};
 
 	setenv("POOL_MANAGERD_SOUND", getenv("POOL_MANAGERD"), 1);
