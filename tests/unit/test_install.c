@@ -346,6 +346,35 @@ static void a_model_comes_back(void **state)
 }
 
 /* Before all who waited for what it was are served: its worker is not for those who come now. */
+/* An earlier daemon's worker was taken in to go, of a model that this one does not have until now. */
+static void a_model_comes_back_whose_worker_is_there_yet(void **state)
+{
+	const struct pc_worker_info info = { .worker_id = "w-old-1",
+					     .model_id = "c",
+					     .device = "cpu",
+					     .gpu_id = -1,
+					     .reserved_bytes = 75 * MB };
+	struct worker *old, *worker;
+	struct asker asker;
+
+	(void)state;
+	assert_int_equal(body_adopt_leaving(&pool, &info, PC_STOP_RETIRED, true, &old, NULL), 0);
+	assert_ptr_equal(take_stop(PC_STOP_RETIRED), old);
+	assert_false(ask(&asker, "c"));
+	done(&asker);
+	install("", MODEL("a", "") MODEL("c", ""));
+	assert_no_order();
+	assert_true(ask(&asker, "c"));
+	assert_no_order(); /* there is no room beside it */
+	gone(old);
+	worker = take_spawn();
+	assert_string_equal(worker->model->entry->id, "c");
+	body_worker_ready(&pool, worker, 0);
+	done(&asker);
+	assert_int_equal(asker.heard, LEASE_GRANTED);
+	stop(worker);
+}
+
 static void a_model_comes_back_as_another(void **state)
 {
 	struct asker running, waiting, late;
@@ -524,6 +553,7 @@ int main(void)
 		scenario(a_worker_may_be_spawned_for_a_removed_model),
 		scenario(nobody_waits_and_nothing_is_kept),
 		scenario(a_model_comes_back),
+		scenario(a_model_comes_back_whose_worker_is_there_yet),
 		scenario(a_model_comes_back_as_another),
 		scenario(another_launch_replaces_the_workers),
 		scenario(a_device_that_is_no_more_takes_the_model_out),
