@@ -19,10 +19,11 @@
  *	process_stop.c, process_end.c
  *	              how it is stopped, and its end
  *	survivor.c    a worker that outlives its stub, or its kill
- *	filecheck.c   its model's file, verified and watched
+ *	filecheck.c   its model's file, verified and watched on a thread of its own
  *	launch.c      how it is started
  *	probe.c       one question to it
  *	readiness.c   when it is loaded
+ *	pace.c          and how often it is asked that
  *	health.c      whether it is still well
  *	port_owner.c  whether it is the one that listens on its port
  *	cgroup.c      a control group for each

@@ -192,7 +192,7 @@ static void on_stood_too_long(uv_timer_t *timer)
 
 void health_note_stopped(struct process *process, int signal)
 {
-	if (process->state != STARTING && process->state != SERVING)
+	if (!process_is_running(process))
 		return;
 	pc_log(PC_LOG_WARN, "health",
 	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) }),
@@ -206,7 +206,7 @@ void health_note_stopped(struct process *process, int signal)
 
 void health_note_continued(struct process *process)
 {
-	if (!process->stands_still || (process->state != STARTING && process->state != SERVING))
+	if (!process->stands_still || !process_is_running(process))
 		return;
 	process->stands_still = false;
 	uv_timer_stop(&process->health_timer);

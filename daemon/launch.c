@@ -89,15 +89,8 @@ static int plan_command(const struct process *process, struct launch_plan *plan,
 	int gpu_id = process->worker->info.gpu_id;
 	char uuid[96] = "";
 	bool has_uuid = gpu_id < 0 || gpus_uuid(daemon->gpus, gpu_id, uuid);
-	struct pc_hand_over hand_over;
-	int rc = pc_model_hand_over(process->worker->model->backend, &process->file, &hand_over,
-				    err);
-
-	if (rc)
-		return rc;
-
 	const struct pc_launch_values values = {
-		.model_path = hand_over.model_path,
+		.model_path = filecheck_hand_over(process)->model_path,
 		.model_id = entry->id,
 		.worker_id = process_name(process),
 		.port = plan->target.port,
@@ -110,9 +103,9 @@ static int plan_command(const struct process *process, struct launch_plan *plan,
 		.spawn_token = plan->token,
 		.ready_url = daemon->ready_url,
 	};
+	int rc = pc_command_build(process->worker->model->backend, &values, &plan->argv, &plan->env,
+				  err);
 
-	rc = pc_command_build(process->worker->model->backend, &values, &plan->argv, &plan->env,
-			      err);
 	if (!rc)
 		rc = pc_program_find(plan->argv.items[0], &plan->program, err);
 	return rc;
@@ -136,17 +129,11 @@ int launch_plan(struct process *process, struct pc_error *err)
 	return rc;
 }
 
-/* Last before the spawn, the file is looked at once more: writing the record took its time. */
 static int spawn(struct process *process, const struct launch_plan *plan, struct pc_error *err)
 {
 	const struct daemon *daemon = process_daemon(process);
-	struct pc_hand_over hand_over;
 	char cgroup[PATH_MAX];
-	int rc = pc_model_hand_over(process->worker->model->backend, &process->file, &hand_over,
-				    err);
 
-	if (rc)
-		return rc;
 	cgroup_path(daemon->cgroup, process_name(process), cgroup);
 
 	const struct pc_stub_spec spec = {
@@ -158,11 +145,10 @@ static int spawn(struct process *process, const struct launch_plan *plan, struct
 		.argv = plan->argv.items,
 		.env = plan->env.items,
 		.cgroup = cgroup[0] ? cgroup : NULL,
-		.model_fd = hand_over.fd,
+		.model_fd = filecheck_hand_over(process)->fd,
 		.open_files = daemon->open_files,
 	};
 
-	process->file_was_handed_over = hand_over.fd >= 0;
 	process->launched_ns = pc_clock_now_ns();
 	return pc_stub_spawn(&spec, &process->stub, err);
 }

@@ -4,21 +4,23 @@
  * process_end.c its end. Loop 0's thread.
  *
  *	order        state        left by
- *	spawn   -->  PREPARING    process_file_checked(), prepared(): record and claim  --> launch()
- *	             STARTING     process_become_ready(): a probe or the worker said so --> SERVING
+ *	spawn   -->  PREPARING    file_verified(), prepared(): record and claim,
+ *	                          file_looked_at()                              --> launch()
+ *	             STARTING     process_become_ready(): a probe or the worker said so
+ *	             LOADED       file_looked_at_again()                        --> serve()
  *	             SERVING
  *	stop    -->  STOPPING     the stub passes SIGTERM on, after the grace SIGKILL
  *	             (any)        on_exit_readable(): the stub has ended              --> ENDING
  *	             ENDING       look_at_survivor(): the worker has ended as well
  *	                          memory_is_back(), then ended(): the record is gone  --> gone
  *
- * Every state is left in the end: PREPARING waits for the disk only (and for a hash, which a stop
- * cuts short), STARTING is bounded by the brain's start timeout (it orders a stop), STOPPING by the
- * grace and what on_kill_overdue() does after it, ENDING by MEMORY_WAIT_MS and the disk. But a worker
- * that cannot be killed (it hangs in a driver) keeps its process STOPPING, or ENDING where its stub
- * has gone before it, and its reservation: the memory is not back. That is `stuck`, known to the
- * brain, and only then the daemon may end without it (process_leave_behind()), or find it there when
- * it starts.
+ * Every state is left in the end: PREPARING waits for disks only (and for a hash, which a stop cuts
+ * short), STARTING and LOADED are bounded by the brain's start timeout (it orders a stop), STOPPING
+ * by the grace and what on_kill_overdue() does after it, ENDING by MEMORY_WAIT_MS and the disk. But
+ * a worker that cannot be killed (it hangs in a driver) keeps its process STOPPING, or ENDING where
+ * its stub has gone before it, and its reservation: the memory is not back. That is `stuck`, known
+ * to the brain, and only then the daemon may end without it (process_leave_behind()), or find it
+ * there when it starts.
  *
  * A worker of an earlier daemon begins as SERVING or STARTING, and one that is not to go on as
  * STARTING, with the order to stop it on its way, or as ENDING.
@@ -73,6 +75,11 @@ const char *process_model(const struct process *process)
 	return process->worker->info.model_id;
 }
 
+bool process_is_running(const struct process *process)
+{
+	return process->state >= STARTING && process->state <= SERVING;
+}
+
 /* ---- the registry ---- */
 
 struct clerk_job *process_new_job(struct process *process, enum clerk_task task,
@@ -120,7 +127,6 @@ static void free_process(struct process *process)
 
 	supervisor_remove(process->supervisor, process);
 	launch_plan_free(process->plan);
-	filecheck_close(process);
 	survivor_close(process);
 	pc_free(process);
 	/* The end of the program may be waiting for the last one to go. */
@@ -139,6 +145,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 void process_close_handles(struct process *process)
 {
+	filecheck_leave(process);
 	readiness_end(process);
 	health_end(process);
 	/* In the order in which watch() made them. */
@@ -169,7 +176,7 @@ static void on_exit_readable(uv_poll_t *watch, int status, int events)
 	if (!pc_stub_has_ended(&process->stub))
 		return;
 	FAILPOINT(exit_before_settle);
-	process->was_loading = process->state == STARTING;
+	process->was_loading = process->state == STARTING || process->state == LOADED;
 	read_reports(process);
 	uv_poll_stop(&process->exit_watch);
 	uv_poll_stop(&process->report_watch);
@@ -232,34 +239,52 @@ static bool has_started(struct process *process, uint64_t reported_bytes)
 	return false;
 }
 
-void process_become_ready(struct process *process, uint64_t reported_bytes)
+static void serve(struct process *process)
 {
 	struct daemon *daemon = process_daemon(process);
 	struct pc_error cause = PC_ERROR_INIT;
 	char load_ms[24];
 
-	if (process->state == SERVING)
-		write_record(process, ready_recorded); /* the first time it could not be written */
-	if (process->state != STARTING || !has_started(process, reported_bytes))
-		return; /* late or repeated; or note_started() goes on */
-	if (filecheck_again(process, &cause) || check_listener(process, &cause)) {
+	if (check_listener(process, &cause)) {
 		process_give_up(process, &cause);
 		return;
 	}
 	process->state = SERVING;
-	readiness_end(process);
 	snprintf(load_ms, sizeof(load_ms), "%" PRIu64,
 		 (pc_clock_now_ns() - process->launched_ns) / PC_NS_PER_MS);
 	pc_log(PC_LOG_INFO, "worker",
 	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
 			 { "load_ms", load_ms }),
 	       "ready");
-	body_worker_ready(daemon, process->worker, measure(process, reported_bytes));
+	body_worker_ready(daemon, process->worker, measure(process, process->ready_bytes));
 	FAILPOINT(ready_before_record);
 	write_record(process, ready_recorded);
 	health_begin(process);
 	if (process->worker->info.gpu_id >= 0)
 		gpus_look(daemon->gpus); /* what it holds there, its driver knows */
+}
+
+static void file_looked_at_again(struct process *process, int rc, struct pc_error *err)
+{
+	if (process->state != LOADED)
+		return; /* it was told to stop meanwhile, or has ended */
+	if (rc)
+		process_give_up(process, err);
+	else
+		serve(process);
+}
+
+void process_become_ready(struct process *process, uint64_t reported_bytes)
+{
+	if (process->state == SERVING)
+		write_record(process, ready_recorded); /* the first time it could not be written */
+	if (process->state != STARTING || !has_started(process, reported_bytes))
+		return; /* late or repeated; or note_started() goes on */
+	readiness_end(process);
+	process->state = LOADED;
+	process->ready_bytes = reported_bytes;
+	if (!filecheck_look_again(process, file_looked_at_again))
+		serve(process); /* an adopted one */
 }
 
 /* ---- what the stub tells ---- */
@@ -442,23 +467,33 @@ static int start(struct process *process, struct pc_error *err)
 	return rc;
 }
 
-static void prepared(struct clerk_job *job)
+/* Last before the spawn: writing the record took its time. */
+static void file_looked_at(struct process *process, int rc, struct pc_error *err)
 {
-	struct process *process = job->ctx;
-	int rc = job->result;
-
-	process->registered = !rc;
 	if (rc)
-		blame_the_spawn(process, &job->error);
+		blame_the_spawn(process, err);
 	else
-		rc = start(process, &job->error);
+		rc = start(process, err);
 	if (rc)
-		process_be_stillborn(process, &job->error);
+		process_be_stillborn(process, err);
 	else
 		readiness_begin(process);
 }
 
-void process_file_checked(struct process *process, int rc, struct pc_error *err)
+static void prepared(struct clerk_job *job)
+{
+	struct process *process = job->ctx;
+
+	process->registered = !job->result;
+	if (job->result) {
+		blame_the_spawn(process, &job->error);
+		process_be_stillborn(process, &job->error);
+	} else {
+		filecheck_look(process, file_looked_at);
+	}
+}
+
+static void file_verified(struct process *process, int rc, struct pc_error *err)
 {
 	struct clerk_job *job = NULL;
 
@@ -504,7 +539,7 @@ void process_begin(struct supervisor *supervisor, struct worker *worker)
 		body_worker_gone(supervisor_daemon(supervisor), worker, NULL, &err);
 		return;
 	}
-	if (filecheck_begin(process, &err)) {
+	if (filecheck_begin(process, file_verified, &err)) {
 		blame_the_spawn(process, &err);
 		process_be_stillborn(process, &err);
 	}
@@ -586,8 +621,9 @@ void process_abandon(struct process *process)
 {
 	struct pc_error err = PC_ERROR_INIT;
 
-	if (!filecheck_abandon(process))
+	if (process->state != PREPARING || !filecheck_is_busy(process))
 		return;
+	filecheck_leave(process);
 	pc_error_set(&err, PC_E_SHUTTING_DOWN,
 		     "worker %s of '%s' was not started: the disk of its model's file did not "
 		     "answer until the end",

@@ -8,7 +8,6 @@
 #ifndef DAEMON_PROCESS_H
 #define DAEMON_PROCESS_H
 
-#include <poolcore/model_file.h>
 #include <poolcore/sched.h>
 #include <poolcore/stub.h>
 
@@ -25,6 +24,7 @@
 
 struct filecheck;
 struct launch_plan;
+struct pc_hand_over;
 struct process;
 struct supervisor;
 struct worker;
@@ -32,10 +32,14 @@ struct worker;
 /* The answer's status; 0: none came, and `why` says so. */
 typedef void (*probe_answered)(struct process *process, int status, const struct pc_error *why);
 
+/* What a look at its model's file has found: 0, or a code and `err` says it all. */
+typedef void (*filecheck_done)(struct process *process, int rc, struct pc_error *err);
+
 enum process_state {
 	PREPARING, /* its model's file is verified, and its record written */
 	STARTING,  /* its stub runs, and it loads */
-	SERVING,   /* it is loaded */
+	LOADED,	   /* so it says; its model's file is looked at again */
+	SERVING,   /* it is ready */
 	STOPPING,  /* it was told to end */
 	ENDING,	   /* its stub has ended; its memory and its record go */
 };
@@ -45,17 +49,14 @@ struct process {
 	struct worker *worker; /* NULL once it is gone, for then its record may be forgotten */
 	struct process *next;
 	enum process_state state;
-	struct filecheck *filecheck; /* while its model's file is verified */
-	struct pc_model_file file;   /* what was verified, until it is loaded */
-	bool file_is_open;
-	bool file_was_handed_over; /* open, and not by its path */
-	struct launch_plan *plan;  /* until it is launched */
+	struct filecheck *filecheck; /* its model's file, until it is loaded */
+	struct launch_plan *plan;    /* until it is launched */
 	struct pc_stub stub;
 	uint64_t launched_ns;
 	bool registered; /* the registry holds its record */
 
-	bool ready_early; /* it is loaded, but its stub has not said yet that it runs */
-	uint64_t ready_bytes;
+	bool ready_early;     /* it is loaded, but its stub has not said yet that it runs */
+	uint64_t ready_bytes; /* what it says that it takes */
 
 	bool stop_ordered;
 	enum pc_stop_reason stop_reason;
@@ -122,14 +123,13 @@ void process_leave_behind(struct process *process);
 void process_leave(struct process *process);
 /* The program ends: it is gone now if it only waits for its model's file. */
 void process_abandon(struct process *process);
+/* It has been launched, and was not told to stop. */
+bool process_is_running(const struct process *process);
 /* For messages. */
 const char *process_name(const struct process *process);
 const char *process_model(const struct process *process);
 uv_loop_t *process_loop(const struct process *process);
 struct daemon *process_daemon(const struct process *process);
-
-/* The model's file is what it should be, or `err` says what it is. */
-void process_file_checked(struct process *process, int rc, struct pc_error *err);
 
 /* ---- survivor.c ---- */
 
@@ -141,19 +141,25 @@ void survivor_take(struct process *process, int pidfd);
 bool survivor_lives(struct process *process);
 void survivor_close(struct process *process);
 
-/* ---- filecheck.c ---- */
+/* ---- filecheck.c: what loop 0 must not wait for; `done` follows, unless it is left ---- */
 
-/* Opens and verifies its model's file; process_file_checked follows. Errors: OUT_OF_MEMORY,
- * SPAWN_FAILED (no thread). */
-int filecheck_begin(struct process *process, struct pc_error *err);
+/* Opens and verifies its model's file. Errors: OUT_OF_MEMORY, SPAWN_FAILED (no thread); of `done`:
+ * those of pc_model_file_open and pc_model_hand_over. */
+int filecheck_begin(struct process *process, filecheck_done done, struct pc_error *err);
+/* How the worker gets the file: as the last look at it found. */
+const struct pc_hand_over *filecheck_hand_over(const struct process *process);
+/* Before it is spawned: is the file still what was verified? Errors of `done`: those of
+ * pc_model_hand_over. */
+void filecheck_look(struct process *process, filecheck_done done);
+/* It has loaded: is the file still what was verified? Closes it. False: no file was verified here,
+ * and nothing follows. Error of `done`: MODEL_FILE_INVALID. */
+bool filecheck_look_again(struct process *process, filecheck_done done);
 /* The worker is not wanted any more: the check need not come to its end. */
 void filecheck_hurry(struct process *process);
-/* The program ends, and the file's disk does not answer: leaves the check to itself. Whether it did;
- * else it has ended, or there is none. */
-bool filecheck_abandon(struct process *process);
-/* It has loaded: is the file still what was verified? Closes it. Errors: MODEL_FILE_INVALID, IO. */
-int filecheck_again(struct process *process, struct pc_error *err);
-void filecheck_close(struct process *process);
+/* Whether `done` is to follow; for long, if the file's disk does not answer. */
+bool filecheck_is_busy(const struct process *process);
+/* Lets go of the file, which its thread closes as soon as the disk answers. */
+void filecheck_leave(struct process *process);
 
 /* Only for process_end.c and those that begin the end. */
 void process_close_handles(struct process *process);

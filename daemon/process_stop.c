@@ -70,6 +70,9 @@ static uint64_t grace_ms(const struct process *process)
 
 static void begin_to_stop(struct process *process)
 {
+	if (process->state == LOADED && process->stop_reason == PC_STOP_OVERDUE)
+		pc_log(PC_LOG_WARN, "model", PC_FIELDS({ "model", process_model(process) }),
+		       "a worker has loaded it, but the disk of its file does not answer since");
 	process->state = STOPPING;
 	readiness_end(process);
 	health_end(process);
@@ -101,7 +104,7 @@ void process_stop(struct process *process, enum pc_stop_reason why, bool force)
 
 void process_give_up(struct process *process, const struct pc_error *cause)
 {
-	if (process->state != STARTING && process->state != SERVING)
+	if (!process_is_running(process))
 		return;
 	process->fault = *cause;
 	pc_error_detail(&process->fault, "worker_id", "%s", process_name(process));

@@ -70,7 +70,7 @@ void readiness_heard(struct process *process, const char *line)
 
 void readiness_end(struct process *process)
 {
-	if (process->state == STARTING || process->state == SERVING)
+	if (process->state == STARTING)
 		uv_timer_stop(&process->timer);
 	probe_end(process);
 }

@@ -13,12 +13,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -243,67 +241,6 @@ static void a_second_signal_kills_stubborn_workers(void **state)
 	assert_int_equal(proc_wait(rig.daemon), 0);
 	assert_int_equal(kill(pid, 0), -1);
 	finish_ended(&rig);
-}
-
-/* At the program's end the leak sanitizer stops each thread, and waits for one that waits. */
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define HAS_LEAK_SANITIZER true
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define HAS_LEAK_SANITIZER true
-#endif
-#ifndef HAS_LEAK_SANITIZER
-#define HAS_LEAK_SANITIZER false
-#endif
-
-/* A file system without a server: whoever looks at something in it waits. -1 where it cannot be. */
-static int mount_dead(const char *folder)
-{
-	int fd = HAS_LEAK_SANITIZER ? -1 : open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	char options[96];
-
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
-	if (fd >= 0 && mount("dead", folder, "fuse", MS_NOSUID | MS_NODEV, options)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-static void a_dead_disk_does_not_hold_up_the_end(void **state)
-{
-	char folder[PATH_MAX], link[PATH_MAX];
-	struct rig rig;
-	int dead, status;
-
-	(void)state;
-	rig_init_fake(&rig, "shutdown_timeout_secs = " NEVER_SECS, "answer=normal");
-	rig_start(&rig);
-	snprintf(folder, sizeof(folder), "%s/dead", rig.dir);
-	snprintf(link, sizeof(link), "%s/m.stub", rig.dir);
-	assert_int_equal(mkdir(folder, 0700), 0);
-	assert_int_equal(unlink(link), 0);
-	assert_int_equal(symlink("dead/m.stub", link), 0);
-	dead = mount_dead(folder);
-	if (dead >= 0) {
-		assert_int_equal(client_call(rig.address, "POST", "/v2/workers/start",
-					     "{\"model\":\"m\"}", NULL),
-				 202);
-		proc_signal(rig.daemon, SIGTERM);
-		proc_wait_line(rig.daemon, "shutting down");
-		proc_signal(rig.daemon, SIGTERM);
-		status = proc_wait(rig.daemon);
-		umount2(folder, MNT_DETACH);
-		close(dead);
-		assert_int_equal(status, 0);
-		assert_true(proc_has_line(rig.daemon, "the disk of its model's file"));
-		finish_ended(&rig);
-		return;
-	}
-	finish(&rig);
-	skip(); /* only root may mount, and not everywhere */
 }
 
 /* Nobody knows when the load would be over. */
@@ -713,7 +650,6 @@ int main(void)
 		SCENARIO(nobody_is_let_in_during_a_drain),
 		SCENARIO(an_interrupt_is_a_clean_end),
 		SCENARIO(a_second_signal_kills_stubborn_workers),
-		SCENARIO(a_dead_disk_does_not_hold_up_the_end),
 		SCENARIO(a_loading_worker_does_not_hold_up_the_end),
 		SCENARIO(a_clean_stop_leaves_no_records),
 		SCENARIO(a_unix_socket_serves),
