@@ -128,7 +128,8 @@ static struct misfit judge(const struct generation *generation, const struct pc_
 	if (!model)
 		return (struct misfit){ "its model is not in the catalog any more",
 					PC_STOP_RETIRED };
-	if (strcmp(model->entry->model_ref, info->model_ref) != 0)
+	/* A record has as much of it as fits. */
+	if (strncmp(model->entry->model_ref, info->model_ref, sizeof(info->model_ref) - 1) != 0)
 		return (struct misfit){ "its model has another file now", PC_STOP_REPLACED };
 	if (strcmp(model->entry->backend, info->backend) != 0)
 		return (struct misfit){ "its model has another backend now", PC_STOP_REPLACED };

@@ -64,7 +64,8 @@ PC_API const char *pc_catalog_edit_text(const struct pc_catalog_edit *edit);
 /*
  * Puts the changed file in the place of the old one, in one step, with its mode and owner, and
  * waits for the disk. A symbolic link stays one. Errors: CONFLICT when the file is not as it was
- * read any more (open it anew); IO. After an error the old file is there, whole.
+ * read any more (open it anew); IO. After an error the old file is there, whole; or the new one, if
+ * the message says that only a power cut could take it back.
  */
 PC_API int pc_catalog_edit_save(struct pc_catalog_edit *edit, struct pc_error *err);
 

@@ -343,6 +343,16 @@ static int replace(struct pc_catalog_edit *edit, int folder, const char *name, s
 	return rc;
 }
 
+/* Waits for whoever is saving into that folder. */
+static int lock(int folder)
+{
+	int rc;
+
+	while ((rc = flock(folder, LOCK_EX)) && errno == EINTR)
+		;
+	return rc;
+}
+
 int pc_catalog_edit_save(struct pc_catalog_edit *edit, struct pc_error *err)
 {
 	struct pc__buf saved = PC__BUF_INIT;
@@ -361,7 +371,7 @@ int pc_catalog_edit_save(struct pc_catalog_edit *edit, struct pc_error *err)
 		return pc_error_oom(err);
 	}
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || flock(fd, LOCK_EX))
+	if (fd < 0 || lock(fd))
 		rc = pc_error_sys(err, PC_E_IO, errno, "cannot lock the folder of '%s'",
 				  edit->named);
 	else

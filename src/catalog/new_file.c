@@ -81,7 +81,9 @@ int pc__new_file_commit(struct pc__new_file *file, const char *name, struct pc_e
 	file->fd = -1;
 	/* It is in its place; only a power cut could still take it back. */
 	if (fsync(file->folder) && errno != EINVAL && errno != EBADF)
-		return pc_error_sys(err, PC_E_IO, errno, "cannot synchronise the folder");
+		return pc_error_sys(err, PC_E_IO, errno,
+				    "the new file is in its place, but a power cut could "
+				    "take it back: the folder cannot be synchronised");
 	return 0;
 }
 

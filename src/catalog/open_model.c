@@ -232,8 +232,12 @@ int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_erro
 int pc_model_entry_open(const struct pc_model_entry *entry, int *ret_fd, struct pc_error *err)
 {
 	struct pc__opened opened = { .fd = -1 };
-	int rc = pc__model_open(entry, &opened, err);
+	int rc;
 
+	if (!entry || !ret_fd)
+		return pc_error_set(err, PC_E_INVALID_ARGUMENT,
+				    "a model and a place for its descriptor are needed");
+	rc = pc__model_open(entry, &opened, err);
 	if (rc == 0)
 		*ret_fd = opened.fd;
 	return rc;
