@@ -248,6 +248,8 @@ struct world {
 bool sim_play(const struct script *script, struct coverage *coverage, FILE *tell,
 	      struct world *world);
 void sim_print_trace(const struct world *world, FILE *out);
+/* failed_check of a play in which the brain does not return. */
+extern const char sim_stuck[];
 /* The world of the play that is going on. */
 extern struct world *sim_playing;
 

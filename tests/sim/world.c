@@ -5,7 +5,9 @@
  * told. After every such step the books are checked.
  */
 #include <inttypes.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "sim.h"
 
@@ -560,6 +562,32 @@ static void all_that_happens(struct world *world)
 
 struct world *sim_playing;
 
+/* Of the processor, for a play that takes milliseconds. A guess. */
+#define STUCK_SECS 5
+
+const char sim_stuck[] = "the brain does not come back";
+
+/* The brain is in a loop without an end, so that nothing of the play is looked at any more. */
+static void on_stuck(int signal)
+{
+	struct world *playing = sim_playing;
+
+	(void)signal;
+	playing->failed_check = sim_stuck;
+	memcpy(playing->failure, sim_stuck, sizeof(sim_stuck));
+	longjmp(*playing->on_failure, 1);
+}
+
+static void watch_for_stuck(time_t secs)
+{
+	/* It does not return, so the signal must not stay blocked. */
+	const struct sigaction action = { .sa_handler = on_stuck, .sa_flags = SA_NODEFER };
+	const struct itimerval timer = { .it_value = { .tv_sec = secs } };
+
+	sigaction(SIGVTALRM, &action, NULL);
+	setitimer(ITIMER_VIRTUAL, &timer, NULL);
+}
+
 bool sim_play(const struct script *script, struct coverage *coverage, FILE *tell,
 	      struct world *world)
 {
@@ -572,11 +600,14 @@ bool sim_play(const struct script *script, struct coverage *coverage, FILE *tell
 	world->on_failure = &on_failure;
 	sim_playing = world;
 	if (setjmp(on_failure)) {
+		watch_for_stuck(0);
 		sim_heap_clear();
 		return false;
 	}
+	watch_for_stuck(STUCK_SECS);
 	set_the_stage(world);
 	all_that_happens(world);
+	watch_for_stuck(0);
 	pc_sched_destroy(world->sched);
 	pc_ledger_destroy(world->ledger);
 	sim_check(world, sim_heap_clear() == 0, "the brain lost memory");
