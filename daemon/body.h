@@ -130,7 +130,7 @@ void body_worker_copy(struct daemon *daemon, struct worker *worker,
 /* Where it will listen and what it will prove itself with; before its process exists. */
 void body_worker_addressed(struct daemon *daemon, struct worker *worker,
 			   const struct http_target *target, const char *token);
-/* Its stub runs. */
+/* Its stub runs, and its start timeout with it. */
 void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t stub_pid,
 			  uint64_t pidfd_inode);
 /* Its program runs. */

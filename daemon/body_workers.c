@@ -96,7 +96,9 @@ void body_worker_launched(struct daemon *daemon, struct worker *worker, pid_t st
 	body_lock(daemon->body);
 	worker->info.stub_pid = stub_pid;
 	worker->info.pidfd_inode = pidfd_inode;
-	body_unlock_quietly(daemon->body);
+	daemon->body->next_tick_ns = pc_sched_worker_launched(daemon->body->sched,
+							      pc_clock_now_ns(), worker->id);
+	body_unlock(daemon->body);
 }
 
 void body_worker_started(struct daemon *daemon, struct worker *worker, pid_t pid,

@@ -25,6 +25,9 @@
 #include "daemon/body_inner.h"
 #include "daemon/generation.h"
 
+/* How long a model's file may take to be verified: 400 GB at 5 MB/s. A guess. */
+#define PREPARE_TIMEOUT_SECS 86400
+
 /* ---- what a model is to the brain ---- */
 
 static const char *device_of(const struct model *model)
@@ -77,11 +80,12 @@ static struct pc_sched_model_spec spec_of(const struct daemon *daemon, struct mo
 							: (uint32_t)config->pool_queue_capacity,
 		.idle_ttl_ns = idle_ttl_ns(entry, config),
 		.start_timeout_ns = model->backend->start_timeout_secs * PC_NS_PER_SEC,
+		.prepare_timeout_ns = PREPARE_TIMEOUT_SECS * PC_NS_PER_SEC,
 		.pinned = entry->pinned,
 	};
 }
 
-/* In what spec_of sets, but for key and owner. */
+/* In what spec_of sets, but for key, owner and what is the same for all. */
 static bool is_same_spec(const struct pc_sched_model_spec *a, const struct pc_sched_model_spec *b)
 {
 	return a->device_mask == b->device_mask && a->memory_bytes == b->memory_bytes &&

@@ -15,12 +15,12 @@
  *	                          memory_is_back(), then ended(): the record is gone  --> gone
  *
  * Every state is left in the end: PREPARING waits for disks only (and for a hash, which a stop cuts
- * short), STARTING and LOADED are bounded by the brain's start timeout (it orders a stop), STOPPING
- * by the grace and what on_kill_overdue() does after it, ENDING by MEMORY_WAIT_MS and the disk. But
- * a worker that cannot be killed (it hangs in a driver) keeps its process STOPPING, or ENDING where
- * its stub has gone before it, and its reservation: the memory is not back. That is `stuck`, known
- * to the brain, and only then the daemon may end without it (process_leave_behind()), or find it
- * there when it starts.
+ * short; the brain orders one after a day), STARTING and LOADED are bounded by the brain's start
+ * timeout, which runs from the launch, STOPPING by the grace and what on_kill_overdue() does after
+ * it, ENDING by MEMORY_WAIT_MS and the disk. But a worker that cannot be killed (it hangs in a
+ * driver) keeps its process STOPPING, or ENDING where its stub has gone before it, and its
+ * reservation: the memory is not back. That is `stuck`, known to the brain, and only then the
+ * daemon may end without it (process_leave_behind()), or find it there when it starts.
  *
  * A worker of an earlier daemon begins as SERVING or STARTING, and one that is not to go on as
  * STARTING, with the order to stop it on its way, or as ENDING.

@@ -73,7 +73,8 @@ struct pc_spawn_order {
 	unsigned device; /* of the ledger */
 	uint64_t reserved_bytes;
 	uint32_t slots;
-	uint64_t deadline_ns; /* when the brain gives it up (PC_STOP_OVERDUE) */
+	uint64_t deadline_ns; /* when the brain gives it up (PC_STOP_OVERDUE); worker_launched sets
+				 another one */
 };
 
 struct pc_ticket;
@@ -86,7 +87,8 @@ struct pc_worker_use {
 };
 
 struct pc_sched_driver {
-	/* Start a worker; answer with worker_ready, or worker_failed and worker_gone. */
+	/* Start a worker; answer with worker_launched if its model has a prepare_timeout_ns, then
+	 * with worker_ready; or worker_failed and worker_gone. */
 	void (*spawn)(void *ctx, const struct pc_spawn_order *order);
 	/*
 	 * Stop a worker; answer with worker_gone once it and its memory are gone. Without force
@@ -159,7 +161,9 @@ struct pc_sched_model_spec {
 	uint32_t queue_capacity;     /* tickets that may wait, at least 1 */
 	uint64_t idle_ttl_ns;	     /* how long a worker may idle; PC_TIME_NEVER: for ever; 0: it
 					goes after its last lease; PC_IDLE_TTL_DEFAULT */
-	uint64_t start_timeout_ns;   /* spawn to ready */
+	uint64_t start_timeout_ns;   /* launch to ready */
+	uint64_t prepare_timeout_ns; /* spawn to launch, for a body that has to prepare a worker and
+					says worker_launched; 0: a spawn is a launch */
 	uint64_t recycle_requests;   /* a worker goes after so many leases; 0: never */
 	uint64_t recycle_bytes;	     /* ... when it has grown past this (see worker_changed), at
 					least memory_bytes; 0: never */
@@ -279,6 +283,12 @@ PC_API uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct
 
 /* Events of workers with an id the brain does not know (late, repeated) are ignored. */
 
+/*
+ * It is prepared, and begins to load: its start timeout runs from now on. For models with a
+ * prepare_timeout_ns; of others, of adopted workers and the second time it changes nothing.
+ */
+PC_API uint64_t pc_sched_worker_launched(struct pc_sched *sched, uint64_t now_ns,
+					 uint64_t worker_id);
 /*
  * `measured_bytes`: what it really takes, trued up into its reservation; 0 when unknown. More than
  * the device has counts as all of it.

@@ -218,7 +218,8 @@ const struct pc__setting pc__backend_settings[] = {
 			 "\"readiness\" (as there, if that is asked) or \"none\"; see [health]" },
 	{ "backends", "start_timeout_secs", PC__SETTING_SECONDS, AT(start_timeout_secs),
 	  .min = 1, .max = 86400, .fallback = "120", .unit = "seconds",
-	  .description = "How long a worker may take until it is ready" },
+	  .description = "How long a worker may take from its launch until it is ready; the "
+			 "verification of its model's file comes before" },
 	{ "backends", "stop_grace_secs", PC__SETTING_SECONDS, AT(stop_grace_secs),
 	  .min = 0, .max = 3600, .fallback = "10", .unit = "seconds",
 	  .description = "How long a worker may take to stop after TERM, before KILL" },

@@ -49,6 +49,7 @@ struct pc_sched_worker {
 	uint32_t leases;
 	uint32_t lent;	 /* self-service: slots that were leased when the body last looked */
 	bool wanted;	 /* ... and the body will say when they no longer are */
+	bool launched;	 /* spawning: it is prepared, and loads */
 	bool may_go;	 /* its model can do without it: see the floor note in room.c */
 	uint64_t looked; /* sched->event when the body last looked */
 	uint64_t evictable[VICTIM_KINDS]; /* bytes, sums over all below idle_place */
@@ -66,7 +67,7 @@ struct pc_sched_worker {
 	struct pc_link by_state;    /* model->workers[state], likewise */
 	struct pc_link young_place; /* sched->young: it is not resident for long enough yet */
 	struct pc_link busy_place;  /* model->busy: see there */
-	struct pc_link start_place; /* sched->starting: by the end of its start timeout */
+	struct pc_link start_place; /* sched->starting: by start_deadline_ns */
 	struct pc_link due_place;   /* model->due: has served or grown as much as one shall */
 	struct pc_link
 		floor_place; /* holding->spare or ->kept, when idle and its model has a floor */
@@ -312,6 +313,7 @@ struct pc_sched_worker *pc__adopt_leaving(struct pc_sched_model *model, unsigned
 					  uint64_t bytes, enum pc_stop_reason why);
 /* Nobody is to wait for the memory of one that is stopping. */
 void pc__worker_stuck(struct pc_sched_worker *worker);
+void pc__worker_launched(struct pc_sched_worker *worker);
 void pc__worker_ready(struct pc_sched_worker *worker, uint64_t measured_bytes);
 /* Asks the body how a self-service worker is used, and files it accordingly. */
 void pc__look(struct pc_sched_worker *worker, bool wanted);

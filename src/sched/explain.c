@@ -96,7 +96,7 @@ void pc__explain_memory(const struct pc_sched_model *model, struct pc_error *err
 
 /* ---- timeouts ---- */
 
-/* "worker 7 has been loading for 29 s", or "". */
+/* "worker 7 has been loading for 29 s", or what comes before, or "". */
 static void describe_loading(const struct pc_sched_model *model, char *out, size_t size)
 {
 	const struct pc_sched_worker *worker = pc__first_in_state(model, WORKER_SPAWNING);
@@ -105,7 +105,8 @@ static void describe_loading(const struct pc_sched_model *model, char *out, size
 	out[0] = '\0';
 	if (!worker)
 		return;
-	snprintf(out, size, "worker %llu has been loading for %s", (unsigned long long)worker->id,
+	snprintf(out, size, "worker %llu has been %s for %s", (unsigned long long)worker->id,
+		 worker->launched ? "loading" : "in preparation",
 		 pc_format_duration(model->sched->now_ns - worker->spawned_ns, age));
 }
 
@@ -216,11 +217,14 @@ void pc__explain_load_failure(const struct pc_sched_model *model, struct pc_erro
 
 void pc__explain_overdue(const struct pc_sched_worker *worker, struct pc_error *err)
 {
+	const struct pc_sched_model_spec *spec = &worker->model->spec;
 	char limit[32];
 
-	pc_error_set(err, PC_E_SPAWN_FAILED, "worker %llu was not ready within %s",
-		     (unsigned long long)worker->id,
-		     pc_format_duration(worker->model->spec.start_timeout_ns, limit));
+	pc_error_set(err, PC_E_SPAWN_FAILED, "worker %llu was not %s within %s",
+		     (unsigned long long)worker->id, worker->launched ? "ready" : "launched",
+		     pc_format_duration(worker->launched ? spec->start_timeout_ns
+							 : spec->prepare_timeout_ns,
+					limit));
 	pc_error_detail(err, "worker_id", "%llu", (unsigned long long)worker->id);
 }
 

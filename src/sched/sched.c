@@ -207,6 +207,17 @@ uint64_t pc_sched_release(struct pc_sched *sched, uint64_t now_ns, struct pc_tic
 
 /* ---- workers ---- */
 
+uint64_t pc_sched_worker_launched(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id)
+{
+	pc__enter(sched, now_ns);
+
+	struct pc_sched_worker *worker = pc__find_worker(sched, worker_id);
+
+	if (worker)
+		pc__worker_launched(worker);
+	return pc__leave(sched);
+}
+
 uint64_t pc_sched_worker_ready(struct pc_sched *sched, uint64_t now_ns, uint64_t worker_id,
 			       uint64_t measured_bytes)
 {

@@ -65,7 +65,6 @@ static void init_worker(struct pc_sched_worker *worker, struct pc_sched_model *m
 	worker->slots = model->spec.slots;
 	worker->reserved_bytes = bytes;
 	worker->spawned_ns = sched->now_ns;
-	worker->start_deadline_ns = pc_time_add(sched->now_ns, model->spec.start_timeout_ns);
 }
 
 static struct pc_sched_worker *new_worker(struct pc_sched_model *model, unsigned device,
@@ -102,13 +101,25 @@ static void enlist(struct pc_sched_worker *worker)
 	pc__file_worker(worker);
 }
 
+/* Its start, or what comes before it, begins now and has a limit (I10). */
+static void limit_start(struct pc_sched_worker *worker, bool launched)
+{
+	const struct pc_sched_model_spec *spec = &worker->model->spec;
+	struct pc_sched *sched = worker->model->sched;
+
+	worker->launched = launched;
+	worker->start_deadline_ns = pc_time_add(sched->now_ns, launched ? spec->start_timeout_ns
+									: spec->prepare_timeout_ns);
+	pc__set_place(&sched->starting, &worker->start_place, true, worker->start_deadline_ns,
+		      worker->id);
+}
+
 /* The same as spawning. */
-static void enter_worker(struct pc_sched_worker *worker)
+static void enter_worker(struct pc_sched_worker *worker, bool launched)
 {
 	worker->model->load_asked = false;
 	enlist(worker);
-	pc__set_insert(&worker->model->sched->starting, &worker->start_place,
-		       worker->start_deadline_ns, worker->id);
+	limit_start(worker, launched);
 }
 
 bool pc__spawn(struct pc_sched_model *model, unsigned device)
@@ -121,7 +132,7 @@ bool pc__spawn(struct pc_sched_model *model, unsigned device)
 	sched->counters.spawned++;
 	if (pc__live_workers(model) == 0)
 		sched->counters.cold_starts++;
-	enter_worker(worker);
+	enter_worker(worker, model->spec.prepare_timeout_ns == 0);
 
 	const struct pc_spawn_order order = {
 		.worker_id = worker->id,
@@ -136,6 +147,12 @@ bool pc__spawn(struct pc_sched_model *model, unsigned device)
 
 	sched->driver.spawn(sched->driver_ctx, &order);
 	return true;
+}
+
+void pc__worker_launched(struct pc_sched_worker *worker)
+{
+	if (worker->state == WORKER_SPAWNING && !worker->launched)
+		limit_start(worker, true);
 }
 
 static void true_up(struct pc_sched_worker *worker, uint64_t measured_bytes)
@@ -181,7 +198,7 @@ struct pc_sched_worker *pc__adopt(struct pc_sched_model *model, unsigned device,
 
 	if (!worker)
 		return NULL;
-	enter_worker(worker);
+	enter_worker(worker, true);
 	if (loaded)
 		pc__worker_ready(worker, 0);
 	return worker;

@@ -118,11 +118,13 @@ static void disk_wait_visitor(void)
 
 /* ---- the rig ---- */
 
-/* The models "m", whose file is on the disk and goes to its worker open, and "other". With a gate
- * the worker of "m" has loaded when somebody has opened it for writing. */
-static void begin(struct rig *rig, bool has_gate)
+/* The models: "m", whose file is on the disk and goes to its worker open, "other", and "slow", which
+ * is never loaded. With a gate the worker of "m" has loaded when somebody has opened it for writing.
+ * `more` are lines of the backend. */
+static void begin(struct rig *rig, bool has_gate, const char *more)
 {
 	char file[PATH_MAX], link[PATH_MAX], behaviour[PATH_MAX + 32] = "answer=normal", *gate;
+	char backend[256];
 
 	rig_init(rig);
 	gate = rig_gate(rig, "gate");
@@ -130,11 +132,14 @@ static void begin(struct rig *rig, bool has_gate)
 		snprintf(behaviour, sizeof(behaviour), "start=gate\ngate=%s", gate);
 	free(gate);
 	snprintf(rig->settings, sizeof(rig->settings), "shutdown_timeout_secs = " NEVER_SECS);
-	rig_backend(rig, "fake", "{socket}",
-		    "readiness = \"http:/health\"\ndevice = \"cpu\"\nmodel_by = \"descriptor\"\n"
-		    "stop_grace_secs = " NEVER_SECS);
+	snprintf(backend, sizeof(backend),
+		 "readiness = \"http:/health\"\ndevice = \"cpu\"\nmodel_by = \"descriptor\"\n"
+		 "stop_grace_secs = " NEVER_SECS "\n%s",
+		 more);
+	rig_backend(rig, "fake", "{socket}", backend);
 	rig_model(rig, "m", behaviour, "backend = \"fake\"");
 	rig_model(rig, "other", "answer=normal", "backend = \"fake\"");
+	rig_model(rig, "slow", "start=never_ready", "backend = \"fake\"");
 	snprintf(disk.folder, sizeof(disk.folder), "%s/disk", rig->dir);
 	snprintf(file, sizeof(file), "%s/disk/m.stub", rig->dir);
 	snprintf(link, sizeof(link), "%s/m.stub", rig->dir);
@@ -243,7 +248,7 @@ static void before_it_is_opened(void **state)
 	char id[64];
 
 	(void)state;
-	begin(&rig, false);
+	begin(&rig, false, "");
 	if (HAS_LEAK_SANITIZER || !disk_die()) {
 		finish(&rig);
 		skip();
@@ -252,6 +257,51 @@ static void before_it_is_opened(void **state)
 	disk_wait_visitor();
 	assert_others_are_served(&rig);
 	assert_ends(&rig);
+}
+
+static void assert_refused(struct client *client, const char *part, bool has_part)
+{
+	const char *message;
+	json_t *answer;
+
+	assert_int_equal(client_status(client), 503);
+	answer = client_json(client);
+	message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
+	assert_non_null(message);
+	if (!strstr(message, part) == has_part)
+		fail_msg("\"%s\" is %sin \"%s\"", part, has_part ? "not " : "", message);
+	json_decref(answer);
+	client_close(client);
+}
+
+static struct client *ask(struct rig *rig, const char *model)
+{
+	struct client *client = client_open(rig->address);
+
+	client_request(client, "POST", "/v1/chat/completions", NULL, chat_body(model, false));
+	return client;
+}
+
+/* Whose file takes its time is not late: the start timeout is of those that load. */
+static void a_verification_is_no_start(void **state)
+{
+	static const char late[] = "was not ready within 1 s";
+	struct client *first;
+	struct rig rig;
+
+	(void)state;
+	begin(&rig, false, "start_timeout_secs = 1\n");
+	if (!disk_die()) {
+		finish(&rig);
+		skip();
+	}
+	first = ask(&rig, "m");
+	disk_wait_visitor();
+	/* One that came later is late; the first one would have been before. */
+	assert_refused(ask(&rig, "slow"), late, true);
+	disk_revive();
+	assert_refused(first, late, false);
+	finish(&rig);
 }
 
 /* The registry is held, so that the disk can die while the worker's record is written. */
@@ -264,7 +314,7 @@ static void before_the_worker_is_spawned(void **state)
 	bool died;
 
 	(void)state;
-	begin(&rig, false);
+	begin(&rig, false, "");
 	snprintf(path, sizeof(path), "%s/state/registry.db", rig.dir);
 	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
@@ -295,7 +345,7 @@ static bool die_before_it_has_loaded(struct rig *rig, char ret_id[64])
 	bool died;
 	int fd;
 
-	begin(rig, true);
+	begin(rig, true, "");
 	start_worker(rig, "m", ret_id);
 	proc_wait_line(rig->daemon, "worker spawned");
 	died = disk_die();
@@ -376,9 +426,9 @@ static int clean_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SCENARIO(before_it_is_opened),	  SCENARIO(before_the_worker_is_spawned),
-		SCENARIO(after_the_load),	  SCENARIO(a_stop_after_the_load),
-		SCENARIO(the_end_after_the_load),
+		SCENARIO(before_it_is_opened),		SCENARIO(a_verification_is_no_start),
+		SCENARIO(before_the_worker_is_spawned), SCENARIO(after_the_load),
+		SCENARIO(a_stop_after_the_load),	SCENARIO(the_end_after_the_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

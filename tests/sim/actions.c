@@ -66,7 +66,7 @@ unsigned sim_free_worker_slot(struct world *world)
 	sim_fail(world, "more than %d workers at once; enlarge WORKERS_MAX", WORKERS_MAX);
 }
 
-static void decide_fate_of_loading(struct world *world, struct fake_worker *worker)
+void sim_decide_fate_of_loading(struct world *world, struct fake_worker *worker)
 {
 	const struct script *script = world->script;
 	struct sim_random random = { .stream = sim_hash(script->seed, 1000000 + worker->id) };
@@ -79,12 +79,26 @@ static void decide_fate_of_loading(struct world *world, struct fake_worker *work
 		worker->next = sim_chance(&random, 50) ? DO_FAIL : DO_GO;
 }
 
+/* Some take longer than they may. */
+static void decide_fate_of_preparation(struct world *world, struct fake_worker *worker,
+				       uint64_t timeout_ns)
+{
+	const struct script *script = world->script;
+	struct sim_random random = { .stream = sim_hash(script->seed, 7000000 + worker->id) };
+
+	worker->next_ns = world->now_ns + sim_between(&random, 0, timeout_ns + timeout_ns / 8);
+	worker->next = DO_LAUNCH;
+	if (sim_chance(&random, script->load_fails))
+		worker->next = sim_chance(&random, 50) ? DO_FAIL : DO_GO;
+}
+
 static void on_spawn(void *ctx, const struct pc_spawn_order *order)
 {
 	struct world *world = ctx;
 	unsigned m = (unsigned)(uintptr_t)order->model_owner;
 	struct fake_model *model = &world->models[m];
 	struct fake_worker *worker = &world->workers[sim_free_worker_slot(world)];
+	uint64_t prepare_ns = sim_spec(world, m)->prepare_timeout_ns;
 
 	sim_trace(world, "spawn worker, model, device", order->worker_id, m, order->device);
 	sim_check(world, order->worker_id > world->last_worker_id,
@@ -118,9 +132,15 @@ static void on_spawn(void *ctx, const struct pc_spawn_order *order)
 		.busy_since_ns = PC_TIME_NEVER,
 		.grow_ns = PC_TIME_NEVER,
 	};
-	sim_check(world, order->deadline_ns == world->now_ns + sim_spec(world, m)->start_timeout_ns,
-		  "I10: the start deadline of %s is not its start timeout", order->model_key);
-	decide_fate_of_loading(world, worker);
+	sim_check(world,
+		  order->deadline_ns ==
+			  world->now_ns +
+				  (prepare_ns ? prepare_ns : sim_spec(world, m)->start_timeout_ns),
+		  "I10: the start deadline of %s is not its timeout", order->model_key);
+	if (prepare_ns)
+		decide_fate_of_preparation(world, worker, prepare_ns);
+	else
+		sim_decide_fate_of_loading(world, worker);
 	model->loading++;
 	model->load_asked = false;
 }
@@ -248,6 +268,7 @@ static void check_stop_reason(struct world *world, const struct fake_worker *wor
 		sim_check(world, worker->state == W_LOADING && world->now_ns >= worker->deadline_ns,
 			  "worker %" PRIu64 " was not overdue", worker->id);
 		world->coverage->overdue++;
+		world->coverage->never_launched += worker->next == DO_LAUNCH;
 		break;
 	case PC_STOP_FAILED:
 		sim_check(world, worker->failed, "worker %" PRIu64 " had not failed", worker->id);

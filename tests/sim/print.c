@@ -77,6 +77,8 @@ static void print_model(const struct pc_sched_model_spec *spec, FILE *out)
 		fprintf(out, ", %" PRIu64 " requests a worker", spec->recycle_requests);
 	if (spec->recycle_bytes)
 		fprintf(out, ", at most %" PRIu64 " MiB a worker", spec->recycle_bytes / MIB);
+	if (spec->prepare_timeout_ns)
+		fprintf(out, ", %.0f s to prepare", (double)spec->prepare_timeout_ns / 1e9);
 	fprintf(out, "%s%s, %.0f s to start\n", spec->pinned ? ", pinned" : "",
 		spec->self_service ? ", self-service" : "", (double)spec->start_timeout_ns / 1e9);
 }

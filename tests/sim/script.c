@@ -81,6 +81,8 @@ static void draw_model(struct sim_random *random, struct script *script, unsigne
 		spec->memory_bytes = 20000 * MIB;
 		spec->recycle_bytes = 0;
 	}
+	if (sim_chance(random, 30))
+		spec->prepare_timeout_ns = sim_between(random, 1, 40) * SEC;
 }
 
 /*
@@ -109,6 +111,7 @@ void sim_redraw_spec(uint64_t fate, const struct script *script, struct pc_sched
 	spec->queue_capacity = other->queue_capacity;
 	spec->idle_ttl_ns = other->idle_ttl_ns;
 	spec->start_timeout_ns = other->start_timeout_ns;
+	spec->prepare_timeout_ns = other->prepare_timeout_ns;
 	spec->pinned = other->pinned;
 }
 

@@ -186,6 +186,7 @@ static bool plain_models(struct script *script)
 		TRY(models[m].slots, 1);
 		TRY(models[m].queue_capacity, 64);
 		TRY(models[m].start_timeout_ns, 30 * SEC);
+		TRY(models[m].prepare_timeout_ns, 0);
 		TRY(models[m].device_mask, 1);
 		TRY(models[m].memory_bytes, 1000 * MIB);
 	}

@@ -138,7 +138,7 @@ struct fake_worker {
 	bool wanted, recalled;
 	/* What it will do next. */
 	uint64_t next_ns;
-	enum { DO_READY, DO_FAIL, DO_GO, DO_HANG } next;
+	enum { DO_LAUNCH, DO_READY, DO_FAIL, DO_GO, DO_HANG } next;
 	uint64_t grow_ns; /* when it will have grown */
 	unsigned grown;	  /* how often it has */
 };
@@ -202,7 +202,7 @@ struct trace_entry {
 	X(foresaw_load) X(foresaw_eviction) X(foresaw_coming) X(foresaw_wait) \
 	X(foresaw_refusal) X(updates) X(relaunches) X(replaced_idle) X(replaced_leased) \
 	X(replaced_loading) X(retired) X(retired_waited_for) X(retired_refusals) X(revived) \
-	X(loads_on) X(loads_elsewhere)
+	X(loads_on) X(loads_elsewhere) X(launches) X(never_launched)
 /* clang-format on */
 
 struct coverage {
@@ -260,6 +260,8 @@ void sim_submit(struct world *world, const struct line *line);
 void sim_tick(struct world *world);
 /* The worker counts no more as loading or ready. */
 void sim_leave_states(struct world *world, const struct fake_worker *worker);
+/* A worker that is launched: what becomes of its load. */
+void sim_decide_fate_of_loading(struct world *world, struct fake_worker *worker);
 /* A worker that is ready from now on. */
 void sim_become_ready(struct world *world, struct fake_worker *worker);
 /* By now it may have to be recycled: the books' side of it. */

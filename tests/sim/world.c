@@ -89,6 +89,15 @@ static void measure(struct world *world, struct fake_worker *worker, uint64_t by
 	worker->reserved_bytes = bytes;
 }
 
+static void launched(struct world *world, struct fake_worker *worker)
+{
+	sim_trace(world, "LAUNCHED worker", worker->id, 0, 0);
+	worker->deadline_ns = world->now_ns + sim_spec(world, worker->model)->start_timeout_ns;
+	sim_decide_fate_of_loading(world, worker);
+	world->coverage->launches++;
+	world->tick_ns = pc_sched_worker_launched(world->sched, sim_told_now(world), worker->id);
+}
+
 static void loaded(struct world *world, struct fake_worker *worker)
 {
 	struct sim_random random = { .stream = sim_hash(world->script->seed,
@@ -108,6 +117,9 @@ static void loaded(struct world *world, struct fake_worker *worker)
 	}
 	world->tick_ns = pc_sched_worker_ready(world->sched, sim_told_now(world), worker->id,
 					       measured);
+	if (worker->id % 5 == 0)
+		world->tick_ns = pc_sched_worker_launched(world->sched, sim_told_now(world),
+							  worker->id);
 }
 
 void sim_note_recycling(struct world *world, struct fake_worker *worker)
@@ -209,6 +221,8 @@ static void goes(struct world *world, struct fake_worker *worker)
 	/* Reports that come late or twice change nothing. */
 	if (id % 5 == 0)
 		world->tick_ns = pc_sched_worker_gone(world->sched, sim_told_now(world), id, NULL);
+	if (id % 3 == 0)
+		world->tick_ns = pc_sched_worker_launched(world->sched, sim_told_now(world), id);
 	if (id % 7 == 0)
 		world->tick_ns = pc_sched_worker_ready(world->sched, sim_told_now(world), id, MIB);
 	if (id % 11 == 0)
@@ -229,6 +243,9 @@ static void hangs(struct world *world, struct fake_worker *worker)
 static void worker_acts(struct world *world, struct fake_worker *worker)
 {
 	switch (worker->next) {
+	case DO_LAUNCH:
+		launched(world, worker);
+		break;
 	case DO_READY:
 		loaded(world, worker);
 		break;

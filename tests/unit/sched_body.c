@@ -141,6 +141,11 @@ void failed(uint64_t worker, int code, const char *text)
 	body.next_ns = pc_sched_worker_failed(body.sched, body.now_ns, worker, &cause);
 }
 
+void launched(uint64_t worker)
+{
+	body.next_ns = pc_sched_worker_launched(body.sched, body.now_ns, worker);
+}
+
 void gone(uint64_t worker)
 {
 	body.next_ns = pc_sched_worker_gone(body.sched, body.now_ns, worker, NULL);

@@ -56,6 +56,7 @@ void submit(int ticket, struct pc_sched_model *model);
 void release(int ticket);
 void cancel(int ticket);
 void served(int ticket);
+void launched(uint64_t worker);
 void ready(uint64_t worker);
 void changed(uint64_t worker, uint64_t bytes);
 void failed(uint64_t worker, int code, const char *text);

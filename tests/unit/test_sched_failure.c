@@ -193,6 +193,83 @@ static void a_worker_that_never_gets_ready_is_given_up(void **state)
 	assert_int_equal(reserved(0), 0);
 }
 
+/* A body that verifies a file first says when the load begins. */
+static struct pc_sched_model *add_prepared(void)
+{
+	struct pc_sched_model_spec spec = spec_of("a", GIB);
+
+	spec.prepare_timeout_ns = 3600 * SEC;
+	return add(&spec);
+}
+
+static void a_start_is_timed_from_the_launch(void **state)
+{
+	(void)state;
+	submit_with(0, add_prepared(), PC_PRIORITY_INTERACTIVE, 5000 * SEC, 0);
+	pass(3000 * SEC);
+	expect("spawn 1 'a' on 0\n");
+	assert_int_equal(reserved(0), GIB);
+	launched(1);
+	pass(60 * SEC);
+	launched(1); /* no second time */
+	pass(59 * SEC);
+	expect("");
+	pass(SEC);
+	expect("stop 1 not ready in time\nreject t0 SPAWN_FAILED\n");
+	assert_string_equal(body.last_error.message,
+			    "loading 'a': worker 1 was not ready within 2 min");
+	gone(1);
+	launched(1); /* whoever that was */
+	assert_int_equal(reserved(0), 0);
+}
+
+static void a_worker_that_is_never_launched_is_given_up(void **state)
+{
+	(void)state;
+	submit_with(0, add_prepared(), PC_PRIORITY_INTERACTIVE, 5000 * SEC, 0);
+	pass(3599 * SEC);
+	expect("spawn 1 'a' on 0\n");
+	pass(SEC);
+	expect("stop 1 not ready in time\nreject t0 SPAWN_FAILED\n");
+	assert_string_equal(body.last_error.message,
+			    "loading 'a': worker 1 was not launched within 60 min");
+	launched(1); /* too late */
+	gone(1);
+	assert_int_equal(reserved(0), 0);
+}
+
+static void a_wait_for_the_preparation_says_so(void **state)
+{
+	(void)state;
+	submit(0, add_prepared());
+	pass(30 * SEC);
+	expect("spawn 1 'a' on 0\nreject t0 TIMEOUT\n");
+	assert_string_equal(body.last_error.message,
+			    "timed out after 30 s acquiring a worker for 'a': worker 1 has been in "
+			    "preparation for 30 s");
+}
+
+/* It was launched by an earlier daemon; and one without preparation is launched when spawned. */
+static void what_needs_no_preparation_is_timed_from_the_start(void **state)
+{
+	struct pc_sched_model *b = add_simple("b", GIB);
+	uint64_t id;
+
+	(void)state;
+	assert_int_equal(
+		pc_sched_adopt(body.sched, body.now_ns, add_prepared(), 0, GIB, false, &id, NULL),
+		0);
+	submit_with(0, b, PC_PRIORITY_INTERACTIVE, 500 * SEC, 0);
+	body.next_ns = pc_sched_tick(body.sched, body.now_ns);
+	pass(60 * SEC);
+	launched(1);
+	launched(2);
+	pass(59 * SEC);
+	expect("spawn 2 'b' on 0\n");
+	pass(SEC);
+	expect("stop 1 not ready in time\nstop 2 not ready in time\nreject t0 SPAWN_FAILED\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +280,10 @@ int main(void)
 		scenario(growth_that_fails_backs_off_though_another_worker_answers),
 		scenario(a_worker_that_dies_is_not_granted_again),
 		scenario(a_worker_that_never_gets_ready_is_given_up),
+		scenario(a_start_is_timed_from_the_launch),
+		scenario(a_worker_that_is_never_launched_is_given_up),
+		scenario(a_wait_for_the_preparation_says_so),
+		scenario(what_needs_no_preparation_is_timed_from_the_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

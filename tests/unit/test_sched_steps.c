@@ -132,6 +132,7 @@ static struct pc_sched_model_spec spec_of(const char *key, uint64_t bytes, uint3
 		.queue_capacity = UINT32_MAX,
 		.idle_ttl_ns = 1000 * SEC,
 		.start_timeout_ns = 1000000 * SEC,
+		.prepare_timeout_ns = 1000000 * SEC,
 		.self_service = world.self_service && bytes == 1,
 	};
 }
@@ -346,6 +347,7 @@ static void loads_by_eviction(void)
 	the_stopped_go();
 	id = world.last_spawned;
 	assert_true(id > world.workers);
+	measured(pc_sched_worker_launched(SCHED, id));
 	measured(pc_sched_worker_ready(SCHED, id, 0));
 	world.leased_count--;
 	measured(pc_sched_release(SCHED, &probe, PC_OUTCOME_OK));
