@@ -2,7 +2,8 @@
 /*
  * gguf_scan.c - the bytes of a GGUF header, by pread through one window. It allocates nothing, and
  * no number of the file is used before it is known to fit into what is left of the file; so the
- * work is bounded by the header's size. What keys mean is gguf.c's. Runs on the caller's thread.
+ * work is bounded by the header's size. What keys mean is gguf_keys.c's. Runs on the caller's
+ * thread.
  */
 #include "catalog/gguf_scan.h"
 
