@@ -750,6 +750,16 @@ static void an_operator_starts_and_stops_workers(void **state)
 	answer = rig_get(&rig, path);
 	assert_true(json_array_size(json_object_get(answer, "lines")) > 0);
 	json_decref(answer);
+
+	/* A stop that was ordered is none of the deaths that somebody has to look into. */
+	answer = rig_get(&rig, "/v2/departed");
+
+	json_t *row = json_array_get(json_object_get(answer, "departed"), 0);
+
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(row, "exit"), "reason")),
+		"stopped: requested");
+	json_decref(answer);
 	finish(&rig);
 }
 
