@@ -123,8 +123,10 @@ static void name_victims(const struct plan *plan, char *out, size_t size)
 	out[0] = '\0';
 	while (named < plan->victim_count && named < PC_ARRAY_LEN(plan->victim_keys)) {
 		const char *key = plan->victim_keys[named];
-		size_t key_length = strlen(key);
+		size_t key_length;
 
+		assert(key); /* as many are listed as were counted */
+		key_length = strlen(key);
 		if (key_length > KEY_SHOWN)
 			key_length = pc__utf8_cut(key, KEY_SHOWN);
 		length += (size_t)snprintf(out + length, size - length, "%s'%.*s'",
