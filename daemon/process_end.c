@@ -18,6 +18,7 @@
 #include <poolcore/text.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -201,15 +202,29 @@ static void wait_for_memory(struct process *process)
 		wait_for_driver(process);
 }
 
-/* "killed by SIGKILL" says nothing of a worker that was given up; why it was does. */
-static void tell_fault(const struct process *process, struct pc_worker_exit *exit)
+/* Whether it ended as whoever gets a SIGTERM ends. */
+static bool ended_by_order(const struct pc_worker_exit *exit)
+{
+	return exit->known && (exit->signal == SIGTERM || (exit->signal == 0 && exit->code == 0));
+}
+
+/* "killed by SIGKILL" says nothing of a worker that was given up or stopped; why it was does. */
+static void tell_reason(const struct process *process, struct pc_worker_exit *exit)
 {
 	char reason[PC_ERROR_MESSAGE_MAX + sizeof(exit->reason) + 2];
+	bool wanted = stop_was_wanted(process);
 	size_t length;
 
-	if (!process->fault.code)
+	if (process->fault.code)
+		snprintf(reason, sizeof(reason), "%s; %s", exit->reason, process->fault.message);
+	else if (wanted && ended_by_order(exit))
+		snprintf(reason, sizeof(reason), "stopped: %s",
+			 pc_stop_reason_text(process->stop_reason));
+	else if (wanted)
+		snprintf(reason, sizeof(reason), "stopped: %s; %s",
+			 pc_stop_reason_text(process->stop_reason), exit->reason);
+	else
 		return;
-	snprintf(reason, sizeof(reason), "%s; %s", exit->reason, process->fault.message);
 	length = strlen(reason) < sizeof(exit->reason) ? strlen(reason) : sizeof(exit->reason) - 1;
 	reason[pc_utf8_valid_prefix(reason, length)] = '\0';
 	memcpy(exit->reason, reason, strlen(reason) + 1);
@@ -241,7 +256,7 @@ static void announce_death(struct process *process, struct pc_stub_end *end)
 	logbook_write_tail(process->worker->log, end->log_tail, process_log_line, process);
 	logbook_finish(process->worker->log, NULL, NULL);
 	death_cause(process, end, &process->death);
-	tell_fault(process, &end->exit);
+	tell_reason(process, &end->exit);
 	body_worker_ended(process_daemon(process), process->worker, &end->exit);
 	if (!process->stop_ordered && !process->death_told)
 		body_worker_failed(process_daemon(process), process->worker, &process->death);

@@ -250,8 +250,8 @@ static void play(enum kind kind)
 	release_it();
 	rig_wait_workers(&stage.rig, 1);
 	assert_int_equal(rig_reserved(&stage.rig), 16 * MIB);
-	assert_its_end_is_told(
-		"killed by SIG"); /* by the first that it could not heed, or the last */
+	/* By the signal that it could not heed, or by the last one. */
+	assert_its_end_is_told("stopped: requested");
 	finish();
 }
 
