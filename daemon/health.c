@@ -83,7 +83,7 @@ static bool is_working(const struct process *process)
 	uint64_t enough = settings_of(process).interval_ms * (uint64_t)sysconf(_SC_CLK_TCK) *
 			  WORKING_PERCENT / 100 / 1000;
 
-	return pc_process_cpu_ticks(process->worker->info.pid) >= process->cpu_before + enough &&
+	return pc_process_cpu_ticks(process->stub.pid) >= process->cpu_before + enough &&
 	       body_worker_leases(process_daemon(process), process->worker) > 0;
 }
 
@@ -127,14 +127,14 @@ static void ask(struct process *process, const char *path)
 	uint64_t timeout_ms = settings_of(process).interval_ms * 9 / 10;
 
 	process->cpu_before = process->cpu_ticks;
-	process->cpu_ticks = pc_process_cpu_ticks(process->worker->info.pid);
+	process->cpu_ticks = pc_process_cpu_ticks(process->stub.pid);
 	/* No memory or no descriptor here says nothing about the worker. */
 	probe_begin(process, path, timeout_ms, on_answered);
 }
 
 static void measure(struct process *process)
 {
-	uint64_t bytes = pc_process_memory(process->worker->info.pid);
+	uint64_t bytes = pc_process_memory(process->stub.pid);
 	char mb[24];
 
 	if (!body_worker_measured(process_daemon(process), process->worker, bytes))
@@ -165,7 +165,7 @@ void health_begin(struct process *process)
 	/* It was stopped after it had loaded, and before that was known: the timer runs already. */
 	if (process->stands_still)
 		return;
-	process->cpu_ticks = pc_process_cpu_ticks(process->worker->info.pid);
+	process->cpu_ticks = pc_process_cpu_ticks(process->stub.pid);
 	uv_timer_start(&process->health_timer, on_interval, interval_ms, interval_ms);
 }
 

@@ -218,10 +218,10 @@ static int check_listener(struct process *process, struct pc_error *err)
 
 static uint64_t measure(const struct process *process, uint64_t reported_bytes)
 {
-	/* What the process holds in RAM says nothing about a GPU. */
+	/* What it holds in RAM says nothing about a GPU. */
 	uint64_t measured = process->worker->info.gpu_id >= 0
 				    ? 0
-				    : pc_process_memory(process->worker->info.pid);
+				    : pc_process_memory(process->stub.pid);
 
 	return reported_bytes > measured ? reported_bytes : measured;
 }

@@ -156,8 +156,10 @@ PC_API void pc_spawn_plan_fini(struct pc_spawn_plan *plan);
 
 /* Whether it has begun to end or is gone, perhaps before its pidfd says so. Any thread. */
 PC_API bool pc_process_is_ending(pid_t pid);
-/* Bytes that the process (with its children in the same session) holds: RssAnon + VmSwap. 0 when
- * unknown. */
+/*
+ * Bytes that the process and all below it hold: RssAnon + VmSwap. 0 when unknown. Of a worker's stub
+ * it is what the worker and its helpers hold, those too that have left it: the stub adopts them.
+ */
 PC_API uint64_t pc_process_memory(pid_t pid);
 /* Processor time that they have used, in units of sysconf(_SC_CLK_TCK). 0 when unknown. */
 PC_API uint64_t pc_process_cpu_ticks(pid_t pid);

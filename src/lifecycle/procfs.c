@@ -165,7 +165,6 @@ const char *pc_boot_id(void)
 #define FAMILY_MAX 256
 
 struct family {
-	pid_t session;
 	size_t count;
 	pid_t pids[FAMILY_MAX];
 };
@@ -191,14 +190,11 @@ static uint64_t memory_of_one(pid_t pid)
 
 static void family_add(struct family *family, pid_t pid)
 {
-	struct pc__proc_stat stat;
-
 	for (size_t i = 0; i < family->count; i++) {
 		if (family->pids[i] == pid) /* it got another parent while we looked */
 			return;
 	}
-	if (family->count < FAMILY_MAX && pc__proc_stat_read(pid, &stat) == 0 &&
-	    stat.session == family->session)
+	if (family->count < FAMILY_MAX)
 		family->pids[family->count++] = pid;
 }
 
@@ -233,14 +229,13 @@ static void family_add_children(struct family *family, pid_t pid)
 	closedir(tasks);
 }
 
-/* The process, and those below it that are in its session. */
+/* The process, and those below it. */
 static bool find_family(pid_t pid, struct family *family)
 {
 	struct pc__proc_stat stat;
 
 	if (pid <= 0 || pc__proc_stat_read(pid, &stat))
 		return false;
-	family->session = stat.session;
 	family->count = 1;
 	family->pids[0] = pid;
 	for (size_t i = 0; i < family->count; i++)

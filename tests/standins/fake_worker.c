@@ -48,6 +48,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -515,6 +516,37 @@ static bool answer_grow(struct request *request, const struct behaviour *behavio
 	return answer_normal(request, behaviour);
 }
 
+/* The same, in a helper of which it is neither the parent nor the session. */
+static bool answer_grow_beside(struct request *request, const struct behaviour *behaviour)
+{
+	int holds[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe(holds))
+		return false;
+	pid = fork();
+	if (pid == 0) {
+		if (setsid() < 0 || fork() != 0)
+			_exit(0);
+		kept = malloc(behaviour->bytes);
+		if (!kept)
+			_exit(1);
+		memset(kept, 1, behaviour->bytes);
+		if (write(holds[1], "", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	close(holds[1]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+
+	bool grew = pid > 0 && read(holds[0], &byte, 1) == 1;
+
+	close(holds[0]);
+	return grew && answer_normal(request, behaviour);
+}
+
 static const struct {
 	const char *name;
 	answer_fn answer;
@@ -544,6 +576,7 @@ static const struct {
 	{ "eat", answer_eat },
 	{ "burn", answer_burn },
 	{ "grow", answer_grow },
+	{ "grow_beside", answer_grow_beside },
 };
 
 /* ---- loading while it listens ---- */
