@@ -164,7 +164,27 @@ static void assert_it_is_there(void)
 	assert_int_equal(kill(stage.pid, 0), 0);
 }
 
-/* The driver lets go of it. */
+/* Nobody here is its parent. */
+static void kill_and_await(pid_t pid)
+{
+	int pidfd = pidfd_open(pid, 0);
+	struct pollfd over = { .fd = pidfd, .events = POLLIN };
+
+	assert_true(pidfd >= 0);
+	assert_int_equal(pidfd_send_signal(pidfd, SIGKILL, NULL, 0), 0);
+	assert_int_equal(poll(&over, 1, test_remaining_ms(test_deadline_ms())), 1);
+	close(pidfd);
+}
+
+static void kill_daemon(void)
+{
+	proc_signal(stage.rig.daemon, SIGKILL);
+	proc_wait(stage.rig.daemon);
+	proc_free(stage.rig.daemon);
+	stage.rig.daemon = NULL;
+}
+
+/* The driver lets go of it; one that serves is killed past its daemon. */
 static void release_it(void)
 {
 	int pidfd = pidfd_open(stage.pid, 0);
@@ -172,7 +192,7 @@ static void release_it(void)
 
 	assert_true(pidfd >= 0);
 	unmount_it();
-	kill(stage.pid, SIGKILL);
+	pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
 	assert_int_equal(poll(&over, 1, test_remaining_ms(test_deadline_ms())), 1);
 	close(pidfd);
 }
@@ -276,11 +296,8 @@ static void one_without_a_stub_is_found_again(void **state)
 	set_up(IN_THE_KERNEL);
 	start_it();
 	stub = getsid(stage.pid);
-	proc_signal(stage.rig.daemon, SIGKILL);
-	proc_wait(stage.rig.daemon);
-	proc_free(stage.rig.daemon);
-	stage.rig.daemon = NULL;
-	assert_int_equal(kill(stub, SIGKILL), 0);
+	kill_daemon();
+	kill_and_await(stub);
 
 	rig_start(&stage.rig);
 	assert_true(proc_has_line(stage.rig.daemon, "it was killed, and is not gone yet"));
@@ -289,10 +306,7 @@ static void one_without_a_stub_is_found_again(void **state)
 	fault_chat_ok(&stage.rig, "m");
 	assert_it_is_known(16);
 	/* And by the one after that. */
-	proc_signal(stage.rig.daemon, SIGKILL);
-	proc_wait(stage.rig.daemon);
-	proc_free(stage.rig.daemon);
-	stage.rig.daemon = NULL;
+	kill_daemon();
 	rig_start(&stage.rig);
 	assert_it_is_known(16);
 	release_it();
