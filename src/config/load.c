@@ -410,6 +410,20 @@ static int check_listen(const struct loader *loader, struct pc_error *err)
 	return 0;
 }
 
+static int check_bodies(const struct loader *loader, struct pc_error *err)
+{
+	const struct pc_config *config = &loader->config->pub;
+	const struct pc__reading reading = reading_of(loader, "http", "max_body_bytes");
+
+	if (config->http_max_body_bytes <= config->http_max_buffered_bytes)
+		return 0;
+	return pc__setting_error(&reading, err,
+				 "a body of %llu bytes finds no room in http.max_buffered_bytes, "
+				 "%llu; set that to as much at least",
+				 (unsigned long long)config->http_max_body_bytes,
+				 (unsigned long long)config->http_max_buffered_bytes);
+}
+
 /* ---- everything ---- */
 
 static int load(struct loader *loader, const char *path,
@@ -437,7 +451,9 @@ static int load(struct loader *loader, const char *path,
 		rc = apply_overrides(loader, overrides, count, PC_SOURCE_ENVIRONMENT, err);
 	if (rc == 0)
 		rc = apply_overrides(loader, overrides, count, PC_SOURCE_FLAG, err);
-	return rc ? rc : check_listen(loader, err);
+	if (rc == 0)
+		rc = check_listen(loader, err);
+	return rc ? rc : check_bodies(loader, err);
 }
 
 int pc_config_load(const char *path, const struct pc_setting_override *overrides,

@@ -383,6 +383,9 @@ static const struct refusal refusals[] = {
 	{ "http.listen = [\"127.0.0.1:9200\", \"0.0.0.0:9200\"]\n", "1:15", "http.listen",
 	  "\"0.0.0.0:9200\" can be reached from other machines and there is no token; set "
 	  "http.token_file, or listen on 127.0.0.1, [::1] or unix:/path" },
+	{ "http.max_body_bytes = \"2GiB\"\n", "1:23", "http.max_body_bytes",
+	  "a body of 2147483648 bytes finds no room in http.max_buffered_bytes, 1073741824; set that "
+	  "to as much at least" },
 	{ "orchestrator.url = \"http://:80\"\n", "1:20", "orchestrator.url",
 	  "\"http://:80\" is no address; use \"http://HOST:PORT\" or \"https://HOST\", without "
 	  "query" },
