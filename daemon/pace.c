@@ -34,8 +34,8 @@ void pace_begin(struct pace *pace, uint64_t now_ns)
 
 void pace_asked(struct pace *pace, uint64_t now_ns)
 {
-	/* The net's questions are free. */
-	if (now_ns < pace->net_ns)
+	/* The net's questions are free, also one that comes early. */
+	if (pace->is_cued && now_ns < pace->net_ns)
 		pace->paid_ns = later(pace->paid_ns, now_ns) + PERIOD_NS;
 	pace->asked_ns = now_ns;
 	pace->is_asking = true;

@@ -35,6 +35,11 @@ static void ask(uv_timer_t *timer)
 {
 	struct process *process = timer->data;
 
+	/* A timer counts from when the loop last looked at its clock, and may be early by that. */
+	if (pace_next_ns(&process->pace) > pc_clock_now_ns()) {
+		ask_in_time(process);
+		return;
+	}
 	pace_asked(&process->pace, pc_clock_now_ns());
 	if (probe_begin(process, process->worker->model->backend->readiness_path, PROBE_TIMEOUT_MS,
 			on_answered)) {

@@ -262,6 +262,32 @@ static void the_end_of_a_burst_is_answered(void **state)
 	assert_int_equal(pace_next_ns(&pace), now_ns + (PACE_MIN_MS + PACE_MAX_MS) * MS);
 }
 
+/* A timer may be a little early: what nobody has cued is the net's all the same, and free. */
+static void early_questions_of_the_net_are_free(void **state)
+{
+	struct pace pace;
+	uint64_t now_ns = BEGUN;
+
+	(void)state;
+	pace_begin(&pace, BEGUN);
+	while (now_ns < BEGUN + 29 * SEC) {
+		now_ns = pace_next_ns(&pace) - MS / 2;
+		pace_asked(&pace, now_ns);
+		pace_answered(&pace, PACE_LOADING, now_ns);
+	}
+	/* Into a load whose net is wide, so that only a cue can bring the next one. */
+	now_ns = BEGUN + 30 * SEC;
+	pace_asked(&pace, now_ns);
+	pace_answered(&pace, PACE_LOADING, now_ns);
+	for (int i = 0; i < PACE_BURST; i++) {
+		pace_heard(&pace);
+		assert_int_equal(pace_next_ns(&pace), now_ns + PACE_MIN_MS * MS);
+		now_ns = pace_next_ns(&pace);
+		pace_asked(&pace, now_ns);
+		pace_answered(&pace, PACE_LOADING, now_ns);
+	}
+}
+
 /* ---- the invariants of pace.h under random events ---- */
 
 static uint64_t draw(uint64_t *state, uint64_t below)
@@ -375,6 +401,7 @@ int main(void)
 		cmocka_unit_test(its_own_lines_are_no_cues),
 		cmocka_unit_test(what_is_taken_for_cues_is_bounded),
 		cmocka_unit_test(the_end_of_a_burst_is_answered),
+		cmocka_unit_test(early_questions_of_the_net_are_free),
 		cmocka_unit_test(random_events_break_nothing),
 		cmocka_unit_test(a_line_is_its_own_when_it_names_the_path),
 	};
