@@ -87,7 +87,7 @@ static int64_t session_of(const struct gpus *gpus, int gpu_id, int64_t pid)
 /* Notes who holds what. A number that a stranger has by now counts for the stranger's session. */
 static void note_holdings(struct gpus *gpus, const struct pc_gpu *list, size_t count)
 {
-	struct holding now[HOLDINGS_MAX];
+	struct holding now[HOLDINGS_MAX] = { { 0, 0, 0 } };
 	size_t held = 0;
 
 	for (size_t i = 0; i < count; i++) {

@@ -252,7 +252,7 @@ void pc__nvidia_version(struct pc__nvidia *nvidia, char *out)
 		out[0] = '\0';
 	pc__tidy(out, NVML_DRIVER_VERSION_SIZE);
 	if (!out[0])
-		strcpy(out, "of unknown version");
+		snprintf(out, NVML_DRIVER_VERSION_SIZE, "of unknown version");
 }
 
 void pc__nvidia_fini(struct pc__nvidia *nvidia)

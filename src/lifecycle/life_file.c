@@ -74,7 +74,7 @@ bool pc__life_name_parse(const char *name, char ret_id[PC__LIFE_ID_MAX + 1])
 		id[length - ending] = '\0';
 		if (!pc__life_id_is_valid(id))
 			return false;
-		strcpy(ret_id, id);
+		memcpy(ret_id, id, length - ending + 1);
 		return true;
 	}
 	return false;
@@ -130,7 +130,7 @@ static bool is_printable(char c)
 
 size_t pc__life_format(const struct pc__life_status *status, char text[PC__LIFE_STATUS_MAX])
 {
-	size_t length = strlen(FIRST_LINE);
+	size_t length = sizeof(FIRST_LINE) - 1;
 
 	memcpy(text, FIRST_LINE, length);
 	for (size_t i = 0; i < PC_ARRAY_LEN(fields); i++) {
@@ -151,8 +151,8 @@ size_t pc__life_format(const struct pc__life_status *status, char text[PC__LIFE_
 	}
 	memcpy(text + length, status->tail, (size_t)status->tail_length);
 	length += (size_t)status->tail_length;
-	memcpy(text + length, LAST_LINE, strlen(LAST_LINE));
-	return length + strlen(LAST_LINE);
+	memcpy(text + length, LAST_LINE, sizeof(LAST_LINE) - 1);
+	return length + sizeof(LAST_LINE) - 1;
 }
 
 /* One line on its way into a field; false when it is not what the field may hold. */

@@ -88,7 +88,7 @@ static bool search_own_folder(struct search *search)
 	if (!slash)
 		return false;
 	for (size_t i = 0; i < PC_ARRAY_LEN(build_tree); i++) {
-		strcpy(slash, build_tree[i]);
+		memcpy(slash, build_tree[i], sizeof(build_tree[i]));
 		if (search_folder(search, own, strlen(own)))
 			return true;
 	}

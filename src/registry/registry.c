@@ -218,6 +218,7 @@ int pc_registry_end(struct pc_registry *registry, const char *worker_id,
 {
 	struct pc_departed_worker departed = { .wall_ms = pc_clock_wall_ms() };
 	int rc = check_id(registry, worker_id, err);
+	size_t length;
 
 	if (rc)
 		return rc;
@@ -229,9 +230,10 @@ int pc_registry_end(struct pc_registry *registry, const char *worker_id,
 				    "exit.reason is longer than %zu bytes",
 				    sizeof(exit->reason) - 1);
 	/* No record has an id that does not fit. */
-	if (strlen(worker_id) >= sizeof(departed.worker_id))
+	length = strlen(worker_id);
+	if (length >= sizeof(departed.worker_id))
 		return pc__registry_not_found(err, worker_id);
-	strcpy(departed.worker_id, worker_id);
+	memcpy(departed.worker_id, worker_id, length + 1);
 	departed.exit = *exit;
 	return registry->ops->end(registry, &departed, err);
 }
