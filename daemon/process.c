@@ -485,12 +485,13 @@ static void prepared(struct clerk_job *job)
 	struct process *process = job->ctx;
 
 	process->registered = !job->result;
-	if (job->result) {
+	if (job->result)
 		blame_the_spawn(process, &job->error);
+	/* Those that are stopped look no more: process_abandon() may have passed by already. */
+	if (job->result || refuse_stopped(process, &job->error))
 		process_be_stillborn(process, &job->error);
-	} else {
+	else
 		filecheck_look(process, file_looked_at);
-	}
 }
 
 static void file_verified(struct process *process, int rc, struct pc_error *err)

@@ -118,12 +118,28 @@ static void disk_wait_visitor(void)
 
 /* ---- the rig ---- */
 
-/* The models: "m", whose file is on the disk and goes to its worker open, "other", and "slow", which
- * is never loaded. With a gate the worker of "m" has loaded when somebody has opened it for writing.
- * `more` are lines of the backend. */
+/* The file of a model; a link in its place says where it is now. */
+static void put_on_disk(struct rig *rig, const char *model)
+{
+	char place[PATH_MAX], target[64];
+	char *file, *link;
+
+	snprintf(place, sizeof(place), "%s", rig->dir);
+	snprintf(target, sizeof(target), "disk/%s.stub", model);
+	assert_true(asprintf(&file, "%s/%s", place, target) > 0);
+	assert_true(asprintf(&link, "%s/%s.stub", place, model) > 0);
+	assert_int_equal(rename(link, file), 0);
+	assert_int_equal(symlink(target, link), 0);
+	free(file);
+	free(link);
+}
+
+/* The models: "m" and "late", whose files are on the disk and go to their workers open, "other", and
+ * "slow", which is never loaded. With a gate the worker of "m" has loaded when somebody has opened it
+ * for writing. `more` are lines of the backend. */
 static void begin(struct rig *rig, bool has_gate, const char *more)
 {
-	char file[PATH_MAX], link[PATH_MAX], behaviour[PATH_MAX + 32] = "answer=normal", *gate;
+	char behaviour[PATH_MAX + 32] = "answer=normal", *gate;
 	char backend[256];
 
 	rig_init(rig);
@@ -138,14 +154,13 @@ static void begin(struct rig *rig, bool has_gate, const char *more)
 		 more);
 	rig_backend(rig, "fake", "{socket}", backend);
 	rig_model(rig, "m", behaviour, "backend = \"fake\"");
+	rig_model(rig, "late", "answer=normal", "backend = \"fake\"");
 	rig_model(rig, "other", "answer=normal", "backend = \"fake\"");
 	rig_model(rig, "slow", "start=never_ready", "backend = \"fake\"");
 	snprintf(disk.folder, sizeof(disk.folder), "%s/disk", rig->dir);
-	snprintf(file, sizeof(file), "%s/disk/m.stub", rig->dir);
-	snprintf(link, sizeof(link), "%s/m.stub", rig->dir);
 	assert_int_equal(mkdir(disk.folder, 0700), 0);
-	assert_int_equal(rename(link, file), 0);
-	assert_int_equal(symlink("disk/m.stub", link), 0);
+	put_on_disk(rig, "m");
+	put_on_disk(rig, "late");
 	rig_start(rig);
 }
 
@@ -304,29 +319,43 @@ static void a_verification_is_no_start(void **state)
 	finish(&rig);
 }
 
-/* The registry is held, so that the disk can die while the worker's record is written. */
+/* The registry is held, so that the disk can die while the worker's record is written: it is verified
+ * when it has an address. */
+static sqlite3 *hold_registry_for_worker(struct rig *rig, char ret_id[64])
+{
+	int64_t deadline = test_deadline_ms();
+	char path[PATH_MAX];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/state/registry.db", rig->dir);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	start_worker(rig, "m", ret_id);
+	while (!worker_text(rig, ret_id, "socket")[0]) {
+		if (test_remaining_ms(deadline) == 0)
+			fail_msg("worker %s got no address", ret_id);
+	}
+	return db;
+}
+
+static void let_registry_go(sqlite3 *db)
+{
+	assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
 static void before_the_worker_is_spawned(void **state)
 {
-	char path[PATH_MAX], id[64];
-	int64_t deadline = test_deadline_ms();
+	char id[64];
 	struct rig rig;
 	sqlite3 *db;
 	bool died;
 
 	(void)state;
 	begin(&rig, false, "");
-	snprintf(path, sizeof(path), "%s/state/registry.db", rig.dir);
-	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-	start_worker(&rig, "m", id);
-	/* It is verified when it has an address. */
-	while (!worker_text(&rig, id, "socket")[0]) {
-		if (test_remaining_ms(deadline) == 0)
-			fail_msg("worker %s got no address", id);
-	}
+	db = hold_registry_for_worker(&rig, id);
 	died = !HAS_LEAK_SANITIZER && disk_die();
-	assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
+	let_registry_go(db);
 	if (!died) {
 		chat_ok(&rig, "m");
 		finish(&rig);
@@ -336,6 +365,36 @@ static void before_the_worker_is_spawned(void **state)
 	assert_others_are_served(&rig);
 	assert_int_equal(rig_workers(&rig, NULL, NULL), 1);
 	assert_ends(&rig);
+}
+
+/* Its record is being written while all others that wait for the disk are left to it: it must not
+ * look at the file then, for nobody would leave it any more. */
+static void the_end_before_the_worker_is_spawned(void **state)
+{
+	char id[64], late[64];
+	struct rig rig;
+	sqlite3 *db;
+
+	(void)state;
+	begin(&rig, false, "");
+	db = hold_registry_for_worker(&rig, id);
+	if (HAS_LEAK_SANITIZER || !disk_die()) {
+		let_registry_go(db);
+		finish(&rig);
+		skip();
+	}
+	start_worker(&rig, "late", late);
+	disk_wait_visitor();
+	proc_signal(rig.daemon, SIGTERM);
+	proc_wait_line(rig.daemon, "shutting down");
+	proc_signal(rig.daemon, SIGTERM);
+	proc_wait_line(rig.daemon, "the disk of its model's file did not answer");
+	let_registry_go(db);
+	assert_int_equal(proc_wait(rig.daemon), 0);
+	disk_revive();
+	proc_free(rig.daemon);
+	rig.daemon = NULL;
+	rig_fini(&rig);
 }
 
 /* The worker of "m" is loading, the disk dies, and the worker has loaded; false where it cannot be. */
@@ -426,9 +485,13 @@ static int clean_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SCENARIO(before_it_is_opened),		SCENARIO(a_verification_is_no_start),
-		SCENARIO(before_the_worker_is_spawned), SCENARIO(after_the_load),
-		SCENARIO(a_stop_after_the_load),	SCENARIO(the_end_after_the_load),
+		SCENARIO(before_it_is_opened),
+		SCENARIO(a_verification_is_no_start),
+		SCENARIO(before_the_worker_is_spawned),
+		SCENARIO(the_end_before_the_worker_is_spawned),
+		SCENARIO(after_the_load),
+		SCENARIO(a_stop_after_the_load),
+		SCENARIO(the_end_after_the_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
