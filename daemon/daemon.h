@@ -2,7 +2,8 @@
 /*
  * daemon.h - the rooms of pool-managerd and what they share.
  *
- *	main.c        options, configuration, start and end
+ *	main.c        configuration, start and end
+ *	options.c     the command line
  *	devices.c     the ledger's devices and their budgets
  *	state.c       the state directory: lock, registry, sockets, token
  *	loop.c        one event loop per core: its server, its upstream connections, its inbox
@@ -34,7 +35,9 @@
  *	logbook.c     the last lines of each worker
  *	journal.c     the daemon's own log, which waits for no reader
  *	shutdown.c    how it ends
+ *	failpoint.c   where a test may have it die
  *	routes.c      the table of routes and what every request passes first
+ *	request.c     one request from its head to its end, and its body while it is read
  *	gateway.c     /v1: find the model, lease, forward, stream back, release
  *	control.c     /v2, /health, /metrics
  *	render.c      what the control API shows, as JSON

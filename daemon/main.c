@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main.c - pool-managerd: reads its options and configuration, puts the rooms together, runs, and
- * takes them apart.
+ * main.c - pool-managerd: reads its configuration, listens, puts the rooms together, runs, and takes
+ * them apart.
  *
  * How it ends is told in shutdown.c.
  */
@@ -14,7 +14,6 @@
 #include <poolcore/version.h>
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -32,6 +31,7 @@
 #include "daemon/gpus.h"
 #include "daemon/journal.h"
 #include "daemon/loop.h"
+#include "daemon/options.h"
 #include "daemon/reload.h"
 #include "daemon/shutdown.h"
 #include "daemon/state.h"
@@ -40,156 +40,12 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_LEFT_BEHIND = 3 };
 
-#define OVERRIDES_MAX 64
 #define LISTEN_MAX 16
 /* How long an address may be in use before that is an error. Guesses. */
 #define LISTEN_PATIENCE_MS 1000
 #define LISTEN_RETRY_MS 5
 /* What the daemon has open before it serves anybody: registry, log, loops, listeners. */
 #define DESCRIPTORS_OWN 48
-
-/* ---- options ---- */
-
-struct options {
-	const char *config;
-	bool check;
-	bool show_help;
-	bool show_version;
-	struct pc_setting_override overrides[OVERRIDES_MAX];
-	size_t override_count;
-	char *keys[OVERRIDES_MAX]; /* what --set allocated */
-};
-
-struct option_row {
-	const char *flag; /* with its dashes */
-	char letter;
-	const char *argument; /* NULL: none */
-	const char *key;      /* the setting it overrides, or NULL */
-	const char *help;
-};
-
-/* clang-format off */
-static const struct option_row option_table[] = {
-	{ "--config",     'c', "FILE",      NULL,             "read the settings from FILE" },
-	{ "--check",      'k', NULL,        NULL,             "check the configuration and the catalog, then exit" },
-	{ "--listen",     'l', "ADDRESS",   "http.listen",    "serve on ADDRESS: 127.0.0.1:9200, unix:/path" },
-	{ "--state-dir",  'd', "DIR",       "pool.state_dir", "keep registry and sockets in DIR" },
-	{ "--log-level",  'L', "LEVEL",     "log.level",      "debug, info, warn or error" },
-	{ "--log-format", 'F', "FORMAT",    "log.format",     "human or json" },
-	{ "--set",        's', "KEY=VALUE", NULL,             "override any setting: --set pool.request_timeout_secs=60" },
-	{ "--help",       'h', NULL,        NULL,             "print this help" },
-	{ "--version",    'V', NULL,        NULL,             "print the version" },
-};
-/* clang-format on */
-
-static void print_help(FILE *out)
-{
-	fputs("Usage: pool-managerd [--config FILE] [OPTION]...\n"
-	      "Keeps AI models warm behind an OpenAI-compatible gateway.\n\n",
-	      out);
-	for (size_t i = 0; i < PC_ARRAY_LEN(option_table); i++) {
-		const struct option_row *row = &option_table[i];
-		char left[40];
-
-		snprintf(left, sizeof(left), "%s%s%s", row->flag, row->argument ? " " : "",
-			 row->argument ? row->argument : "");
-		fprintf(out, "  -%c, %-22s  %s\n", row->letter, left, row->help);
-	}
-	fputs("\nExit status: 0 after a clean stop, 1 when it could not run, 2 for a wrong option\n"
-	      "or configuration, 3 after a stop that left a worker behind which cannot be killed.\n"
-	      "SIGTERM and SIGINT drain and stop, a second one kills; SIGHUP reads\n"
-	      "the configuration again.\n",
-	      out);
-}
-
-static int usage(const char *sentence, const char *what)
-{
-	fprintf(stderr, "pool-managerd: %s%s\nTry 'pool-managerd --help'.\n", sentence, what);
-	return EXIT_USAGE;
-}
-
-/* `name` is what an error calls it: the option as it was typed. */
-static int add_override(struct options *options, const char *name, const char *key,
-			const char *value)
-{
-	if (options->override_count == OVERRIDES_MAX)
-		return usage("too many options", "");
-	options->overrides[options->override_count++] = (struct pc_setting_override){
-		.key = key,
-		.value = value,
-		.name = name,
-		.source = PC_SOURCE_FLAG,
-	};
-	return 0;
-}
-
-static int add_set(struct options *options, const char *argument)
-{
-	const char *equals = strchr(argument, '=');
-	size_t at = options->override_count;
-
-	if (!equals || equals == argument)
-		return usage("--set takes KEY=VALUE, not ", argument);
-	if (at == OVERRIDES_MAX)
-		return usage("too many options", "");
-	options->keys[at] = pc_strndup(argument, (size_t)(equals - argument));
-	if (!options->keys[at])
-		return usage("out of memory", "");
-	return add_override(options, "--set", options->keys[at], equals + 1);
-}
-
-static int apply_option(struct options *options, const struct option_row *row)
-{
-	if (row->key)
-		return add_override(options, row->flag, row->key, optarg);
-	switch (row->letter) {
-	case 'c':
-		options->config = optarg;
-		break;
-	case 'k':
-		options->check = true;
-		break;
-	case 's':
-		return add_set(options, optarg);
-	case 'h':
-		options->show_help = true;
-		break;
-	case 'V':
-		options->show_version = true;
-		break;
-	}
-	return 0;
-}
-
-static int parse_options(int argc, char **argv, struct options *options)
-{
-	struct option longs[PC_ARRAY_LEN(option_table) + 1] = { 0 };
-	char shorts[2 * PC_ARRAY_LEN(option_table) + 2] = "";
-	size_t at = 0;
-	int letter, rc = 0;
-
-	for (size_t i = 0; i < PC_ARRAY_LEN(option_table); i++) {
-		const struct option_row *row = &option_table[i];
-
-		longs[i] = (struct option){ row->flag + 2,
-					    row->argument ? required_argument : no_argument, NULL,
-					    row->letter };
-		shorts[at++] = row->letter;
-		if (row->argument)
-			shorts[at++] = ':';
-	}
-	while (!rc && (letter = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
-		if (letter == '?')
-			return usage("the options are not right", "");
-		for (size_t i = 0; i < PC_ARRAY_LEN(option_table); i++) {
-			if (option_table[i].letter == letter)
-				rc = apply_option(options, &option_table[i]);
-		}
-	}
-	if (!rc && optind < argc)
-		rc = usage("unexpected argument ", argv[optind]);
-	return rc;
-}
 
 /* ---- listening ---- */
 
@@ -450,19 +306,28 @@ static int run(struct daemon *daemon, struct pc_error *err)
 	return rc;
 }
 
-static int check(const struct daemon *daemon, const struct options *options)
+static int report(const struct pc_error *err)
 {
-	printf("%s: ok, %zu models, %zu backends\n",
+	fprintf(stderr, "pool-managerd: %s\n", err->message);
+	return err->code == PC_E_INVALID_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+}
+
+/* Without a state directory: a daemon may well be running in it. */
+static int check(struct daemon *daemon, const struct options *options, struct pc_error *err)
+{
+	if (state_read_token(daemon, err))
+		return report(err);
+	printf("%s: ok (models: %zu, backends: %zu)\n",
 	       options->config ? options->config : "built-in configuration",
 	       pc_catalog_count(daemon->generation->catalog),
 	       daemon->generation->config->backend_count);
 	return EXIT_OK;
 }
 
-static int report(const struct pc_error *err)
+static int usage(const struct pc_error *err)
 {
-	fprintf(stderr, "pool-managerd: %s\n", err->message);
-	return err->code == PC_E_INVALID_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+	fprintf(stderr, "pool-managerd: %s\nTry 'pool-managerd --help'.\n", err->message);
+	return EXIT_USAGE;
 }
 
 static void start_log(const struct pc_config *config)
@@ -513,7 +378,7 @@ static int start(const struct options *options)
 	if (devices_open(&daemon, &err))
 		status = report(&err);
 	else if (options->check)
-		status = check(&daemon, options);
+		status = check(&daemon, options, &err);
 	else
 		status = run(&daemon, &err)   ? report(&err)
 			 : daemon.left_behind ? EXIT_LEFT_BEHIND
@@ -540,15 +405,17 @@ int main(int argc, char **argv)
 	hold_standard_descriptors();
 
 	struct options options = { .config = NULL };
-	int status = parse_options(argc, argv, &options);
+	struct pc_error err = PC_ERROR_INIT;
+	int status = EXIT_OK;
 
-	if (status == 0 && options.show_help)
-		print_help(stdout);
-	else if (status == 0 && options.show_version)
+	if (options_parse(argc, argv, &options, &err))
+		status = usage(&err);
+	else if (options.help)
+		options_print_help(stdout);
+	else if (options.version)
 		printf("pool-managerd %s\n", pc_version());
-	else if (status == 0)
+	else
 		status = start(&options);
-	for (size_t i = 0; i < OVERRIDES_MAX; i++)
-		pc_free(options.keys[i]);
+	options_fini(&options);
 	return status;
 }

@@ -860,6 +860,43 @@ static void a_token_is_demanded(void **state)
 	free(path);
 }
 
+/* What a daemon would refuse when it starts, --check refuses too. */
+static void a_check_reads_the_token(void **state)
+{
+	struct rig rig;
+	char *path;
+
+	(void)state;
+	rig_init(&rig);
+	rig_write(&rig);
+	path = test_file_write(rig.dir, "token", "short\n");
+
+	const char *const argv[] = { getenv("POOL_MANAGERD"), "--config", rig.config, "--check",
+				     NULL };
+	char setting[512];
+	const char *const env[] = { setting, NULL };
+	struct proc *proc;
+
+	snprintf(setting, sizeof(setting), "RBEES_POOL_HTTP_TOKEN_FILE=%s", path);
+	proc = proc_start(argv, env);
+	assert_int_equal(proc_wait(proc), 2);
+	assert_true(proc_has_line(proc, "must be a token of at least 16 characters"));
+	proc_free(proc);
+	assert_int_equal(unlink(path), 0);
+	proc = proc_start(argv, env);
+	assert_int_equal(proc_wait(proc), 2);
+	assert_true(proc_has_line(proc, "http.token_file: "));
+	proc_free(proc);
+	free(path);
+	path = test_file_write(rig.dir, "token", "0123456789abcdef\n");
+	proc = proc_start(argv, env);
+	assert_int_equal(proc_wait(proc), 0);
+	assert_true(proc_has_line(proc, ": ok (models: 0, backends: "));
+	proc_free(proc);
+	free(path);
+	rig_fini(&rig);
+}
+
 #define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
 
 int main(void)
@@ -888,6 +925,7 @@ int main(void)
 		SCENARIO(a_shutdown_lets_a_running_stream_finish),
 		SCENARIO(a_shutdown_does_not_wait_for_ever),
 		SCENARIO(a_token_is_demanded),
+		SCENARIO(a_check_reads_the_token),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
