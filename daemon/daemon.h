@@ -97,6 +97,7 @@ struct daemon {
 	size_t listening;	  /* how many of http.listen are ours */
 	uint64_t max_connections; /* of all loops; within what RLIMIT_NOFILE allows */
 	unsigned left_behind;	  /* loop 0's: workers that could not be ended with us */
+	uint64_t max_body_bytes;  /* those of http.* that held at the start */
 	uint64_t max_buffered_bytes;
 	/* What long bodies of requests take. [relaxed: a figure that orders nothing] */
 	_Atomic uint64_t buffered_bytes;

@@ -183,7 +183,6 @@ static void share_out_descriptors(struct daemon *daemon)
 	struct rlimit limit;
 	uint64_t most;
 
-	daemon->max_buffered_bytes = daemon->generation->config->http_max_buffered_bytes;
 	daemon->max_connections = daemon->generation->config->http_max_connections;
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
@@ -288,6 +287,8 @@ static int run(struct daemon *daemon, struct pc_error *err)
 	int lock_fd = -1;
 	int rc;
 
+	daemon->max_body_bytes = daemon->generation->config->http_max_body_bytes;
+	daemon->max_buffered_bytes = daemon->generation->config->http_max_buffered_bytes;
 	share_out_descriptors(daemon);
 	signal(SIGPIPE, SIG_IGN);
 	daemon->started_ns = pc_clock_now_ns();

@@ -93,12 +93,17 @@ static void free_body(struct request *request)
 int request_reserve_body(struct request *request, size_t needed, struct pc_error *err)
 {
 	size_t capacity = request->body_capacity ? request->body_capacity : 4096;
+	const uint64_t longest = request->daemon->max_body_bytes;
 	uint64_t more;
 
 	if (needed <= request->body_capacity)
 		return 0;
 	while (capacity < needed)
 		capacity *= 2;
+	/* Doubled past the longest body, it would count for more than may ever be in it, and might
+	 * find no room where the settings promise some. */
+	if (capacity > longest && needed <= longest)
+		capacity = longest;
 	more = counted(capacity) - counted(request->body_capacity);
 	if (more > 0 && count_more(request, more, err))
 		return PC_E_QUEUE_FULL;

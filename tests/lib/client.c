@@ -194,6 +194,25 @@ static bool receive(struct client *client)
 	return true;
 }
 
+size_t client_wait_any(struct client *const clients[], size_t count)
+{
+	struct pollfd ready[8];
+	int got;
+
+	assert_true(count <= sizeof(ready) / sizeof(ready[0]));
+	for (size_t i = 0; i < count; i++)
+		ready[i] = (struct pollfd){ .fd = clients[i]->fd, .events = POLLIN };
+	do {
+		got = poll(ready, count, test_remaining_ms(test_deadline_ms()));
+	} while (got < 0 && errno == EINTR);
+	for (size_t i = 0; got > 0 && i < count; i++) {
+		if (ready[i].revents)
+			return i;
+	}
+	fail_msg("the server sends nothing to any of them");
+	return 0;
+}
+
 /* ---- response ---- */
 
 /* The length of the head in the buffer with its empty line, 0 when it is not there yet. */

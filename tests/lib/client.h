@@ -34,6 +34,8 @@ void client_request(struct client *client, const char *method, const char *path,
 
 /* Reads the head of the next response; returns its status. 1xx responses are passed over. */
 int client_status(struct client *client);
+/* Waits until one of them has something to read; returns which. */
+size_t client_wait_any(struct client *const clients[], size_t count);
 /* A header of that response, or NULL. Valid until the next client_status. */
 const char *client_header(struct client *client, const char *name);
 /* The rest of the body, decoded and NUL-terminated; free(3) it. */

@@ -397,47 +397,70 @@ static void a_body_over_the_limit_is_413(void **state)
 	finish(&rig);
 }
 
-/* A chat whose body has some `length` bytes; its status. */
-static int chat_of_length(struct rig *rig, size_t length)
+/* A chat whose body has `length` bytes, of which the last one is not sent yet. */
+static struct client *begin_chat(struct rig *rig, size_t length)
 {
-	char *body = malloc(length + 512);
-	struct client *client;
-	int status;
+	const char *chat = chat_body("m", false);
+	char *body = malloc(length);
+	struct client *client = client_open(rig->address);
+	char head[160];
 
 	assert_non_null(body);
-	memset(body, ' ', length);
-	strcpy(body + length, chat_body("m", false));
-	client = client_open(rig->address);
-	client_request(client, "POST", "/v1/chat/completions", NULL, body);
-	status = client_status(client);
-	if (status == 503) {
-		json_t *answer = client_json(client);
-
-		assert_string_equal(error_code(answer), "QUEUE_FULL");
-		assert_string_equal(client_header(client, "Retry-After"), "1");
-		json_decref(answer);
-	}
-	client_close(client);
+	memset(body, ' ', length - strlen(chat));
+	memcpy(body + length - strlen(chat), chat, strlen(chat));
+	snprintf(head, sizeof(head),
+		 "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+		 "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+		 length);
+	client_send(client, head, strlen(head));
+	client_send(client, body, length - 1);
 	free(body);
-	return status;
+	return client;
 }
 
-/* Each body may be long, and all together not: they would take the memory that models were given. */
+static void end_chat(struct client *client)
+{
+	client_send(client, "}", 1);
+	assert_int_equal(client_status(client), 200);
+	assert_served(client_json(client));
+	client_close(client);
+}
+
+/*
+ * Each body may be long, and all together not: they would take the memory that models were given.
+ * Of two that fit one by one whichever grows last is refused, while the other one waits to go on.
+ */
 static void bodies_have_a_limit_together(void **state)
 {
+	/* No power of two: a body counts for what it may become, and no more. */
+	static const size_t length = MB + MB / 4;
+	struct client *clients[2];
 	struct rig rig;
+	json_t *answer;
+	size_t refused;
 
 	(void)state;
 	rig_init(&rig);
 	rig_model(&rig, "m", "tokens=4", "");
-	setenv("RBEES_POOL_HTTP_MAX_BUFFERED_BYTES", "1MiB", 1);
+	setenv("RBEES_POOL_HTTP_MAX_BODY_BYTES", "1280KiB", 1);
+	setenv("RBEES_POOL_HTTP_MAX_BUFFERED_BYTES", "1280KiB", 1);
 	rig_start(&rig);
+	unsetenv("RBEES_POOL_HTTP_MAX_BODY_BYTES");
 	unsetenv("RBEES_POOL_HTTP_MAX_BUFFERED_BYTES");
-	assert_int_equal(chat_of_length(&rig, 2 * MB), 503);
-	/* What was taken has been given back, by the refused one and by each that was served. */
-	for (int i = 0; i < 4; i++)
-		assert_int_equal(chat_of_length(&rig, MB / 2 + 1), 200);
-	assert_chat_serves(&rig, "m");
+	clients[0] = begin_chat(&rig, length);
+	clients[1] = begin_chat(&rig, length);
+	refused = client_wait_any(clients, 2);
+	assert_int_equal(client_status(clients[refused]), 503);
+	answer = client_json(clients[refused]);
+	assert_string_equal(error_code(answer), "QUEUE_FULL");
+	assert_string_equal(client_header(clients[refused], "Retry-After"), "1");
+	json_decref(answer);
+	client_close(clients[refused]);
+	assert_chat_serves(&rig, "m"); /* short ones do not count */
+	end_chat(clients[1 - refused]);
+	/* What was taken has been given back, by the refused one and by each that is served. */
+	for (int i = 0; i < 3; i++)
+		end_chat(begin_chat(&rig, length));
 	finish(&rig);
 }
 
