@@ -64,7 +64,7 @@ struct process {
 	bool killed;		/* everything below the stub was told to die */
 	bool worker_was_killed; /* and the worker past it, */
 	bool stub_was_killed;	/* or else the stub */
-	bool stuck;		/* nothing of that helped: nobody waits for it any more */
+	bool stuck;		/* nothing of that helped: nobody waits for it, until it dies */
 	struct pc_error fault;	/* why it was given up while it ran; code 0: it was not */
 	bool death_told;	/* ENDING: the brain knows */
 	struct pc_error death;	/* ENDING: how it ended, for those who waited for it */

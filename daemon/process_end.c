@@ -163,6 +163,8 @@ static void wait_for_driver(struct process *process)
 {
 	struct gpus *gpus = process_daemon(process)->gpus;
 
+	/* Nothing that hangs any more is waited for. */
+	process->stuck = false;
 	/* What a process holds of RAM is free before its pidfd says that it has ended. */
 	if (process->worker->info.gpu_id < 0) {
 		memory_is_back(process);

@@ -22,6 +22,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -330,6 +331,53 @@ static void a_stub_that_hangs_is_ended_with_its_worker(void **state)
 	finish();
 }
 
+static sqlite3 *hold_registry(void)
+{
+	char path[300];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/state/registry.db", stage.rig.dir);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	return db;
+}
+
+static void wait_until_its_end_is_known(void)
+{
+	int64_t deadline = test_deadline_ms();
+	bool known;
+
+	do {
+		json_t *worker = fault_worker(&stage.rig, stage.id);
+
+		known = json_is_object(json_object_get(worker, "last_exit"));
+		json_decref(worker);
+		if (!known && test_remaining_ms(deadline) == 0)
+			fail_msg("nobody has seen how worker %s ended", stage.id);
+	} while (!known);
+}
+
+/* Who dies after all is waited for again: its record goes, and nobody says that it was left. */
+static void one_that_dies_after_all_is_not_left_behind(void **state)
+{
+	sqlite3 *db;
+
+	(void)state;
+	set_up(WITH_KILLS_WITHHELD);
+	start_it();
+	fault_stop_worker(&stage.rig, stage.id);
+	proc_wait_line(stage.rig.daemon, "it does not die even by SIGKILL");
+	db = hold_registry();
+	release_it();
+	wait_until_its_end_is_known();
+	proc_signal(stage.rig.daemon, SIGTERM);
+	proc_wait_line(stage.rig.daemon, "shutting down");
+	assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	assert_int_equal(proc_wait(stage.rig.daemon), 0);
+	assert_false(proc_has_line(stage.rig.daemon, "is left behind"));
+}
+
 static int clean_up(void **state)
 {
 	unsetenv("POOL_WITHHOLD_KILLS");
@@ -352,6 +400,7 @@ int main(void)
 		SCENARIO(a_real_one_is_left_behind_and_found_again),
 		SCENARIO(one_without_a_stub_is_found_again),
 		SCENARIO(a_stub_that_hangs_is_ended_with_its_worker),
+		SCENARIO(one_that_dies_after_all_is_not_left_behind),
 	};
 
 	setenv("POOL_MANAGERD_SOUND", getenv("POOL_MANAGERD"), 1);
