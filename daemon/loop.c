@@ -4,7 +4,7 @@
  *
  * Loop 0 runs on the main thread and does what only one may do: it carries out the brain's orders
  * to workers and keeps the brain's clock (the tick). The others only serve HTTP. loop_deliver
- * stands in body.c, beside the lock of the inbox.
+ * stands in body_requests.c, beside what puts into and takes from the inbox.
  */
 #include "daemon/loop.h"
 
