@@ -230,6 +230,8 @@ static uint64_t measure(const struct process *process, uint64_t reported_bytes)
  * ready worker has a pid. */
 static bool has_started(struct process *process, uint64_t reported_bytes)
 {
+	/* This news is as good as an earlier one, which note_started() must not go on with as well. */
+	process->ready_early = false;
 	if (process->worker->info.pid == 0)
 		read_reports(process);
 	if (process->worker->info.pid != 0)
