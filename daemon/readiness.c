@@ -15,9 +15,10 @@
 
 static void ask_in_time(struct process *process);
 
+/* Not an earlier daemon's that is to go: whatever its model is now, it is not its own. */
 static bool is_asked(const struct process *process)
 {
-	return process->state == STARTING &&
+	return process->state == STARTING && !process->stop_ordered &&
 	       process->worker->model->backend->readiness == PC_READINESS_HTTP;
 }
 
