@@ -902,19 +902,19 @@ static void a_check_reads_the_token(void **state)
 
 	snprintf(setting, sizeof(setting), "RBEES_POOL_HTTP_TOKEN_FILE=%s", path);
 	proc = proc_start(argv, env);
+	proc_wait_line(proc, "must be a token of at least 16 characters");
 	assert_int_equal(proc_wait(proc), 2);
-	assert_true(proc_has_line(proc, "must be a token of at least 16 characters"));
 	proc_free(proc);
 	assert_int_equal(unlink(path), 0);
 	proc = proc_start(argv, env);
+	proc_wait_line(proc, "http.token_file: ");
 	assert_int_equal(proc_wait(proc), 2);
-	assert_true(proc_has_line(proc, "http.token_file: "));
 	proc_free(proc);
 	free(path);
 	path = test_file_write(rig.dir, "token", "0123456789abcdef\n");
 	proc = proc_start(argv, env);
+	proc_wait_line(proc, ": ok (models: 0, backends: ");
 	assert_int_equal(proc_wait(proc), 0);
-	assert_true(proc_has_line(proc, ": ok (models: 0, backends: "));
 	proc_free(proc);
 	free(path);
 	rig_fini(&rig);
