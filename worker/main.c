@@ -342,7 +342,8 @@ static int run(struct program *program)
 
 static int usage(const struct pc_error *err)
 {
-	fprintf(stderr, "pool-worker: %s\nTry 'pool-worker --help'.\n", err->message);
+	/* One line: the daemon tells a request why its worker ended by the last one. */
+	fprintf(stderr, "pool-worker: %s; see 'pool-worker --help'\n", err->message);
 	return 2;
 }
 
