@@ -78,7 +78,7 @@ static int use_address(struct cli *cli, const char *address, struct pc_error *er
 	const char *host = strstr(address, "://");
 	size_t length;
 
-	if (strncmp(address, "unix:", 5) == 0) {
+	if (strncmp(address, "unix:", 5) == 0 && address[5]) {
 		cli->socket = pc_strdup(address + 5);
 		cli->base = pc_strdup("http://localhost");
 		return cli->socket && cli->base ? 0 : pc_error_oom(err);
@@ -89,7 +89,7 @@ static int use_address(struct cli *cli, const char *address, struct pc_error *er
 	if (!cli->base)
 		return pc_error_oom(err);
 	host = strstr(cli->base, "://") + 3;
-	if (*host == '\0' || *host == '/')
+	if (*host == '\0' || *host == '/' || strcmp(host, "unix:") == 0)
 		return bad_address(address, err);
 	for (length = strlen(cli->base); cli->base[length - 1] == '/'; length--)
 		cli->base[length - 1] = '\0';

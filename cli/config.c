@@ -92,6 +92,29 @@ static void print_source(const json_t *row)
 		    name ? name : "");
 }
 
+/* As TOML, whose strings, numbers and arrays are JSON's; tables are not. */
+static void print_value(json_t *value)
+{
+	char *text = json_is_object(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+	const char *key;
+	json_t *item;
+	bool any = false;
+
+	if (!json_is_object(value)) {
+		say(stdout, "%s", text ? text : "?");
+		free(text);
+		return;
+	}
+	say(stdout, "{");
+	json_object_foreach(value, key, item)
+	{
+		say(stdout, "%s %s = ", any ? "," : "", key);
+		print_value(item);
+		any = true;
+	}
+	say(stdout, any ? " }" : "}");
+}
+
 static void print_settings(const json_t *settings)
 {
 	const char *section = "";
@@ -100,15 +123,13 @@ static void print_settings(const json_t *settings)
 
 	json_array_foreach(settings, i, row)
 	{
-		char *value = json_dumps(json_object_get(row, "value"), JSON_ENCODE_ANY);
-
 		if (strcmp(section, text_of(row, "section")) != 0) {
 			say(stdout, "%s[%s]\n", i ? "\n" : "", text_of(row, "section"));
 			section = text_of(row, "section");
 		}
-		say(stdout, "%s = %s", text_of(row, "key"), value ? value : "?");
+		say(stdout, "%s = ", text_of(row, "key"));
+		print_value(json_object_get(row, "value"));
 		print_source(row);
-		free(value);
 	}
 }
 
@@ -269,10 +290,15 @@ static enum exit_code print_check(const struct cli *cli, const struct pc_catalog
 		say(stdout, "%s: ok (models: %zu, backends: %zu)\n",
 		    path ? path : "built-in configuration", pc_catalog_count(catalog),
 		    cli->settings->backend_count);
-		json_array_foreach(missing, i, model) say(
-			stdout, "model %s: %s\n", text_of(model, "id"), text_of(model, "message"));
-		json_array_foreach(problems, i, problem) say(
-			stdout, "%s: %s\n", text_of(problem, "key"), text_of(problem, "message"));
+		json_array_foreach(missing, i, model)
+		{
+			say(stdout, "%s\n", text_of(model, "message"));
+		}
+		json_array_foreach(problems, i, problem)
+		{
+			say(stdout, "%s: %s\n", text_of(problem, "key"),
+			    text_of(problem, "message"));
+		}
 	}
 	json_decref(answer);
 	return status;

@@ -335,6 +335,19 @@ static int match(const struct command *command, int argc, char **argv)
 	return argc > 1 && strcmp(command->name + first + 1, argv[1]) == 0 ? 2 : 0;
 }
 
+/* "stop", which "worker stop" may be meant by: names the commands whose second word it is. */
+static void find_second_word(const char *word, char *text, size_t size)
+{
+	for (size_t i = 0; i < PC_ARRAY_LEN(commands); i++) {
+		const char *space = strchr(commands[i].name, ' ');
+		size_t at = strlen(text);
+
+		if (space && strcmp(space + 1, word) == 0)
+			snprintf(text + at, size - at, "%s'%s'", at ? " or " : "",
+				 commands[i].name);
+	}
+}
+
 /* "worker" alone, or with a word that it does not know: says which words it knows. */
 static enum exit_code unknown_command(int argc, char **argv)
 {
@@ -354,6 +367,9 @@ static enum exit_code unknown_command(int argc, char **argv)
 		return usage_error("%s knows %s, not '%s'", argv[0], known, argv[1]);
 	if (known[0])
 		return usage_error("%s: say what: %s", argv[0], known);
+	find_second_word(argv[0], known, sizeof(known));
+	if (known[0])
+		return usage_error("there is no command '%s'; is it %s?", argv[0], known);
 	near = pc_nearest_name(argv[0], names, PC_ARRAY_LEN(names));
 	return usage_error("there is no command '%s'%s%s%s", argv[0], near ? "; is it '" : "",
 			   near ? near : "", near ? "'?" : "");

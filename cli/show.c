@@ -126,7 +126,8 @@ enum exit_code command_ps(struct cli *cli, int argc, char **argv)
 
 /* ---- worker deaths ---- */
 
-static enum exit_code print_deaths(const struct cli *cli, const json_t *answer)
+static enum exit_code print_departed(const struct cli *cli, const json_t *answer,
+				     const char *nothing)
 {
 	static const char *const headings[] = { "WHEN", "WORKER", "MODEL", "DEVICE", "HOW" };
 	struct table table;
@@ -147,7 +148,17 @@ static enum exit_code print_deaths(const struct cli *cli, const json_t *answer)
 		table_cell(&table, "%s", text_of(row, "device"));
 		table_cell(&table, "%s", text_of(json_object_get(row, "exit"), "reason"));
 	}
-	return table_print(&table, cli, "no worker has ended yet");
+	return table_print(&table, cli, nothing);
+}
+
+static enum exit_code print_deaths(const struct cli *cli, const json_t *answer)
+{
+	return print_departed(cli, answer, "no worker has ended yet");
+}
+
+static enum exit_code print_deaths_of_model(const struct cli *cli, const json_t *answer)
+{
+	return print_departed(cli, answer, "no worker of this model is known to have ended");
 }
 
 enum exit_code command_worker_deaths(struct cli *cli, int argc, char **argv)
@@ -160,7 +171,7 @@ enum exit_code command_worker_deaths(struct cli *cli, int argc, char **argv)
 		return report(cli, &err);
 	snprintf(path, sizeof(path), "/v2/departed%s%.160s", argc ? "?model=" : "",
 		 argc ? argv[0] : "");
-	return show(cli, path, print_deaths);
+	return show(cli, path, argc ? print_deaths_of_model : print_deaths);
 }
 
 /* ---- models ---- */

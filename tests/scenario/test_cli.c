@@ -167,6 +167,8 @@ static void wrong_words_are_usage_errors(void **state)
 	transcript_add(&t, &(struct call){ .url = NULL });
 	NOTE(&t, "statsu");
 	NOTE(&t, "nothing-like-it");
+	NOTE(&t, "stop");
+	NOTE(&t, "list");
 	NOTE(&t, "worker");
 	NOTE(&t, "worker", "frob");
 	NOTE(&t, "models");
@@ -191,6 +193,7 @@ static void wrong_words_are_usage_errors(void **state)
 	NOTE(&t, "no\033[31mcolour");
 	NOTE(&t, "--url", "ftp://example", "status");
 	NOTE(&t, "--url", "http://", "status");
+	NOTE(&t, "--url", "unix:", "status");
 	NOTE(&t, "--config", "/nonexistent/pool.toml", "status");
 	transcript_add(&t, &(struct call){ .args = { "status" },
 					   .env = { "RBEES_POOL_TOKEN=two words" } });
@@ -767,7 +770,11 @@ static void each_setting_has_its_source(void **state)
 	assert_non_null(strstr(result.out, "pool.toml, line 2\n"));
 	assert_non_null(strstr(result.out, "\n\n[http]\nlisten = [\"127.0.0.1:0\"] # file "));
 	assert_non_null(strstr(result.out, "\nqueue_capacity = 1024 # default\n"));
+	assert_non_null(strstr(result.out, "\nenv = { POOL_WORKER_SPAWN_TOKEN = \"hidden\" } # "));
 	cli_result_free(&result);
+	EXPECT(&rig, 0, "no worker has ended yet\n", "", "worker", "deaths");
+	EXPECT(&rig, 0, "no worker of this model is known to have ended\n", "", "worker", "deaths",
+	       "demo");
 	end(&rig);
 }
 
