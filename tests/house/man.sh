@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # man.sh PAGE [PROGRAM] - formats a manual page and wants no complaint. With PROGRAM, the page must
-# name every option and every command that `PROGRAM --help` names.
+# name every option and every command that `PROGRAM --help` names. What the reference of pool.toml(5)
+# lists as placeholders must be told of.
 set -u
 
 page=$1
@@ -23,6 +24,13 @@ fi
 # Without formatting: what is left of \- and of font changes does not matter for words.
 sed 's/\\f.//g; s/\\-/-/g' "$page" >"$work/plain"
 grep -q REFERENCE "$work/plain" && { echo "man: $page: its reference is missing"; failed=1; }
+
+# The reference lists the placeholders of commands; the page tells of each.
+for word in $(sed -n 's/.*placeholders in braces: \([a-z_, ]*\).*/\1/p' "$work/plain" | tr , ' '); do
+	grep -qF "{$word}" "$work/plain" && continue
+	echo "man: ${page##*/} does not say what {$word} is"
+	failed=1
+done
 
 if [ -n "$program" ]; then
 	"$program" --help >"$work/help" || { echo "man: $program --help failed"; exit 1; }
