@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* delete.c - rbees-pool models delete: an entry out of the catalog, and its file. It asks no daemon. */
+/* delete.c - rbees-pool models delete: an entry out of the catalog, and its file. It asks no
+ * daemon. */
 #include <poolcore/catalog.h>
 #include <poolcore/catalog_edit.h>
 #include <poolcore/config.h>
@@ -47,7 +48,8 @@ static int check_file(const struct pc_catalog *catalog, const struct pc_model_en
 					    "deleted: leave --file out",
 					    entry->path, other->id);
 	}
-	/* What is no model's file, or is reached by a link out of the cache, is not ours to delete. */
+	/* What is no model's file, or is reached by a link out of the cache, is not ours to
+	 * delete. */
 	rc = pc_model_entry_open(entry, &fd, err);
 	if (rc == 0)
 		close(fd);

@@ -43,7 +43,8 @@ struct proposal {
 
 /* ---- the file ---- */
 
-/* The folder without links and "..", the file's own name as it is: a link may be meant to be one. */
+/* The folder without links and "..", the file's own name as it is: a link may be meant to be
+ * one. */
 static int take_path(const char *given, struct proposal *proposal, struct pc_error *err)
 {
 	const char *slash = strrchr(given, '/'), *name = slash ? slash + 1 : given;

@@ -67,7 +67,8 @@ static enum exit_code tell_plan(const struct cli *cli, const struct pc_spawn_pla
 	return status;
 }
 
-/* What this machine has and nobody uses now; what a daemon has promised to others it alone knows. */
+/* What this machine has and nobody uses now; what a daemon has promised to others it alone
+ * knows. */
 static int plan_start(const struct cli *cli, const struct pc_catalog *catalog, const char *model,
 		      struct pc_spawn_plan *ret_plan, struct pc_error *err)
 {

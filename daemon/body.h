@@ -139,8 +139,8 @@ void body_worker_started(struct daemon *daemon, struct worker *worker, pid_t pid
 /* A status that may not follow the present one is not taken (see pc_worker_status_may_become). */
 void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status);
 /*
- * A worker of an earlier daemon, by its record: the brain takes it in, and its public record is made
- * anew. Errors: those of pc_sched_adopt, NO_WORKERS (the model's device is not there).
+ * A worker of an earlier daemon, by its record: the brain takes it in, and its public record is
+ * made anew. Errors: those of pc_sched_adopt, NO_WORKERS (the model's device is not there).
  */
 int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worker_info *info,
 	       bool loaded, struct worker **ret_worker, struct pc_error *err);

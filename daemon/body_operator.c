@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * body_operator.c - what an operator asks of the body: to start a worker, on a chosen device, and to
- * stop one. Any thread.
+ * body_operator.c - what an operator asks of the body: to start a worker, on a chosen device, and
+ * to stop one. Any thread.
  */
 #include <poolcore/clock.h>
 #include <poolcore/memory.h>

@@ -85,7 +85,8 @@ int devices_open(struct daemon *daemon, struct pc_error *err)
 
 	size_t count = pc_gpu_inventory_list(gpus_first(daemon->gpus), &gpus);
 
-	/* One that cannot be read is no place to put a model; the note says what is wrong with it. */
+	/* One that cannot be read is no place to put a model; the note says what is wrong with
+	 * it. */
 	_Static_assert(PC_GPU_MAX < PC_DEVICE_MAX, "with the CPU, all GPUs fit the ledger");
 	for (size_t i = 0; i < count && !rc; i++) {
 		if (!gpus[i].error[0] && gpus[i].vram_total_bytes > 0)

@@ -13,7 +13,8 @@ struct pc_config;
  * budget that the device does not have), OUT_OF_MEMORY, IO.
  */
 int devices_open(struct daemon *daemon, struct pc_error *err);
-/* What the budgets of the ledger's devices become with this configuration. Errors: INVALID_CONFIG. */
+/* What the budgets of the ledger's devices become with this configuration. Errors:
+ * INVALID_CONFIG. */
 int devices_budgets(const struct daemon *daemon, const struct pc_config *config,
 		    uint64_t ret_budgets[PC_DEVICE_MAX], struct pc_error *err);
 void devices_log(const struct daemon *daemon);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * failpoint.h - places in the daemon where a test may have it die, or have its kills do nothing. FAILPOINT(name) stands between
- * two steps of a worker's life that a crash may part; in the product it is nothing.
+ * failpoint.h - places in the daemon where a test may have it die, or have its kills do nothing.
+ * FAILPOINT(name) stands between two steps of a worker's life that a crash may part; in the product
+ * it is nothing.
  *
  * pool-managerd-faulty is the same daemon, built from the same sources with POOL_FAILPOINTS, and
  * never installed. With POOL_FAILPOINT=name or POOL_FAILPOINT=name:n in its environment it kills

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * generation.h - one reading of the configuration: settings, catalog, and the models in it. It never
- * changes once it is in force; a reload puts another one in its place (install.c). Whoever goes on
- * with what it found there keeps a reference: a request from the look-up of its model until it is
- * destroyed, a worker from its spawn until it is gone, an answer of the control plane while it is
- * written. The last one to let go frees it, which takes some microseconds per model, so nobody does
- * so under the body's lock.
+ * generation.h - one reading of the configuration: settings, catalog, and the models in it. It
+ * never changes once it is in force; a reload puts another one in its place (install.c). Whoever
+ * goes on with what it found there keeps a reference: a request from the look-up of its model until
+ * it is destroyed, a worker from its spawn until it is gone, an answer of the control plane while
+ * it is written. The last one to let go frees it, which takes some microseconds per model, so
+ * nobody does so under the body's lock.
  */
 #ifndef DAEMON_GENERATION_H
 #define DAEMON_GENERATION_H
@@ -20,11 +20,11 @@ struct pc_sched_model;
 struct model {
 	const struct pc_model_entry *entry;
 	const struct pc_backend_config *backend;
-	/* What its workers are launched with. They go on for as long as it is the same, under another
-	 * generation (install.c) and under another daemon (adopt.c). */
+	/* What its workers are launched with. They go on for as long as it is the same, under
+	 * another generation (install.c) and under another daemon (adopt.c). */
 	char definition[PC_DEFINITION_MAX];
-	/* The brain's, the same in every generation; NULL: its device is not there, and requests are
-	 * refused. */
+	/* The brain's, the same in every generation; NULL: its device is not there, and requests
+	 * are refused. */
 	struct pc_sched_model *sched;
 	struct generation *generation; /* that it lives in */
 };

@@ -72,7 +72,8 @@ static int publish(struct gpus *gpus, struct pc_error *err)
 	return 0;
 }
 
-/* The session of a listed process, of a dead one as it was when it lived; 0 or less: never known. */
+/* The session of a listed process, of a dead one as it was when it lived; 0 or less: never
+ * known. */
 static int64_t session_of(const struct gpus *gpus, int gpu_id, int64_t pid)
 {
 	int64_t session = getsid((pid_t)pid);

@@ -74,9 +74,9 @@ static void be_well(struct process *process)
 }
 
 /*
- * Whether it has worked for somebody since the time before it was asked. Not since it was asked: one
- * that does not accept connections while it works has some waiting for it, those of earlier probes
- * too, until there is no room for another, and that one fails at once.
+ * Whether it has worked for somebody since the time before it was asked. Not since it was asked:
+ * one that does not accept connections while it works has some waiting for it, those of earlier
+ * probes too, until there is no room for another, and that one fails at once.
  */
 static bool is_working(const struct process *process)
 {

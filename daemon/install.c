@@ -230,7 +230,8 @@ static void take_steps_locked(struct body *body, const struct plan *plan)
 	(void)rc;
 }
 
-/* Those that are still waited for move to the body; the others stay in the plan, which frees them. */
+/* Those that are still waited for move to the body; the others stay in the plan, which frees
+ * them. */
 static void retire_locked(struct body *body, struct plan *plan)
 {
 	struct retiring **at = &plan->retiring;

@@ -9,8 +9,8 @@
  * meet errors that they do not expect. It is asked before each line instead. A line has at most
  * PIPE_BUF bytes, and a pipe that is writable takes so many at once (pipe(7)).
  *
- * XXX A terminal says that it is writable when it takes one byte. One that is halted takes none, but
- * one whose emulator hangs may take a part of the line and hold us up until it reads on.
+ * XXX A terminal says that it is writable when it takes one byte. One that is halted takes none,
+ * but one whose emulator hangs may take a part of the line and hold us up until it reads on.
  */
 #include "daemon/journal.h"
 

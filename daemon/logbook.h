@@ -26,8 +26,8 @@ void logbook_write(struct logbook *book, const char *data, size_t length,
 		   void (*line)(void *ctx, const char *text), void *ctx);
 /*
  * Appends `tail`, the end of all that the worker wrote as its stub kept it, if it has not been
- * written yet: the pipe holds 64 KiB, and a stub that ends does not wait until it is read. What lies
- * on both sides of the gap is written twice.
+ * written yet: the pipe holds 64 KiB, and a stub that ends does not wait until it is read. What
+ * lies on both sides of the gap is written twice.
  */
 void logbook_write_tail(struct logbook *book, const char *tail,
 			void (*line)(void *ctx, const char *text), void *ctx);

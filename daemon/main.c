@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main.c - pool-managerd: reads its configuration, listens, puts the rooms together, runs, and takes
- * them apart.
+ * main.c - pool-managerd: reads its configuration, listens, puts the rooms together, runs, and
+ * takes them apart.
  *
  * How it ends is told in shutdown.c.
  */

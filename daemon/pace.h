@@ -7,15 +7,15 @@
  *	                  ▲ │ pace_heard           │ │ pace_heard
  *	                  └─┴──── pace_answered ───┴─┘
  *
- * Two things make it ask. The net, whatever the worker does: every PACE_MIN_MS while nobody listens,
- * then so often that readiness is noticed within a hundredth of the load, at most PACE_MAX_MS late.
- * And cues: a worker that has become ready says so in its log, so that a line of output is a reason
- * to ask at once.
+ * Two things make it ask. The net, whatever the worker does: every PACE_MIN_MS while nobody
+ * listens, then so often that readiness is noticed within a hundredth of the load, at most
+ * PACE_MAX_MS late. And cues: a worker that has become ready says so in its log, so that a line of
+ * output is a reason to ask at once.
  *
  * What holds of cues:
  *
- * 1. The last line of a burst is followed by a question: one that is heard while the worker is asked
- *    counts again when the answer is there.
+ * 1. The last line of a burst is followed by a question: one that is heard while the worker is
+ *    asked counts again when the answer is there.
  * 2. Questions are PACE_MIN_MS apart, however many lines come between them.
  * 3. A line brings one question at most. So cues alone never write more into a log than the worker
  *    itself, if an answer is one line there; and an answer that is no cue brings none.

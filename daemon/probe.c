@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe.c - one GET to a worker, of which only the status of the answer matters: is it loaded, is it
- * well? At most one at a time. Loop 0's thread.
+ * probe.c - one GET to a worker, of which only the status of the answer matters: is it loaded, is
+ * it well? At most one at a time. Loop 0's thread.
  */
 #include <string.h>
 

@@ -51,8 +51,8 @@ struct request *request_create(struct loop *loop, struct http_exchange *exchange
 
 /* ---- the body ---- */
 
-/* What counts against http.max_buffered_bytes. Short bodies do not: the number of connections bounds
- * them, and what is short is to be served however many long ones there are. */
+/* What counts against http.max_buffered_bytes. Short bodies do not: the number of connections
+ * bounds them, and what is short is to be served however many long ones there are. */
 static uint64_t counted(size_t capacity)
 {
 	return capacity > SPARE_BODY_MAX_BYTES ? capacity : 0;

@@ -16,8 +16,8 @@
  * status tells.
  *
  * Whatever may make it quiet wakes loop 0, which calls shutdown_step: the brain's last ticket or
- * worker (body.c), the last process (process.c, process_end.c), a loop's last connection (loop.c), and the
- * timer here.
+ * worker (body.c), the last process (process.c, process_end.c), a loop's last connection (loop.c),
+ * and the timer here.
  */
 #include "daemon/shutdown.h"
 

@@ -77,7 +77,8 @@ static int lock_state(const char *state_dir, int *ret_fd, struct pc_error *err)
 	return 0;
 }
 
-/* Where a daemon before us had its sockets, if that is still ours alone: anybody may write in /tmp. */
+/* Where a daemon before us had its sockets, if that is still ours alone: anybody may write in
+ * /tmp. */
 static bool read_link(const char *link, char *path, size_t size)
 {
 	ssize_t length = readlink(link, path, size - 1);

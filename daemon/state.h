@@ -17,7 +17,8 @@ struct daemon;
 int state_open(struct daemon *daemon, int *ret_lock_fd, struct pc_error *err);
 /* The token that clients must present, if there is one. Errors: INVALID_CONFIG, OUT_OF_MEMORY. */
 int state_read_token(struct daemon *daemon, struct pc_error *err);
-/* Whether the file still has the token that is in force; false too when it cannot be read. Blocks. */
+/* Whether the file still has the token that is in force; false too when it cannot be read.
+ * Blocks. */
 bool state_token_is_current(const struct daemon *daemon, const char *path);
 
 #endif

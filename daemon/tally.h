@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tally.h - how the last workers ended, whichever daemon they had: what tells a model that dies of
- * each request from one whose worker somebody stopped. The registry keeps it (pc_registry_end); this
- * is the copy that can be shown without waiting for the disk. Any thread.
+ * each request from one whose worker somebody stopped. The registry keeps it (pc_registry_end);
+ * this is the copy that can be shown without waiting for the disk. Any thread.
  */
 #ifndef DAEMON_TALLY_H
 #define DAEMON_TALLY_H

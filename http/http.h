@@ -223,8 +223,9 @@ struct http_call_request {
 };
 
 /*
- * Keeps at most `max_idle` connections open, each for at most idle_ms, and none to a server that has
- * once sent what nobody had asked for (see the stray note in upstream.c). Errors: OUT_OF_MEMORY.
+ * Keeps at most `max_idle` connections open, each for at most idle_ms, and none to a server that
+ * has once sent what nobody had asked for (see the stray note in upstream.c). Errors:
+ * OUT_OF_MEMORY.
  */
 int http_client_create(uv_loop_t *loop, size_t max_idle, uint64_t idle_ms,
 		       struct http_client **ret_client, struct pc_error *err);

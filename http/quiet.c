@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* quiet.c - asks the kernel what lies on a connection, see quiet.h. Two system calls. Any thread. */
+/* quiet.c - asks the kernel what lies on a connection, see quiet.h. Two system calls. Any
+ * thread. */
 #include "http/quiet.h"
 
 #include <errno.h>

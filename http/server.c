@@ -8,10 +8,11 @@
  * libuv would take one more and keep it waiting.
  *
  * Where there is no room left, the connection that has been without a request for longest gives way
- * to the new one, as in nginx: clients that keep what they do not use would else lock out everybody,
- * the operator too, for as long as they like. A client has to expect that of a kept-alive connection
- * (RFC 9112 9.5). Loops do not know of each other: one may close an idle connection although another
- * loop has room. Only when every connection has a request are new ones left in the backlog.
+ * to the new one, as in nginx: clients that keep what they do not use would else lock out
+ * everybody, the operator too, for as long as they like. A client has to expect that of a
+ * kept-alive connection (RFC 9112 9.5). Loops do not know of each other: one may close an idle
+ * connection although another loop has room. Only when every connection has a request are new ones
+ * left in the backlog.
  */
 #include "http/server.h"
 

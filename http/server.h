@@ -180,7 +180,8 @@ void http__connection_drain(struct http__connection *connection);
 void http__connection_free(struct http__connection *connection);
 /* Nothing is read or answered any more. */
 bool http__connection_over(const struct http__connection *connection);
-/* Ends the exchange, with a response of the server's own if there is none yet, and the connection. */
+/* Ends the exchange, with a response of the server's own if there is none yet, and the
+ * connection. */
 void http__connection_refuse(struct http__connection *connection, int status,
 			     const struct pc_error *err);
 /* Refuses what was not read as a request, so that the one before lends it nothing. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * upstream.c - a client's connection to a worker: connects, sends a call's request, hands on what is
- * answered, waits for the next call. One loop's thread.
+ * upstream.c - a client's connection to a worker: connects, sends a call's request, hands on what
+ * is answered, waits for the next call. One loop's thread.
  *
  * A connection is connecting or busy for one call, or idle and in the pool.
  *
@@ -16,9 +16,9 @@
  * byte could be written, or when TCP tells that the peer's kernel has not acknowledged a byte of
  * it.
  *
- * The stray note. HTTP/1.1 tells which request an answer belongs to by nothing but its place, so one
- * byte too much makes each answer behind it somebody else's. What comes while no call runs is the
- * answer to nothing (RFC 9112 9.2), and its connection is closed. Three things see to it:
+ * The stray note. HTTP/1.1 tells which request an answer belongs to by nothing but its place, so
+ * one byte too much makes each answer behind it somebody else's. What comes while no call runs is
+ * the answer to nothing (RFC 9112 9.2), and its connection is closed. Three things see to it:
  *
  * - A call is complete only if nothing follows its answer in the same read; an idle connection is
  *   read, and any byte ends it.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * below.c - kills what is below the stub. It is the subreaper of all that comes from the worker: who
- * loses its parent becomes the stub's child, whatever session it has made for itself.
+ * below.c - kills what is below the stub. It is the subreaper of all that comes from the worker:
+ * who loses its parent becomes the stub's child, whatever session it has made for itself.
  *
  * Only children are killed by number: nobody but we can reap them, and we do not meanwhile, so that
  * the number is theirs. Deeper ones are reached when their parents have died. The list is that of

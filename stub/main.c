@@ -2,17 +2,18 @@
 /*
  * main.c - pool-stub: the parent of one worker, which stays when the daemon goes. One thread, one
  * loop over four descriptors: signals, the worker's output, the pipe that exec closes, and the FIFO
- * while it is full. It decides nothing: it starts the worker, forwards what the daemon orders, keeps
- * the log, and writes down the end.
+ * while it is full. It decides nothing: it starts the worker, forwards what the daemon orders,
+ * keeps the log, and writes down the end.
  *
  *	claim --taken--> running --worker exits--> sweeping --no child left--> status written, exit
  *	  |                                            ^
  *	  lost: exit, no worker                        everything below is killed, as often as
  *	                                               somebody of it dies: its children are ours then
  *
- * Signals: TERM goes to the worker's group, with CONT, so that a stopped one hears it; USR1: another
- * daemon reads; USR2: kill everything now. All others are blocked from birth (pc_stub_spawn), so
- * that neither a terminal nor a broken pipe ends the stub, and with it the worker.
+ * Signals: TERM goes to the worker's group, with CONT, so that a stopped one hears it; USR1:
+ * another daemon reads; USR2: kill everything now. All others are blocked from birth
+ * (pc_stub_spawn), so that neither a terminal nor a broken pipe ends the stub, and with it the
+ * worker.
  */
 #include "stub/stub.h"
 
