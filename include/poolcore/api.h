@@ -302,8 +302,8 @@ PC_API const char *pc_api_error_type(int code);
 PC_API void pc_api_error_of(const struct pc_error *err, const char *correlation_id,
 			    const char *param, struct pc_api_detail details[PC_ERROR_DETAILS_MAX],
 			    struct pc_api_error *ret_value);
-/* And back: *err (it may be NULL) becomes what the other side said, with its details. A code that is not known here
- * becomes INTERNAL. Returns the code. */
+/* And back: *err (it may be NULL) becomes what the other side said, with its details. A code that
+ * is not known here becomes INTERNAL. Returns the code. */
 PC_API int pc_api_error_take(const struct pc_api_error *value, struct pc_error *err);
 /*
  * Writes the text into buf[size], NUL-terminated, and returns its length. It is always valid JSON,

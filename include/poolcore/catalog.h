@@ -96,10 +96,11 @@ PC_API int pc_catalog_write_reference(FILE *file, struct pc_error *err);
 
 /*
  * Checks that the model's file is there now: a readable regular file of a disk, of `size_bytes` if
- * that is known. A file of a repository must lie beneath the cache's folder, wherever symbolic links
- * lead. Errors: MODEL_FILE_MISSING (not there or not readable: path, reason, and what would bring
- * it); MODEL_FILE_INVALID (a folder, a device, another size, outside the cache: the same, and what
- * would right it); IO when it could not be looked at (no descriptor left). May block on a slow disk.
+ * that is known. A file of a repository must lie beneath the cache's folder, wherever symbolic
+ * links lead. Errors: MODEL_FILE_MISSING (not there or not readable: path, reason, and what would
+ * bring it); MODEL_FILE_INVALID (a folder, a device, another size, outside the cache: the same, and
+ * what would right it); IO when it could not be looked at (no descriptor left). May block on a slow
+ * disk.
  */
 PC_API int pc_model_entry_check_file(const struct pc_model_entry *entry, struct pc_error *err);
 /* The same, and hands the file over, open for reading; the caller closes it. */

@@ -54,9 +54,9 @@ PC_API int pc_gguf_read(int fd, struct pc_gguf_info *ret_info, struct pc_error *
 
 /*
  * The same of a model that may be split: the figures of all its parts together. `fd` is the file at
- * `path`, the first part; the others are found as llama.cpp finds them, beside it and named like it,
- * "NAME-00001-of-00003.gguf". What goes wrong with one of those has its path in front. Errors: as
- * above; MODEL_FILE_MISSING when a part is not there or not readable; MODEL_FILE_INVALID too for
+ * `path`, the first part; the others are found as llama.cpp finds them, beside it and named like
+ * it, "NAME-00001-of-00003.gguf". What goes wrong with one of those has its path in front. Errors:
+ * as above; MODEL_FILE_MISSING when a part is not there or not readable; MODEL_FILE_INVALID too for
  * another part than the first (and which one that is), another name, or a part of another model.
  */
 PC_API int pc_gguf_read_model(int fd, const char *path, struct pc_gguf_info *ret_info,

@@ -157,17 +157,18 @@ PC_API void pc_spawn_plan_fini(struct pc_spawn_plan *plan);
 /* Whether it has begun to end or is gone, perhaps before its pidfd says so. Any thread. */
 PC_API bool pc_process_is_ending(pid_t pid);
 /*
- * Bytes that the process and all below it hold: RssAnon + VmSwap. 0 when unknown. Of a worker's stub
- * it is what the worker and its helpers hold, those too that have left it: the stub adopts them.
+ * Bytes that the process and all below it hold: RssAnon + VmSwap. 0 when unknown. Of a worker's
+ * stub it is what the worker and its helpers hold, those too that have left it: the stub adopts
+ * them.
  */
 PC_API uint64_t pc_process_memory(pid_t pid);
 /* Processor time that they have used, in units of sysconf(_SC_CLK_TCK). 0 when unknown. */
 PC_API uint64_t pc_process_cpu_ticks(pid_t pid);
 /*
- * Opens a pidfd of a process that was recorded earlier, only if it is still the same one: boot id and
- * start time (field 22 of /proc/PID/stat) must be what was recorded. It is the caller's to close.
- * Any thread. Errors: NOT_FOUND (it is gone, or somebody else has its number), IO (no descriptor),
- * INVALID_ARGUMENT.
+ * Opens a pidfd of a process that was recorded earlier, only if it is still the same one: boot id
+ * and start time (field 22 of /proc/PID/stat) must be what was recorded. It is the caller's to
+ * close. Any thread. Errors: NOT_FOUND (it is gone, or somebody else has its number), IO (no
+ * descriptor), INVALID_ARGUMENT.
  */
 PC_API int pc_process_open(pid_t pid, uint64_t start_ticks, const char *boot_id, int *ret_pidfd,
 			   struct pc_error *err);

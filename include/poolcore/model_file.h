@@ -18,7 +18,8 @@ PC_BEGIN_DECLS
 
 struct pc_model_entry;
 
-/* A file in one state: who writes to it, or puts another one in its place, makes another identity. */
+/* A file in one state: who writes to it, or puts another one in its place, makes another
+ * identity. */
 struct pc_file_identity {
 	uint64_t device;
 	uint64_t inode;

@@ -39,8 +39,8 @@ struct pc_model_ref {
 PC_API int pc_model_ref_parse(const char *text, struct pc_model_ref *ret_ref, struct pc_error *err);
 
 /*
- * Whether it can be the id or alias of a model: NAME or NAME/NAME, each of letters, digits, '.', '_'
- * and '-', beginning with a letter or digit. Errors: INVALID_ARGUMENT. Any thread.
+ * Whether it can be the id or alias of a model: NAME or NAME/NAME, each of letters, digits, '.',
+ * '_' and '-', beginning with a letter or digit. Errors: INVALID_ARGUMENT. Any thread.
  */
 PC_API int pc_model_id_check(const char *text, struct pc_error *err);
 

@@ -46,11 +46,11 @@ struct pc_registry;
 /* The memory backend keeps nothing beyond the process. Errors: OUT_OF_MEMORY. */
 PC_API int pc_registry_open_memory(struct pc_registry **ret_registry, struct pc_error *err);
 /*
- * The SQLite backend; creates the file with mode 0600. A file of a newer schema, of another program,
- * or with parts that compute (triggers, views, virtual tables) is refused and left alone; one that
- * fails its integrity check is renamed with its log to PATH.corrupt-<time>, never over another file,
- * reported through the log hook, and a fresh one made. Errors: IO (with SQLite's own text, or what
- * kept a damaged file from being renamed: then it stays), UNSUPPORTED, OUT_OF_MEMORY.
+ * The SQLite backend; creates the file with mode 0600. A file of a newer schema, of another
+ * program, or with parts that compute (triggers, views, virtual tables) is refused and left alone;
+ * one that fails its integrity check is renamed with its log to PATH.corrupt-<time>, never over
+ * another file, reported through the log hook, and a fresh one made. Errors: IO (with SQLite's own
+ * text, or what kept a damaged file from being renamed: then it stays), UNSUPPORTED, OUT_OF_MEMORY.
  */
 PC_API int pc_registry_open_sqlite(const char *path, struct pc_registry **ret_registry,
 				   struct pc_error *err);
@@ -102,8 +102,8 @@ struct pc_departed_worker {
 PC_API int pc_registry_end(struct pc_registry *registry, const char *worker_id,
 			   const struct pc_worker_exit *exit, struct pc_error *err);
 /*
- * The remembered ones of a model, or of all when model_id is NULL; the one that was ended last comes
- * first. *ret_departed is freed by the caller with pc_free; it is NULL when there are none.
+ * The remembered ones of a model, or of all when model_id is NULL; the one that was ended last
+ * comes first. *ret_departed is freed by the caller with pc_free; it is NULL when there are none.
  */
 PC_API int pc_registry_list_departed(struct pc_registry *registry, const char *model_id,
 				     struct pc_departed_worker **ret_departed, size_t *ret_count,

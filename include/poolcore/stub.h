@@ -12,11 +12,11 @@
  *	WID.status.new	a status that is being written
  *
  * The order of a life: record the worker, pc_stub_claim, pc_stub_spawn, read reports while its
- * descriptors say so, and after pidfd says that it has ended pc_stub_read once more, pc_stub_settle,
- * note the end and delete the record in one transaction, pc_stub_forget, pc_stub_close. A daemon
- * that starts calls pc_stub_recover for each record, and then pc_stub_sweep. That no worker is lost,
- * run twice or hit by a signal that is not for it, wherever the daemon is killed in between, is
- * proven in tests/formal/worker_life.pml.
+ * descriptors say so, and after pidfd says that it has ended pc_stub_read once more,
+ * pc_stub_settle, note the end and delete the record in one transaction, pc_stub_forget,
+ * pc_stub_close. A daemon that starts calls pc_stub_recover for each record, and then
+ * pc_stub_sweep. That no worker is lost, run twice or hit by a signal that is not for it, wherever
+ * the daemon is killed in between, is proven in tests/formal/worker_life.pml.
  *
  * Nothing here waits or polls, but for the disk, for a process that was just killed, and for one
  * that is in the middle of an exec while it is looked for. A `struct pc_stub` belongs to one thread
@@ -47,8 +47,8 @@ struct pc_stub_spec {
 	const char *program;	  /* path of the worker's program */
 	char *const *argv;	  /* of the worker, ended by NULL; argv[0] is not `program` */
 	char *const *env;	  /* of stub and worker; the token is added */
-	/* A directory of cgroup v2, or of v1's memory controller, that the worker joins; NULL: none.
-	 * Its own: whatever is in it when the worker has ended is killed. */
+	/* A directory of cgroup v2, or of v1's memory controller, that the worker joins; NULL:
+	 * none. Its own: whatever is in it when the worker has ended is killed. */
 	const char *cgroup;
 	int model_fd;	     /* inherited by the worker as PC_STUB_MODEL_FD; -1: none */
 	uint64_t open_files; /* the worker's soft limit of RLIMIT_NOFILE; 0: unchanged */
@@ -109,10 +109,10 @@ struct pc_report {
 typedef void (*pc_report_fn)(void *ctx, const struct pc_report *report);
 
 /*
- * Hands over the reports that are there, in order, at most 256 KiB of them: report_fd stays readable
- * when there are more. `on_report` must not close the stub. Returns 0, also when there is nothing.
- * Errors: IO (what came is no report; told once, then what comes is thrown away, so that a loop
- * that polls report_fd does not spin; the worker is not affected), INVALID_ARGUMENT.
+ * Hands over the reports that are there, in order, at most 256 KiB of them: report_fd stays
+ * readable when there are more. `on_report` must not close the stub. Returns 0, also when there is
+ * nothing. Errors: IO (what came is no report; told once, then what comes is thrown away, so that a
+ * loop that polls report_fd does not spin; the worker is not affected), INVALID_ARGUMENT.
  */
 PC_API int pc_stub_read(struct pc_stub *stub, pc_report_fn on_report, void *ctx);
 
@@ -174,9 +174,9 @@ enum pc_life {
  * was opened first, then boot id, start time, pidfd inode (if both are known) and token were
  * compared; the stub was told by SIGUSR1 to report again from the start:
  * STARTED, STOPPED if it is, the log that it kept. ret_end->worker_pid is the worker's, or 0 before
- * it started. VANISHED: what a killed stub left was killed as in pc_stub_settle. DYING: the same, but
- * the worker frees its memory yet, or hangs in a driver; ret_stub->pidfd is the worker's own here,
- * readable when it is gone, and nothing else of ret_stub is to be used but the stub's pid.
+ * it started. VANISHED: what a killed stub left was killed as in pc_stub_settle. DYING: the same,
+ * but the worker frees its memory yet, or hangs in a driver; ret_stub->pidfd is the worker's own
+ * here, readable when it is gone, and nothing else of ret_stub is to be used but the stub's pid.
  *
  * A status that cannot be believed (cut off, edited, another token) signals nobody. If no process
  * carries the token, no stub lives, and the verdict is VANISHED with the reason; if one does, it is

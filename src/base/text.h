@@ -29,8 +29,8 @@ size_t pc__utf8_next(const char *text, size_t length, uint32_t *ret_scalar);
 
 /*
  * Whether a scalar does not show, or shows other things in another order: controls, marks and
- * overrides of direction, joiners, separators of lines, tags (Unicode 15, general categories Cc, Cf,
- * Zl and Zp as far as they matter in names).
+ * overrides of direction, joiners, separators of lines, tags (Unicode 15, general categories Cc,
+ * Cf, Zl and Zp as far as they matter in names).
  */
 bool pc__is_unseen(uint32_t scalar);
 

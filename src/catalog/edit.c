@@ -364,7 +364,8 @@ int pc_catalog_edit_save(struct pc_catalog_edit *edit, struct pc_error *err)
 		return pc_error_set(err, PC_E_INVALID_ARGUMENT, "an edit is needed");
 	name = strrchr(edit->path, '/') + 1;
 	folder = pc_strndup(edit->path, (size_t)(name - edit->path));
-	/* What will have been read, should it be changed again; made before there is no way back. */
+	/* What will have been read, should it be changed again; made before there is no way
+	 * back. */
 	pc__buf_append(&saved, edit->text.data, edit->text.length);
 	if (!folder || saved.failed) {
 		pc__buf_fini(&saved);

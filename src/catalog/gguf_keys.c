@@ -243,8 +243,8 @@ static uint64_t place_of(const struct reader *reader, size_t offset)
 #define PLACE_OF(reader, member) place_of((reader), offsetof(struct gguf_facts, member))
 
 /* In some architectures only every nth layer has keys and values, and one head count stands for all
- * of those (qwen3next in llama.cpp's llama-model.cpp). Those that predict further tokens come behind
- * the others and have some, so a rest counts as one more. */
+ * of those (qwen3next in llama.cpp's llama-model.cpp). Those that predict further tokens come
+ * behind the others and have some, so a rest counts as one more. */
 static uint64_t attention_layers(const struct gguf_facts *facts)
 {
 	uint64_t interval = facts->attention_interval ? facts->attention_interval : 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * model_ref.c - the rules for names and paths of models, and references taken apart. Pure functions,
- * any thread.
+ * model_ref.c - the rules for names and paths of models, and references taken apart. Pure
+ * functions, any thread.
  */
 #include "catalog/model_ref.h"
 

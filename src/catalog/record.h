@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * record.h - what a file's SHA-256 was when it was hashed last, so that it need not be again. Inside
- * the catalog only.
+ * record.h - what a file's SHA-256 was when it was hashed last, so that it need not be again.
+ * Inside the catalog only.
  */
 #ifndef CATALOG_RECORD_H
 #define CATALOG_RECORD_H

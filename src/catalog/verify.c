@@ -3,12 +3,12 @@
  * verify.c - hashes a model's file, or finds that it was and has not changed, and compares it with
  * the catalog. The file is open already. Runs on the caller's thread for as long as that takes.
  *
- * Why an unchanged identity means unchanged bytes: whoever writes to a file changes its ctime, which
- * nobody can set. But the kernel's clock for it ticks every few milliseconds, and a file that was
- * changed in the present tick can be changed again without a trace. So a record is only kept of a
- * file whose ctime lay before the tick in which it was opened to be hashed; and the identity must be
- * the same after the hashing as before. What stays possible is a writer with the file mapped into
- * its memory, whose changes get their time late; see docs/decisions/0015.
+ * Why an unchanged identity means unchanged bytes: whoever writes to a file changes its ctime,
+ * which nobody can set. But the kernel's clock for it ticks every few milliseconds, and a file that
+ * was changed in the present tick can be changed again without a trace. So a record is only kept of
+ * a file whose ctime lay before the tick in which it was opened to be hashed; and the identity must
+ * be the same after the hashing as before. What stays possible is a writer with the file mapped
+ * into its memory, whose changes get their time late; see docs/decisions/0015.
  */
 #include "catalog/verify.h"
 

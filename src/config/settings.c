@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * settings.c - the settings: names, kinds, ranges, defaults and meaning. Parser, environment, flags,
- * `config show`, reloading and the manual derive from it; who adds a setting adds a member to
- * struct pc_config and a row here, and says with .effect when a change takes effect: at a reload,
- * unless it needs a restart. No thread of its own.
+ * settings.c - the settings: names, kinds, ranges, defaults and meaning. Parser, environment,
+ * flags, `config show`, reloading and the manual derive from it; who adds a setting adds a member
+ * to struct pc_config and a row here, and says with .effect when a change takes effect: at a
+ * reload, unless it needs a restart. No thread of its own.
  */
 #include "config/settings.h"
 

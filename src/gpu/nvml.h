@@ -6,8 +6,8 @@
  *
  * Source of every signature, structure, number and buffer size: NVML API Reference Guide, vR590
  * (docs.nvidia.com/deploy/nvml-api), chapters "Initialization and Cleanup", "System Queries",
- * "Device Queries", "Device Structs", "Device Enums" (nvmlReturn_t), "Multi Instance GPU Management"
- * and "Constants".
+ * "Device Queries", "Device Structs", "Device Enums" (nvmlReturn_t), "Multi Instance GPU
+ * Management" and "Constants".
  */
 #ifndef GPU_NVML_H
 #define GPU_NVML_H

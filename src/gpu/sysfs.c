@@ -87,7 +87,8 @@ static bool is_node(const char *name)
 	return prefix > 0 && digits > 0 && name[prefix + digits] == '\0';
 }
 
-/* Its PCI address, which `uevent` has as "PCI_SLOT_NAME=0000:03:00.0"; a virtual device has none. */
+/* Its PCI address, which `uevent` has as "PCI_SLOT_NAME=0000:03:00.0"; a virtual device has
+ * none. */
 static bool read_address(int directory, char *out, size_t size)
 {
 	char text[2048], address[24];

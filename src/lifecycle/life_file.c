@@ -178,7 +178,8 @@ static bool field_parse(const struct field *field, const char *value, size_t len
 	memcpy(text, value, length);
 	text[length] = '\0';
 	number = strtoll(text, NULL, 10);
-	/* Only the one spelling that we write: no "007", no "+1", no NUL, nothing past the range. */
+	/* Only the one spelling that we write: no "007", no "+1", no NUL, nothing past the
+	 * range. */
 	if ((size_t)snprintf(again, sizeof(again), "%" PRId64, number) != length ||
 	    memcmp(text, again, length) != 0 || number < field->min || number > field->max)
 		return false;

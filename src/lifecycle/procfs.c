@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * procfs.c - reads /proc (and pidfds): a process's identity, this boot's, and the memory of a process with its
- * children. It signals nobody and keeps nothing but the boot id. Any thread.
+ * procfs.c - reads /proc (and pidfds): a process's identity, this boot's, and the memory of a
+ * process with its children. It signals nobody and keeps nothing but the boot id. Any thread.
  */
 #include "lifecycle/procfs.h"
 

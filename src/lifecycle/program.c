@@ -25,8 +25,8 @@ struct search {
 	bool failed;   /* out of memory */
 };
 
-/* 0 when `path` is a program that we may run, or errno. As we are now: access(2) would ask for the user
- * that started us, without the capabilities we were given. */
+/* 0 when `path` is a program that we may run, or errno. As we are now: access(2) would ask for the
+ * user that started us, without the capabilities we were given. */
 static int check_program(const char *path)
 {
 	struct stat st;
@@ -74,9 +74,9 @@ static bool search_folder(struct search *search, const char *folder, size_t leng
 /*
  * Next to our own executable comes first, so that a daemon starts the worker that it was built and
  * installed with and not an older one that PATH happens to hold. In a build tree each program has a
- * folder of its own (build/daemon/pool-managerd, build/worker/pool-worker), hence the further looks.
- * The link of a program that was replaced meanwhile ends in " (deleted)", but its folder stays
- * right.
+ * folder of its own (build/daemon/pool-managerd, build/worker/pool-worker), hence the further
+ * looks. The link of a program that was replaced meanwhile ends in " (deleted)", but its folder
+ * stays right.
  */
 static bool search_own_folder(struct search *search)
 {

@@ -221,9 +221,9 @@ static int recover_killed(struct recovery *r, const char *why, struct pc_error *
 }
 
 /*
- * What an earlier daemon did not read is still in the FIFO and may begin within a report. Each write
- * is whole, so where the FIFO is empty the next report begins. The bound is for a worker that writes
- * faster than we read, whose log is given up rather than our time: a guess.
+ * What an earlier daemon did not read is still in the FIFO and may begin within a report. Each
+ * write is whole, so where the FIFO is empty the next report begins. The bound is for a worker that
+ * writes faster than we read, whose log is given up rather than our time: a guess.
  */
 static void drain(struct pc_stub *stub)
 {

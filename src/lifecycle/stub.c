@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stub.c - the daemon's side of pool-stub while both live: spawns it, reads its reports, signals it.
- * What the files say when one of the two has died is recover.c. A `struct pc_stub` belongs to one
- * thread at a time.
+ * stub.c - the daemon's side of pool-stub while both live: spawns it, reads its reports, signals
+ * it. What the files say when one of the two has died is recover.c. A `struct pc_stub` belongs to
+ * one thread at a time.
  *
  * Note: the stub's first moments
  *
@@ -16,9 +16,9 @@
  * taken while any process uses it as its id, its group's or its session's; and a process keeps its
  * id until its parent has reaped it. From this follows:
  *
- * - After posix_spawn the stub is our child and not reaped, dead or alive, until pc_stub_settle does
- *   it. So pidfd_open(pid) and /proc/PID/stat right after the spawn mean our child. (A program that
- *   ignores SIGCHLD gives this up; the spawn then fails with a text that says so, or loses an
+ * - After posix_spawn the stub is our child and not reaped, dead or alive, until pc_stub_settle
+ *   does it. So pidfd_open(pid) and /proc/PID/stat right after the spawn mean our child. (A program
+ *   that ignores SIGCHLD gives this up; the spawn then fails with a text that says so, or loses an
  *   exit.)
  * - A pidfd means one process for ever. Signals through it cannot reach a stranger.
  * - An adopted stub is somebody else's child (init's), who reaps it at any moment. Its pidfd is

@@ -80,8 +80,8 @@ static int not_understood(struct pc_error *err, const char *root, const char *pa
 	return PC_E_IO;
 }
 
-/* `ret_empty`: there is nothing in it. It may be masked with /dev/null, or it is of a kernel started
- * with psi=0, where reading fails (EOPNOTSUPP). */
+/* `ret_empty`: there is nothing in it. It may be masked with /dev/null, or it is of a kernel
+ * started with psi=0, where reading fails (EOPNOTSUPP). */
 static int read_lines(const char *root, const char *path, struct pc__lines *lines,
 		      struct pc_memory_pressure *file, bool *ret_empty, struct pc_error *err)
 {

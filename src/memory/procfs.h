@@ -34,7 +34,8 @@ char *pc__lines_next(struct pc__lines *lines);
  * there are none, or too many. */
 bool pc__number(const char *text, uint64_t *ret_number);
 
-/* The number in the first line of root/dir/name; "max" and whatever else is no number give false. */
+/* The number in the first line of root/dir/name; "max" and whatever else is no number give
+ * false. */
 bool pc__number_read(const char *root, const char *dir, const char *name, uint64_t *ret_number);
 
 /* The bytes of a line "KEY:   123 kB", and of nothing else. */

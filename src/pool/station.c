@@ -48,9 +48,9 @@
 #include "pool/futex.h"
 
 /*
- * See the wake-up note. Measured with 64 callers on two workers and 2 us of work, alternating, medians of
- * five (two cores, 2026-11): 100, 150 and 200 us give 0.76, 0.81 and 0.82 million calls a second, and
- * a longest wait of 9, 10 and 14 ms.
+ * See the wake-up note. Measured with 64 callers on two workers and 2 us of work, alternating,
+ * medians of five (two cores, 2026-11): 100, 150 and 200 us give 0.76, 0.81 and 0.82 million calls
+ * a second, and a longest wait of 9, 10 and 14 ms.
  */
 #define HANDOFF_NS (200 * PC_NS_PER_US)
 
@@ -138,10 +138,10 @@ static bool is_shutting_down(const struct station *station)
 }
 
 /*
- * [lock] Whether the first in line gets a seat that comes back, instead of a chance. It is best handed
- * over on the core where he sleeps: whoever hands it over sleeps next, and leaves that core to him.
- * On another one he waits for a running thread while this core has nothing to do (5 to 8 % of the
- * calls of both); after a while that is better than waiting.
+ * [lock] Whether the first in line gets a seat that comes back, instead of a chance. It is best
+ * handed over on the core where he sleeps: whoever hands it over sleeps next, and leaves that core
+ * to him. On another one he waits for a running thread while this core has nothing to do (5 to 8 %
+ * of the calls of both); after a while that is better than waiting.
  */
 static bool is_due(struct station *station, const struct job *first, uint64_t now_ns)
 {

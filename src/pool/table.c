@@ -2,7 +2,8 @@
 /*
  * table.c - from a key to its model. Readers take no lock and may come at any time: slots are only
  * ever filled, and when the table grows the smaller one stays until the pool ends (all of them
- * together are smaller than the last). Open addressing, linear probing, at most three quarters full.
+ * together are smaller than the last). Open addressing, linear probing, at most three quarters
+ * full.
  */
 #include <string.h>
 
@@ -10,8 +11,8 @@
 
 enum { FIRST_SLOTS = 64 };
 
-/* Loads of a fixed size, which compile to one instruction each: a call of memcpy or memcmp would cost
- * more than all the rest of a lookup. */
+/* Loads of a fixed size, which compile to one instruction each: a call of memcpy or memcmp would
+ * cost more than all the rest of a lookup. */
 static uint64_t load8(const char *text)
 {
 	uint64_t word;
@@ -28,7 +29,8 @@ static uint64_t load4(const char *text)
 	return word;
 }
 
-/* The last 0 to 8 bytes of a text of `length` bytes, each in it; longer ones overlap what was read. */
+/* The last 0 to 8 bytes of a text of `length` bytes, each in it; longer ones overlap what was
+ * read. */
 static uint64_t load_end(const char *text, size_t length)
 {
 	if (length >= 8)
@@ -51,7 +53,8 @@ static bool is_same(const char *a, const char *b, size_t length)
 }
 
 /* Folded multiplication: both halves of a 128-bit product, so that every bit of the input reaches
- * every bit of the result. The constants are digits of the golden ratio and the square root of two. */
+ * every bit of the result. The constants are digits of the golden ratio and the square root of
+ * two. */
 static uint64_t fold(uint64_t a, uint64_t b)
 {
 	__extension__ unsigned __int128 product = (unsigned __int128)a * b;
@@ -60,8 +63,8 @@ static uint64_t fold(uint64_t a, uint64_t b)
 }
 
 /*
- * Eight bytes a step. For keys of the program's own choice: it spreads them well, and does not resist an
- * attacker.
+ * Eight bytes a step. For keys of the program's own choice: it spreads them well, and does not
+ * resist an attacker.
  */
 uint64_t table_hash(const char *key, size_t length)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * thread.c - starts the pool's threads. Signals are the program's affair: they are handled on threads
- * that it knows, and no system call of an engine is interrupted by one. Threads that an engine
- * starts inherit that. Any thread.
+ * thread.c - starts the pool's threads. Signals are the program's affair: they are handled on
+ * threads that it knows, and no system call of an engine is interrupted by one. Threads that an
+ * engine starts inherit that. Any thread.
  */
 #include "pool/inner.h"
 

@@ -16,7 +16,8 @@
 
 /*
  * [lock] The coarse clock that marks when seats were used: seconds, and never 0, which means "never
- * used". Every turn sets it, because the governor may have slept since long before the first worker.
+ * used". Every turn sets it, because the governor may have slept since long before the first
+ * worker.
  */
 static void keep_time_locked(const struct turn *turn)
 {

@@ -2,9 +2,9 @@
 /*
  * sqlite.c - the registry in an SQLite file: the workers' rows in and out through statements that
  * are prepared once. Opening and the schema are sqlite_file.c's, the other tables are those of
- * sqlite_measured.c and sqlite_departed.c. One connection, one mutex: callers are few, and SQLite has one writer
- * anyway. The mutex is held while the disk writes, so none of these calls belongs on an event loop.
- * SQLite allocates for itself, not through our door.
+ * sqlite_measured.c and sqlite_departed.c. One connection, one mutex: callers are few, and SQLite
+ * has one writer anyway. The mutex is held while the disk writes, so none of these calls belongs on
+ * an event loop. SQLite allocates for itself, not through our door.
  */
 #include "registry/backend.h"
 

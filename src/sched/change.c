@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * change.c - models whose registration changes while they are served: another spec, out of service,
- * back again. The event functions that call this are in operator.c, where what follows from a change
- * (slots handed out, room looked for) is seen to.
+ * back again. The event functions that call this are in operator.c, where what follows from a
+ * change (slots handed out, room looked for) is seen to.
  *
  *              retire                        its last waiting request is over
  *   SERVED ─────────────► RETIRED, waited for ─────────────► RETIRED, a husk
@@ -13,9 +13,9 @@
  * it: the body says so of all of them (relaunch), and the brain of those that have another number
  * of slots or live on a device that is not allowed any more. From the update on an outdated worker
  * is granted nothing: idle ones stop at once, those that load stop too, and leased ones when their
- * leases are over. So whoever is granted after an update gets what was asked for in it. The price is
- * one load; replacing one worker after the other would be smoother, and would answer some requests
- * in the old way and some in the new one for as long as the longest stream lasts.
+ * leases are over. So whoever is granted after an update gets what was asked for in it. The price
+ * is one load; replacing one worker after the other would be smoother, and would answer some
+ * requests in the old way and some in the new one for as long as the longest stream lasts.
  *
  * A retired model takes no new requests. Those it had taken are served, by a worker that is loaded
  * for them if there is none, and then its workers go; nothing keeps them, neither min_workers nor

@@ -158,8 +158,8 @@ static int adopt(struct pc_sched_model *model, unsigned device, uint64_t memory_
 
 /*
  * Whether room is wanted, and whose, is settled by the next event, which is due at once. Of several
- * workers that are there the first would otherwise be judged without the others: a min_workers of two
- * would be filled up with a fresh one, and the second refused.
+ * workers that are there the first would otherwise be judged without the others: a min_workers of
+ * two would be filled up with a fresh one, and the second refused.
  */
 static void leave_unsettled(struct pc_sched *sched)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * place.c - which model gets one more worker, and on which device. Who makes room for it is room.c's
- * question.
+ * place.c - which model gets one more worker, and on which device. Who makes room for it is
+ * room.c's question.
  *
  * Every spawn goes through settle_room, the one place where models compete for memory. It grants
  * nothing and talks to no ticket except those whose model can never fit. Runs at the end of event
@@ -341,7 +341,8 @@ static struct pc_link *next_on(const struct pc_sched *sched, unsigned device, st
 	return link && pc__is_tight(sched, device) && link->key != COLD ? NULL : link;
 }
 
-/* The first in line, not before a place, for which something can be done; NULL when there is none. */
+/* The first in line, not before a place, for which something can be done; NULL when there is
+ * none. */
 static struct pc_sched_model *next_in_line(const struct pc_sched *sched, struct place place)
 {
 	struct pc_link *first = NULL;

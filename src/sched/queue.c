@@ -14,13 +14,13 @@
  *  - nobody is passed for ever, because what is due later than a ticket cannot pass it, and all
  *    that comes request_timeout (and batch_ageing) after it is.
  *
- * The lane note. For most tickets the deadline is what they are due by, and a second set in order of
- * deadlines would only repeat the first one, at a cache miss per level: with 100,000 waiting that was
- * half of the time of an event. So a model's tickets wait in three lanes: interactive and batch ones
- * in the order of their deadlines, which is also the order of their turns; and in the third lane, by
- * turn, those whose deadline is later than their patience, which alone need a second place, by
- * deadline. Turns and deadlines are those of the firsts, and only the earliest deadline of each
- * model is known to the brain as a whole.
+ * The lane note. For most tickets the deadline is what they are due by, and a second set in order
+ * of deadlines would only repeat the first one, at a cache miss per level: with 100,000 waiting
+ * that was half of the time of an event. So a model's tickets wait in three lanes: interactive and
+ * batch ones in the order of their deadlines, which is also the order of their turns; and in the
+ * third lane, by turn, those whose deadline is later than their patience, which alone need a second
+ * place, by deadline. Turns and deadlines are those of the firsts, and only the earliest deadline
+ * of each model is known to the brain as a whole.
  */
 #include "sched/brain.h"
 
@@ -122,7 +122,8 @@ void pc__withdraw(struct pc_ticket *ticket)
 	pc__set_remove(&model->patient, &ticket->brain.deadline_place);
 	model->waiting--;
 	note_deadline(model);
-	/* Where the body hands out slots, a worker may be idle that was kept for those who waited. */
+	/* Where the body hands out slots, a worker may be idle that was kept for those who
+	 * waited. */
 	if (model->spec.self_service && model->waiting == 0) {
 		pc__note_waiting(model);
 		sched->room_changed |= sched->wanting.first || sched->pressed;

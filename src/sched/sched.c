@@ -2,10 +2,10 @@
 /*
  * sched.c - the brain's events: what each of them changes, and what follows from it. See
  * poolcore/sched.h for the contract, and the other files of this room for the parts: queue.c
- * (tickets), worker.c and worker_sets.c (workers), failure.c (back-off), need.c (who wants a worker),
- * place.c (who gets one, and where), line.c, room.c (who makes room), idle.c (cooldown), operator.c
- * (what nobody but an operator asks), change.c (models that change), forecast.c (what would be),
- * explain.c (sentences), views.c.
+ * (tickets), worker.c and worker_sets.c (workers), failure.c (back-off), need.c (who wants a
+ * worker), place.c (who gets one, and where), line.c, room.c (who makes room), idle.c (cooldown),
+ * operator.c (what nobody but an operator asks), change.c (models that change), forecast.c (what
+ * would be), explain.c (sentences), views.c.
  *
  * It has no thread, clock, lock, I/O or log. It allocates in create, add_model and when it spawns;
  * a spawn that cannot be recorded is not done, and tried again at a later tick.
@@ -31,12 +31,12 @@
  *                            ▼
  *                           GONE   the record stays until its leases are returned
  *
- * A worker that is adopted loaded is SPAWNING and READY within one event, and one that is adopted to go
- * is STOPPING from the first. One of a self-service model has
- * no leases here, so it is never DRAINING: when it goes because it idles (cooldown, eviction,
- * pressure) the body is asked to take it back first, and where recall says no, it stays READY; for
- * every other reason it is STOPPING at once, and the body sees to it that its leases end. Its
- * memory counts as leaving (brain.h) only if none was held, or it is stopped by force.
+ * A worker that is adopted loaded is SPAWNING and READY within one event, and one that is adopted
+ * to go is STOPPING from the first. One of a self-service model has no leases here, so it is never
+ * DRAINING: when it goes because it idles (cooldown, eviction, pressure) the body is asked to take
+ * it back first, and where recall says no, it stays READY; for every other reason it is STOPPING at
+ * once, and the body sees to it that its leases end. Its memory counts as leaving (brain.h) only if
+ * none was held, or it is stopped by force.
  *
  * After each event the models it touched are served: free slots are handed out (rule 6), and if
  * more workers are called for, the model stands in line for room (rules 2, 3). Before the event

@@ -10,10 +10,10 @@
  *
  * A set may carry sums: then every object knows something about all that hangs below its link, such
  * as the bytes of those workers together, and a search for the first that something holds for is a
- * descent as well. Sums that are read after each change are made with it. Those that are read rarely,
- * of a set that changes with every lease, are `lazy`: a change only marks the links above it, and
- * pc__set_freshen makes the sums of those that are marked before somebody reads them. So each change
- * has its logarithm, once, and the cost falls to whoever makes room, not to each lease.
+ * descent as well. Sums that are read after each change are made with it. Those that are read
+ * rarely, of a set that changes with every lease, are `lazy`: a change only marks the links above
+ * it, and pc__set_freshen makes the sums of those that are marked before somebody reads them. So
+ * each change has its logarithm, once, and the cost falls to whoever makes room, not to each lease.
  */
 #ifndef SCHED_SET_H
 #define SCHED_SET_H
