@@ -20,8 +20,9 @@
 #define MS UINT64_C(1000000)
 
 /*
- * Batches of one caller are shorter than a time slice and many, so that most of them are undisturbed
- * on a machine that others use; windows of a crowd are long, so that everybody has his turn.
+ * Batches of one caller are shorter than a time slice and many, so that most of them are
+ * undisturbed on a machine that others use; windows of a crowd are long, so that everybody has his
+ * turn.
  */
 #define BATCH_NS (2 * MS)
 enum { ROUNDS_ALONE = 101, ROUNDS_CROWD = 7, WORKERS = 2, UNCONTENDED_CALLS = 1000000 };
@@ -273,8 +274,8 @@ static void compare_crowd_of_noops(void)
 }
 
 /*
- * The work is in both, which bounds the ratio. On a machine that others use, whoever has more threads awake
- * gets more of it: processor time says more there than the wall clock.
+ * The work is in both, which bounds the ratio. On a machine that others use, whoever has more
+ * threads awake gets more of it: processor time says more there than the wall clock.
  */
 static void compare_crowd_of_short_work(void)
 {
@@ -297,10 +298,11 @@ static void compare_crowd_of_short_work(void)
 }
 
 /*
- * How much of two cores is work, in three ways. Two bare threads that do nothing but the same work, by turns with the
- * callers, get done what the machine has to give at that moment. The share of all time is calls x
- * processor time of one / (2 x wall clock); on a machine that others use it cannot be reached. The share of the
- * processor time that this process took is calls x processor time of one / processor time.
+ * How much of two cores is work, in three ways. Two bare threads that do nothing but the same work,
+ * by turns with the callers, get done what the machine has to give at that moment. The share of all
+ * time is calls x processor time of one / (2 x wall clock); on a machine that others use it cannot
+ * be reached. The share of the processor time that this process took is calls x processor time of
+ * one / processor time.
  */
 static void compare_long_work(void)
 {

@@ -11,7 +11,8 @@
 
 PC_BEGIN_DECLS
 
-/* One side of a comparison, ready to run. The functions that make one end the program when they cannot. */
+/* One side of a comparison, ready to run. The functions that make one end the program when they
+ * cannot. */
 struct lane {
 	const char *name;
 	void *state;
@@ -57,10 +58,12 @@ uint64_t bench_steps_of_ns(uint64_t ns);
 /* Processor time of the calling thread for so many steps, per step. */
 double bench_ns_per_step(uint64_t steps);
 
-/* One caller per lane, batches of about `batch_ns`, by turns. The first turn of each is not counted. */
+/* One caller per lane, batches of about `batch_ns`, by turns. The first turn of each is not
+ * counted. */
 void bench_alone(const struct lane *lanes, unsigned count, unsigned rounds, uint64_t batch_ns,
 		 struct figures *ret_figures);
-/* lane->callers at once for `window_ns`, by turns; then two more rounds, in which every call is timed. */
+/* lane->callers at once for `window_ns`, by turns; then two more rounds, in which every call is
+ * timed. */
 void bench_crowd(const struct lane *lanes, unsigned count, unsigned rounds, uint64_t window_ns,
 		 struct figures *ret_figures);
 void bench_destroy(const struct lane *lanes, unsigned count);

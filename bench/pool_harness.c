@@ -191,7 +191,8 @@ static uint64_t read_calls(const struct crowd *crowd, uint64_t *ret_calls)
 	return bench_now_ns();
 }
 
-/* Jain's index of fairness, (sum x)^2 / (n * sum x^2): 1 when all get the same, 1/n when one gets all. */
+/* Jain's index of fairness, (sum x)^2 / (n * sum x^2): 1 when all get the same, 1/n when one gets
+ * all. */
 static double jain(const uint64_t *shares, unsigned count)
 {
 	double sum = 0, squares = 0;

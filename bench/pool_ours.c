@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool_ours.c - our side of bench_pool: pools of an engine in this program that does nothing, called
- * in each of the ways in which poolcore/pool.h offers it. Workers are loaded before a lane is ready.
+ * pool_ours.c - our side of bench_pool: pools of an engine in this program that does nothing,
+ * called in each of the ways in which poolcore/pool.h offers it. Workers are loaded before a lane
+ * is ready.
  */
 #include "bench/pool_bench.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli_spawn.c - what a command line does to have a worker started: make the request, check it, write
- * it as JSON, send it to a daemon, and read its answer or its error.
+ * cli_spawn.c - what a command line does to have a worker started: make the request, check it,
+ * write it as JSON, send it to a daemon, and read its answer or its error.
  *
  *   cc cli_spawn.c $(pkg-config --cflags --libs poolcore libcurl) -o cli_spawn
  *   ./cli_spawn http://127.0.0.1:9200 MODEL [BACKEND [PORT]]

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * own_engine.c - an engine inside the program, and calls of one's own through a lease: no plug-in, no
- * facade. The "model" is a table of squares, which takes its time to load and none to ask.
+ * own_engine.c - an engine inside the program, and calls of one's own through a lease: no plug-in,
+ * no facade. The "model" is a table of squares, which takes its time to load and none to ask.
  *
  *   cc own_engine.c $(pkg-config --cflags --libs poolcore) -o own_engine && ./own_engine
  */

@@ -34,8 +34,8 @@ int text_add(struct text *text, const char *bytes, size_t length, struct pc_erro
 
 /*
  * Adds what `steps` rows of alphabet->count probabilities say: at each step the likeliest class,
- * repetitions once, class 0 left out (Graves and others, ICML 2006, "best path"). *ret_confidence is
- * the mean probability of what was added, 0 when that is nothing. OUT_OF_MEMORY.
+ * repetitions once, class 0 left out (Graves and others, ICML 2006, "best path"). *ret_confidence
+ * is the mean probability of what was added, 0 when that is nothing. OUT_OF_MEMORY.
  */
 int alphabet_decode(const struct alphabet *alphabet, const float *probabilities, size_t steps,
 		    struct text *text, float *ret_confidence, struct pc_error *err);

@@ -25,9 +25,9 @@ struct boxes {
 };
 
 /*
- * The boxes of text in `map` (width * height probabilities, row by row; 1 to 2^32 - 1 of them), which
- * lies stretched over an image of image_width * image_height pixels. Sorted by row, and from left to
- * right in a row. Text that is not level is boxed as if it were. OUT_OF_MEMORY.
+ * The boxes of text in `map` (width * height probabilities, row by row; 1 to 2^32 - 1 of them),
+ * which lies stretched over an image of image_width * image_height pixels. Sorted by row, and from
+ * left to right in a row. Text that is not level is boxed as if it were. OUT_OF_MEMORY.
  */
 int find_boxes(const float *map, uint32_t width, uint32_t height, const struct box_rules *rules,
 	       uint32_t image_width, uint32_t image_height, struct boxes *ret_boxes,

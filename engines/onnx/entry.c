@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * entry.c - the plug-in's one exported function: hands out the table. Runs once per process, on the
- * thread of the first pc_engine_open. A machine without ONNX Runtime still opens the plug-in; load()
- * says then what is missing.
+ * thread of the first pc_engine_open. A machine without ONNX Runtime still opens the plug-in;
+ * load() says then what is missing.
  */
 #include "onnx_engine.h"
 

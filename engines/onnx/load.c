@@ -287,8 +287,8 @@ void describe(const struct pc_engine_instance *instance, struct pc_engine_descri
 	const struct manifest *manifest = &instance->manifest;
 
 	all.embedding_dim = instance->embedding_dim;
-	/* The files' weights. ONNX Runtime does not tell what it makes of them, and what a run takes
-	 * depends on its image, so this is a lower bound. */
+	/* The files' weights. ONNX Runtime does not tell what it makes of them, and what a run
+	 * takes depends on its image, so this is a lower bound. */
 	all.memory_bytes = instance->memory_bytes;
 	snprintf(all.text, sizeof(all.text), "%s, %s on ONNX Runtime %s",
 		 *manifest->name ? manifest->name : "unnamed",

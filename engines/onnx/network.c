@@ -16,12 +16,13 @@
 /* ---- a session ---- */
 
 /*
- * The images' sizes vary, so that a plan of where each result will lie (the memory pattern) fits one
- * image only. Threads that wait for work sleep; ONNX Runtime would let them spin.
+ * The images' sizes vary, so that a plan of where each result will lie (the memory pattern) fits
+ * one image only. Threads that wait for work sleep; ONNX Runtime would let them spin.
  *
- * There is no arena: it would keep what the largest image took, and memory is what the pool is short
- * of. Measured with PP-OCRv4 on 40 images of up to 1200 x 1100 pixels full of text, one thread, the
- * process had 60 to 100 MB and 24.1 s of processor time without it, 220 MB and 21.0 s with it.
+ * There is no arena: it would keep what the largest image took, and memory is what the pool is
+ * short of. Measured with PP-OCRv4 on 40 images of up to 1200 x 1100 pixels full of text, one
+ * thread, the process had 60 to 100 MB and 24.1 s of processor time without it, 220 MB and 21.0 s
+ * with it.
  */
 static struct ort_status *set_options(struct ort_session_options *options, uint32_t threads)
 {

@@ -4,8 +4,8 @@
  * a row of places is a line of the answer. Runs on the caller's thread and keeps nothing of a
  * request after it.
  *
- * A text reader knows one answer to every question, so the prompt, the temperature and the seed of a
- * request play no part.
+ * A text reader knows one answer to every question, so the prompt, the temperature and the seed of
+ * a request play no part.
  */
 #include "onnx_engine.h"
 

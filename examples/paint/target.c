@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-/* The ground's texture: random levels this many pixels apart, and how far they go from its colour. */
+/* The ground's texture: random levels this many pixels apart, and how far they go from its
+ * colour. */
 #define GRAIN_PIXELS 24
 #define GRAIN_LEVELS 7.0f
 

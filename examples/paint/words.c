@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * words.c - the model file: lines that give meanings to words (words.paint says how they look), read
- * into one sorted table. Runs on the thread of load(); finding a word is for any thread.
+ * words.c - the model file: lines that give meanings to words (words.paint says how they look),
+ * read into one sorted table. Runs on the thread of load(); finding a word is for any thread.
  */
 #include "paint.h"
 

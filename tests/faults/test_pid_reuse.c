@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_pid_reuse.c - records of workers, and status files of their stubs, whose number now belongs to
- * somebody else. The daemon that finds them drops them, and the innocent process is not signalled once: it counts the signals that
- * it gets, and the test looks whether it was stopped or killed.
+ * test_pid_reuse.c - records of workers, and status files of their stubs, whose number now belongs
+ * to somebody else. The daemon that finds them drops them, and the innocent process is not
+ * signalled once: it counts the signals that it gets, and the test looks whether it was stopped or
+ * killed.
  */
 #include <setjmp.h>
 #include <stdarg.h>

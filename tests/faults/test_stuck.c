@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_stuck.c - a worker that does not die even by SIGKILL. The daemon ends without it and says so,
- * the next one starts with it on its books, and all other models are served meanwhile.
+ * test_stuck.c - a worker that does not die even by SIGKILL. The daemon ends without it and says
+ * so, the next one starts with it on its books, and all other models are served meanwhile.
  *
  * Such a worker is made in two ways. A real one hangs in the kernel: it opens a file on a file
  * system whose server (this test) has taken the request and does not answer it, which not even
@@ -88,8 +88,8 @@ static void greet(void)
 	assert_int_equal(write(stage.server, &answer, sizeof(answer)), sizeof(answer));
 }
 
-/* Below the rig's folder, and for us and our children alone, so that it goes with us. False where it
- * cannot be. */
+/* Below the rig's folder, and for us and our children alone, so that it goes with us. False where
+ * it cannot be. */
 static bool mount_it(void)
 {
 	char options[96];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_base64.c - throws text at the base64 decoder, alone and behind a data: URL. What it accepts is
- * encoded again and has to be the same text: no two texts decode to one content.
+ * fuzz_base64.c - throws text at the base64 decoder, alone and behind a data: URL. What it accepts
+ * is encoded again and has to be the same text: no two texts decode to one content.
  */
 #include <stdlib.h>
 #include <string.h>

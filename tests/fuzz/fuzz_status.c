@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_status.c - a status file must be what pc__life_format would write again, to the byte, or be
- * refused with a reason; and what is read as reports must be taken apart the same however it is cut.
- * The first byte chooses which of the two the rest is. Run it as fuzz_toml.c says, with
+ * refused with a reason; and what is read as reports must be taken apart the same however it is
+ * cut. The first byte chooses which of the two the rest is. Run it as fuzz_toml.c says, with
  * tests/fuzz/corpus/status.
  */
 #include <stdlib.h>

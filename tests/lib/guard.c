@@ -62,8 +62,8 @@ static bool names(const char *argument, const char *path)
 	       (argument[length] == '/' || !argument[length]);
 }
 
-/* What the process is, if its command line names `path` or something below. A line that does not fit
- * is looked at as far as it does: stub and daemon both name it early. */
+/* What the process is, if its command line names `path` or something below. A line that does not
+ * fit is looked at as far as it does: stub and daemon both name it early. */
 static enum kind look(pid_t pid, const char *path)
 {
 	char file[64], text[16384];

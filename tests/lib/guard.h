@@ -9,10 +9,10 @@
 
 /*
  * From now on, and until this process has ended, however it ends: the daemons and stubs whose
- * command lines name `dir` or something below it are ended with it. At exit(3) they are gone before the
- * process is; when it is killed, a watcher, which is no child of ours, does it shortly afterwards.
- * One directory per process, which should be a fresh one: call it once, before there are threads.
- * 0, or -1 with errno.
+ * command lines name `dir` or something below it are ended with it. At exit(3) they are gone before
+ * the process is; when it is killed, a watcher, which is no child of ours, does it shortly
+ * afterwards. One directory per process, which should be a fresh one: call it once, before there
+ * are threads. 0, or -1 with errno.
  */
 int guard_start(const char *dir);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * syscall_trap.h - whether a piece of code makes system calls: a forked child prepares, locks the calling thread into a
- * seccomp filter that lets nothing through but the exit, and runs it. The first system call ends the child
- * and is reported by its number. Threads that were started by the preparation are not locked in.
+ * syscall_trap.h - whether a piece of code makes system calls: a forked child prepares, locks the
+ * calling thread into a seccomp filter that lets nothing through but the exit, and runs it. The
+ * first system call ends the child and is reported by its number. Threads that were started by the
+ * preparation are not locked in.
  *
  * Reading the clock through the vDSO is no system call, where the machine's clock allows that.
  */
@@ -34,7 +35,8 @@ enum { SYSCALL_TRAP_EXIT_CLEAN = 0, SYSCALL_TRAP_EXIT_CAUGHT = 40, SYSCALL_TRAP_
 
 static volatile int *syscall_trap_caught; /* shared with the child */
 
-/* Memory, zeroed, that the child's writes into are seen in; NULL when there is none. munmap is left to the end. */
+/* Memory, zeroed, that the child's writes into are seen in; NULL when there is none. munmap is left
+ * to the end. */
 static inline void *syscall_trap_share(size_t size)
 {
 	void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -42,7 +44,8 @@ static inline void *syscall_trap_share(size_t size)
 	return shared == MAP_FAILED ? NULL : shared;
 }
 
-/* Not _exit: before a function that does not return, AddressSanitizer makes a system call of its own. */
+/* Not _exit: before a function that does not return, AddressSanitizer makes a system call of its
+ * own. */
 static inline void syscall_trap_exit(int status)
 {
 	syscall(SYS_exit_group, status);
@@ -74,9 +77,9 @@ static inline bool syscall_trap_lock(void)
 }
 
 /*
- * Runs `prepare` and then, locked in, `body`, in a child. Returns the number of the first system call that
- * `body` made, or one of the above. What they find out they leave in shared memory; `prepare` ends the child with
- * _exit(1) when it cannot.
+ * Runs `prepare` and then, locked in, `body`, in a child. Returns the number of the first system
+ * call that `body` made, or one of the above. What they find out they leave in shared memory;
+ * `prepare` ends the child with _exit(1) when it cannot.
  */
 static inline int syscall_trap_run(void (*prepare)(void *ctx), void (*body)(void *ctx), void *ctx)
 {

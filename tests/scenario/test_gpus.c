@@ -398,8 +398,8 @@ static void a_reservation_grows_to_what_the_driver_says(void **state)
 	rig_fini(&rig);
 }
 
-/* Among many GPUs, CUDA's numbers need not be NVML's, and ROCm counts its own only: the UUID is what
- * all mean the same by. */
+/* Among many GPUs, CUDA's numbers need not be NVML's, and ROCm counts its own only: the UUID is
+ * what all mean the same by. */
 static void a_worker_is_told_the_uuid_of_its_gpu(void **state)
 {
 	struct rig rig;

@@ -156,8 +156,8 @@ static bool has_mapped(const char *text)
 
 /*
  * The model by a descriptor, as a backend with model_by = "descriptor" gets it. The shell opens the
- * file as number 3, puts another one in its place, and becomes the worker: it loads what was opened,
- * and maps it as it would a path.
+ * file as number 3, puts another one in its place, and becomes the worker: it loads what was
+ * opened, and maps it as it would a path.
  */
 static void loads_from_a_descriptor(void **state)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * heap.c - the memory of a play: what a brain holds when a check fails is given back all the same,
- * though the brain may be in any state, so that a failing script can be played as often as shrinking
- * it takes. After a play that passed, nothing may be left.
+ * though the brain may be in any state, so that a failing script can be played as often as
+ * shrinking it takes. After a play that passed, nothing may be left.
  */
 #include <stddef.h>
 #include <stdlib.h>

@@ -123,8 +123,8 @@ static float distance(float x, float y, int left, int top, int dx, int dy)
 }
 
 /*
- * How far a point is from the ink. Dots beside each other are joined by a stroke; dots that touch at
- * a corner only where no other dot joins them.
+ * How far a point is from the ink. Dots beside each other are joined by a stroke; dots that touch
+ * at a corner only where no other dot joins them.
  */
 static float distance_from_ink(const struct glyph *glyph, float x, float y)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * llama_model.h - what the tests of the llama plug-in share: the demonstration model, loaded through
- * pc_engine_open, a sink that keeps what it hears, and requests that must succeed. A test's
+ * llama_model.h - what the tests of the llama plug-in share: the demonstration model, loaded
+ * through pc_engine_open, a sink that keeps what it hears, and requests that must succeed. A test's
  * arguments are the folder of the plug-in and the model's file.
  */
 #ifndef TESTS_UNIT_LLAMA_MODEL_H

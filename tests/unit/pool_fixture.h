@@ -125,7 +125,8 @@ void send_time(struct pc_pool *pool, uint64_t ms);
 /* No seat of the model is leased. */
 bool is_quiet(struct pc_model *model);
 
-/* Waits for what must come; the test fails when it does not, long after anybody could call it slow. */
+/* Waits for what must come; the test fails when it does not, long after anybody could call it
+ * slow. */
 #define AWAIT(condition) \
 	do { \
 		uint64_t await_until = await_limit(); \

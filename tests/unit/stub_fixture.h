@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stub_fixture.h - workers under a real pool-stub, for the tests of both. The test is the daemon: it
- * spawns, reads what is reported into a `struct watched`, and settles. Waits end with an event; the
- * 20 s only turn a hang into a failure. Include cmocka first.
+ * stub_fixture.h - workers under a real pool-stub, for the tests of both. The test is the daemon:
+ * it spawns, reads what is reported into a `struct watched`, and settles. Waits end with an event;
+ * the 20 s only turn a hang into a failure. Include cmocka first.
  */
 #ifndef TESTS_UNIT_STUB_FIXTURE_H
 #define TESTS_UNIT_STUB_FIXTURE_H

@@ -373,7 +373,8 @@ static int change_and_save(struct pc_error *err)
 	return rc;
 }
 
-/* A disk that takes no more, or a folder that nobody may write to: which file it was about is said. */
+/* A disk that takes no more, or a folder that nobody may write to: which file it was about is
+ * said. */
 static void says_what_could_not_be_saved(void **state)
 {
 	struct rlimit limit, none = { 0, 0 };

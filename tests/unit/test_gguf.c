@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of src/catalog/gguf*.c: what is read, every refusal with its byte, damage, estimates. */
+/* Unit tests of src/catalog/gguf*.c: what is read, every refusal with its byte, damage,
+ * estimates. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unit tests of src/gpu/sysfs.c and kfd.c: what is read out of small trees that look like /sys/class/drm of
- * machines with AMD's GPUs, with others, with none, and with damage. Where a test wants NVIDIA's
- * too, they are the stand-in's.
+ * Unit tests of src/gpu/sysfs.c and kfd.c: what is read out of small trees that look like
+ * /sys/class/drm of machines with AMD's GPUs, with others, with none, and with damage. Where a test
+ * wants NVIDIA's too, they are the stand-in's.
  */
 #include <setjmp.h>
 #include <stdarg.h>

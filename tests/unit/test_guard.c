@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unit tests of tests/lib/guard.c: test programs that end in each way while a worker of theirs runs.
- * They are children of this one, with a life directory of their own.
+ * Unit tests of tests/lib/guard.c: test programs that end in each way while a worker of theirs
+ * runs. They are children of this one, with a life directory of their own.
  *
  *	test_guard POOL-STUB
  */

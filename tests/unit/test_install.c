@@ -346,7 +346,8 @@ static void a_model_comes_back(void **state)
 }
 
 /* Before all who waited for what it was are served: its worker is not for those who come now. */
-/* An earlier daemon's worker was taken in to go, of a model that this one does not have until now. */
+/* An earlier daemon's worker was taken in to go, of a model that this one does not have until
+ * now. */
 static void a_model_comes_back_whose_worker_is_there_yet(void **state)
 {
 	const struct pc_worker_info info = { .worker_id = "w-old-1",

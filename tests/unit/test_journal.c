@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of daemon/journal.c: a pipe that nobody reads. A write that waits would hang the test. */
+/* Unit tests of daemon/journal.c: a pipe that nobody reads. A write that waits would hang the
+ * test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

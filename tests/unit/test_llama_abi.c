@@ -9,7 +9,8 @@
 
 #include "tests/unit/llama_model.h"
 
-/* A request of `size` bytes, as a host of that size would have it: what follows is not the host's. */
+/* A request of `size` bytes, as a host of that size would have it: what follows is not the
+ * host's. */
 static struct pc_text_request cut(struct pc_text_request request, size_t size)
 {
 	request.size = (uint32_t)size;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unit tests of src/memory/facts.c, limits.c, cgroup.c and procfs.c: what is read out of small trees
- * that look like /proc and /sys/fs/cgroup of machines with version 2, version 1, both and neither.
+ * Unit tests of src/memory/facts.c, limits.c, cgroup.c and procfs.c: what is read out of small
+ * trees that look like /proc and /sys/fs/cgroup of machines with version 2, version 1, both and
+ * neither.
  */
 #include <setjmp.h>
 #include <stdarg.h>

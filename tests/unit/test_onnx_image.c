@@ -295,8 +295,8 @@ static void every_beginning_of_a_file_is_refused(void **state)
 			progressive = canvas_jpeg(&canvas, JPEG_PROGRESSIVE);
 
 	(void)state;
-	/* A PNG ends in a checksum of its pixels and a chunk of 12 bytes; the last 4 bytes of a zlib
-	 * stream before that are a checksum too. A JPEG ends in a marker of 2. */
+	/* A PNG ends in a checksum of its pixels and a chunk of 12 bytes; the last 4 bytes of a
+	 * zlib stream before that are a checksum too. A JPEG ends in a marker of 2. */
 	check_beginnings(&png, png.length - 12 - 4 - 4);
 	check_beginnings(&jpeg, jpeg.length - 2);
 	check_beginnings(&progressive, progressive.length - 2);

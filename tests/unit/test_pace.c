@@ -136,7 +136,8 @@ static void silence_is_noticed_by_the_net(void **state)
 		struct outcome outcome = load(&server);
 
 		assert_true(outcome.late_ns <= net_bound(load_ns) + 2 * ANSWER);
-		/* Every 5 ms up to 0.5 s, each distance a hundredth longer up to 25 s, four a second. */
+		/* Every 5 ms up to 0.5 s, each distance a hundredth longer up to 25 s, four a
+		 * second. */
 		assert_true(outcome.asked <= 100 + 394 + load_ns / (PACE_MAX_MS * MS) + 1);
 		late_ns = outcome.late_ns > late_ns ? outcome.late_ns : late_ns;
 	}

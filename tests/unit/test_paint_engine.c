@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The paint plug-in as a host sees it: requests, sinks, steps, slots, errors. Two tests look inside,
- * with the plug-in's own files linked: how far the sheet is from its target, and what happens when
- * there is no memory. Arguments: the folder of the plug-in and its file of words.
+ * The paint plug-in as a host sees it: requests, sinks, steps, slots, errors. Two tests look
+ * inside, with the plug-in's own files linked: how far the sheet is from its target, and what
+ * happens when there is no memory. Arguments: the folder of the plug-in and its file of words.
  */
 #include <setjmp.h>
 #include <stdarg.h>

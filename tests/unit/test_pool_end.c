@@ -373,7 +373,8 @@ static void the_end_waits_for_requests_in_flight(void **state)
 	pc_cancel_destroy(cancel);
 }
 
-/* Refused at once, and again, and again: who answers a refusal with another request gets no deeper. */
+/* Refused at once, and again, and again: who answers a refusal with another request gets no
+ * deeper. */
 struct insisting {
 	struct pc_model *model;
 	unsigned left;

@@ -317,7 +317,8 @@ static bool is_any_unplaced(struct pc_model *wide)
 	return unplaced;
 }
 
-/* All places of the word are taken by workers that drain: a new one waits for the first that goes. */
+/* All places of the word are taken by workers that drain: a new one waits for the first that
+ * goes. */
 static void a_worker_waits_for_a_place(void **state)
 {
 	(void)state;

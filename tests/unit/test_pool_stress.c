@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stress of the in-process pool: threads that lease, call, submit, cancel, time out, load and unload
- * over models that do not fit together; then quiet, in which nothing may be missing: every request
- * has had exactly one outcome, every seat is back in its word, every byte in the ledger. All counts
- * are bounded; what happens between is chance. POOL_STRESS_ROUNDS in the environment: more of it.
+ * Stress of the in-process pool: threads that lease, call, submit, cancel, time out, load and
+ * unload over models that do not fit together; then quiet, in which nothing may be missing: every
+ * request has had exactly one outcome, every seat is back in its word, every byte in the ledger.
+ * All counts are bounded; what happens between is chance. POOL_STRESS_ROUNDS in the environment:
+ * more of it.
  */
 #include <setjmp.h>
 #include <stdarg.h>

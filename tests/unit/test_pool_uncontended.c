@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Tests of the promise in poolcore/pool.h that a call that finds a free slot allocates nothing and
- * makes no system call: a million of each kind, in a child that a seccomp filter ends at the first system call, with every
- * malloc counted. The first tests prove the counters.
+ * makes no system call: a million of each kind, in a child that a seccomp filter ends at the first
+ * system call, with every malloc counted. The first tests prove the counters.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,8 @@
 
 enum { CALLS = 1000000 };
 
-/* The sanitizers bring a malloc of their own; ThreadSanitizer also makes system calls of its own. */
+/* The sanitizers bring a malloc of their own; ThreadSanitizer also makes system calls of its
+ * own. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define HAS_ASAN 1

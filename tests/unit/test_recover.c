@@ -383,7 +383,8 @@ static void it_ends_while_it_is_looked_for(void **state)
 	forget(w);
 }
 
-/* Killed with its daemon, as an OOM killer might: the worker went with it, and its child goes now. */
+/* Killed with its daemon, as an OOM killer might: the worker went with it, and its child goes
+ * now. */
 static void it_vanished(void **state)
 {
 	struct watched *w = start("sh -c 'trap \"\" TERM HUP; echo child $$; sleep 1000; :' & "

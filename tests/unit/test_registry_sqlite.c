@@ -148,7 +148,8 @@ static void sqlite_damaged_files(void **state)
 	memcpy(bad, good, length);
 	memset(bad + 100, 0x5a, 3000);
 	expect_set_aside(bad, length);
-	/* A version that never was: its byte in the header is the sign (sqlite.org/fileformat.html). */
+	/* A version that never was: its byte in the header is the sign
+	 * (sqlite.org/fileformat.html). */
 	memcpy(bad, good, length);
 	bad[60] = (char)0xff;
 	expect_set_aside(bad, length);
@@ -328,8 +329,8 @@ static void sqlite_migrations(void **state)
 
 /*
  * registry/schema-N.db is a file that the program with schema N wrote: two workers, from 2 on a
- * measurement, from 3 on a departed worker, from 4 on what the first worker was launched with. Who appends a step to the schema adds the file of the
- * new version, written by it.
+ * measurement, from 3 on a departed worker, from 4 on what the first worker was launched with. Who
+ * appends a step to the schema adds the file of the new version, written by it.
  */
 static bool place_old_file(int version)
 {

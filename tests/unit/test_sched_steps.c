@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How the work of each event function grows: links visited and questions asked, which do not depend
- * on the machine, in worlds of 100, 1,000 and 10,000 workers with ten times as many waiting tickets.
- * An event may cost a constant times the logarithm, once, and once more for each action that it
- * orders. The brain is compiled for this test with its steps counted (PC__COUNT_STEPS).
+ * on the machine, in worlds of 100, 1,000 and 10,000 workers with ten times as many waiting
+ * tickets. An event may cost a constant times the logarithm, once, and once more for each action
+ * that it orders. The brain is compiled for this test with its steps counted (PC__COUNT_STEPS).
  */
 #include <setjmp.h>
 #include <inttypes.h>
@@ -29,8 +29,8 @@ enum {
 	MODELS_MAX = 2 * WORKERS_MAX,
 	REPEATS = 40,
 	EVICTIONS = 8, /* there are idle workers for so many */
-	/* Of steps per level and action: about twice what the worst row needs. With self-service some
-	 * events put as many as 8 models' bodies to the question. A walk takes thousands. */
+	/* Of steps per level and action: about twice what the worst row needs. With self-service
+	 * some events put as many as 8 models' bodies to the question. A walk takes thousands. */
 	STEPS_PER_LEVEL = 25,
 	STEPS_PER_LEVEL_SELF_SERVICE = 75,
 };
@@ -209,7 +209,8 @@ static void set_up(void)
 	world.spare = add("spare", 0, 3, 1, 4);
 	world.now_ns += 10 * SEC; /* residency */
 	pc_sched_tick(world.sched, world.now_ns);
-	/* Each worker that the body has leased since it was last looked at may cost one question. */
+	/* Each worker that the body has leased since it was last looked at may cost one
+	 * question. */
 	pc_sched_explain(world.sched, world.now_ns, &(struct pc_ticket){ .model = world.cold },
 			 &(struct pc_sched_forecast){ 0 });
 }
@@ -334,7 +335,8 @@ static void the_stopped_go(void)
 		measured(pc_sched_worker_gone(SCHED, world.stopped[i], NULL));
 }
 
-/* The whole way of a model that others must make room for; afterwards some that grow have the room. */
+/* The whole way of a model that others must make room for; afterwards some that grow have the
+ * room. */
 static void loads_by_eviction(void)
 {
 	uint64_t id;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unit tests of src/lifecycle/status.c: files that are forged, broken, or cannot be written, and whom
- * a daemon spares because of it.
+ * Unit tests of src/lifecycle/status.c: files that are forged, broken, or cannot be written, and
+ * whom a daemon spares because of it.
  *
  *	test_status POOL-STUB
  */

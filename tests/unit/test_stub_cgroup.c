@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unit tests of pool-stub with real control groups, where this machine lets us make them: the worker
- * joins, the kernel's killing for want of memory is told, and everything in the group dies with the
- * worker. Without them the tests are skipped and say why.
+ * Unit tests of pool-stub with real control groups, where this machine lets us make them: the
+ * worker joins, the kernel's killing for want of memory is told, and everything in the group dies
+ * with the worker. Without them the tests are skipped and say why.
  *
  *	test_stub_cgroup POOL-STUB
  */

@@ -37,8 +37,8 @@ static void the_log_comes_as_it_is_written(void **state)
 	forget(w);
 }
 
-/* The worker never waits for a reader: the newest stays, and what is told as lost is exactly what is
- * missing. */
+/* The worker never waits for a reader: the newest stays, and what is told as lost is exactly what
+ * is missing. */
 static void a_log_that_nobody_reads_in_time(void **state)
 {
 	const size_t total = (size_t)3 << 20;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of src/lifecycle/validate.c: each thing that stands in a spawn's way, and its words. */
+/* Unit tests of src/lifecycle/validate.c: each thing that stands in a spawn's way, and its
+ * words. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -278,7 +278,8 @@ static void a_damaged_record_is_reported_and_replaced(void **state)
 	assert_int_equal(stat(path, &facts), 0);
 	assert_int_equal(facts.st_mode & 07777, 0600);
 	for (ssize_t at = 0; at < length + 3; at++) {
-		/* Each byte is another one; then the last is missing, and all but two or one are. */
+		/* Each byte is another one; then the last is missing, and all but two or one
+		 * are. */
 		size_t size = (size_t)(at < length    ? length
 				       : at == length ? length - 1
 						      : length + 3 - at);
