@@ -18,6 +18,10 @@ struct daemon;
 struct loop;
 struct logbook;
 
+/* With daemon->generation. Errors: OUT_OF_MEMORY, and what pc_sched_add_model refuses. */
+int body_create(struct daemon *daemon, struct body **ret_body, struct pc_error *err);
+void body_destroy(struct body *body);
+
 /* ---- requests ---- */
 
 enum lease_state {
@@ -66,9 +70,6 @@ void body_worker_lost(struct daemon *daemon, const struct lease *lease, bool nob
 
 /* ---- workers ---- */
 
-/* The name that the outside knows a worker by; "" when it was forgotten. Any thread. */
-void body_worker_name(struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX]);
-
 /* What the supervisor is to do about a worker; it takes all of it at once. */
 struct worker_orders {
 	bool spawn;
@@ -104,21 +105,8 @@ struct worker {
 	bool ready_recorded;	     /* [lock] the registry knows that it is ready */
 };
 
-/* With daemon->generation. Errors: OUT_OF_MEMORY, and what pc_sched_add_model refuses. */
-int body_create(struct daemon *daemon, struct body **ret_body, struct pc_error *err);
-void body_destroy(struct body *body);
-
-/* ---- the configuration in force (install.c) ---- */
-
-/* The one in force, with a reference for the caller. Any thread. */
-struct generation *body_generation(struct daemon *daemon);
-/*
- * Puts `next` in force, of which the caller keeps its reference: from now on every request finds
- * what it says. `budgets` has the bytes of each ledger device. One thread at a time. Errors:
- * SHUTTING_DOWN, OUT_OF_MEMORY; nothing has changed after one.
- */
-int body_install(struct daemon *daemon, struct generation *next, const uint64_t *budgets,
-		 struct pc_error *err);
+/* The name that the outside knows a worker by; "" when it was forgotten. Any thread. */
+void body_worker_name(struct daemon *daemon, uint64_t id, char ret_name[PC_WORKER_ID_MAX]);
 
 /* The supervisor takes the next order; NULL when there is none. Loop 0. */
 struct worker *body_next_order(struct daemon *daemon, struct worker_orders *ret_orders);
@@ -138,19 +126,6 @@ void body_worker_started(struct daemon *daemon, struct worker *worker, pid_t pid
 			 uint64_t start_ticks);
 /* A status that may not follow the present one is not taken (see pc_worker_status_may_become). */
 void body_worker_status(struct daemon *daemon, struct worker *worker, enum pc_worker_status status);
-/*
- * A worker of an earlier daemon, by its record: the brain takes it in, and its public record is
- * made anew. Errors: those of pc_sched_adopt, NO_WORKERS (the model's device is not there).
- */
-int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worker_info *info,
-	       bool loaded, struct worker **ret_worker, struct pc_error *err);
-/*
- * One of them that is not to go on: the brain takes it in as stopping, whatever its model is now or
- * was, and its public record says so. `runs`: loop 0 is ordered to stop it. Errors: OUT_OF_MEMORY.
- */
-int body_adopt_leaving(struct daemon *daemon, const struct pc_worker_info *info,
-		       enum pc_stop_reason why, bool runs, struct worker **ret_worker,
-		       struct pc_error *err);
 /* How many requests it works for. */
 uint32_t body_worker_leases(struct daemon *daemon, const struct worker *worker);
 void body_worker_ready(struct daemon *daemon, struct worker *worker, uint64_t measured_bytes);
@@ -174,6 +149,33 @@ void body_answer_reports(struct daemon *daemon, struct worker *worker, const str
 void body_worker_gone(struct daemon *daemon, struct worker *worker,
 		      const struct pc_worker_exit *exit, const struct pc_error *cause);
 
+/*
+ * A worker says that it is ready. It repeats that until it is answered, and is answered when the
+ * registry knows: else it would be lost with this daemon. Returns 0 when it is known already, or 1:
+ * the lease, which has a loop and a handler, is delivered as LEASE_HEARD or LEASE_REJECTED, unless
+ * it is withdrawn. Errors: WORKER_NOT_FOUND, UNAUTHORIZED (wrong token).
+ */
+int body_report_ready(struct daemon *daemon, struct lease *lease, const char *worker_id,
+		      const char *token, uint64_t measured_bytes, struct pc_error *err);
+
+/* ---- an earlier daemon's workers ---- */
+
+/*
+ * A worker of an earlier daemon, by its record: the brain takes it in, and its public record is
+ * made anew. Errors: those of pc_sched_adopt, NO_WORKERS (the model's device is not there).
+ */
+int body_adopt(struct daemon *daemon, struct model *model, const struct pc_worker_info *info,
+	       bool loaded, struct worker **ret_worker, struct pc_error *err);
+/*
+ * One of them that is not to go on: the brain takes it in as stopping, whatever its model is now or
+ * was, and its public record says so. `runs`: loop 0 is ordered to stop it. Errors: OUT_OF_MEMORY.
+ */
+int body_adopt_leaving(struct daemon *daemon, const struct pc_worker_info *info,
+		       enum pc_stop_reason why, bool runs, struct worker **ret_worker,
+		       struct pc_error *err);
+
+/* ---- time ---- */
+
 /* Time has passed. Returns when the next tick is due. Loop 0. */
 uint64_t body_tick(struct daemon *daemon);
 /* When the brain wants its next tick. Loop 0. */
@@ -191,14 +193,18 @@ int body_start_worker(struct daemon *daemon, struct model *model, int gpu_id, ui
 /* Errors: WORKER_NOT_FOUND. */
 int body_stop_worker(struct daemon *daemon, const char *worker_id, bool force,
 		     struct pc_error *err);
+
+/* ---- the configuration in force (install.c) ---- */
+
+/* The one in force, with a reference for the caller. Any thread. */
+struct generation *body_generation(struct daemon *daemon);
 /*
- * A worker says that it is ready. It repeats that until it is answered, and is answered when the
- * registry knows: else it would be lost with this daemon. Returns 0 when it is known already, or 1:
- * the lease, which has a loop and a handler, is delivered as LEASE_HEARD or LEASE_REJECTED, unless
- * it is withdrawn. Errors: WORKER_NOT_FOUND, UNAUTHORIZED (wrong token).
+ * Puts `next` in force, of which the caller keeps its reference: from now on every request finds
+ * what it says. `budgets` has the bytes of each ledger device. One thread at a time. Errors:
+ * SHUTTING_DOWN, OUT_OF_MEMORY; nothing has changed after one.
  */
-int body_report_ready(struct daemon *daemon, struct lease *lease, const char *worker_id,
-		      const char *token, uint64_t measured_bytes, struct pc_error *err);
+int body_install(struct daemon *daemon, struct generation *next, const uint64_t *budgets,
+		 struct pc_error *err);
 
 /* ---- the end ---- */
 
