@@ -16,8 +16,9 @@
 
 int body_no_such_worker(const char *worker_id, struct pc_error *err)
 {
-	pc_error_set(err, PC_E_WORKER_NOT_FOUND, "there is no worker '%.48s'", worker_id);
-	pc_error_detail(err, "worker_id", "%.48s", worker_id);
+	pc_error_set(err, PC_E_WORKER_NOT_FOUND, "there is no worker '%.64s'; see GET /v2/workers",
+		     worker_id);
+	pc_error_detail(err, "worker_id", "%.64s", worker_id);
 	return PC_E_WORKER_NOT_FOUND;
 }
 

@@ -81,14 +81,6 @@ int body_snapshot_workers(struct daemon *daemon, struct worker_snapshot **ret_li
 	return 0;
 }
 
-static int no_such_worker(const char *worker_id, struct pc_error *err)
-{
-	pc_error_set(err, PC_E_WORKER_NOT_FOUND, "there is no worker '%.64s'; see GET /v2/workers",
-		     worker_id);
-	pc_error_detail(err, "worker_id", "%.64s", worker_id);
-	return PC_E_WORKER_NOT_FOUND;
-}
-
 int body_snapshot_worker(struct daemon *daemon, const char *worker_id,
 			 struct worker_snapshot *ret_snapshot, struct pc_error *err)
 {
@@ -101,7 +93,7 @@ int body_snapshot_worker(struct daemon *daemon, const char *worker_id,
 	if (worker)
 		copy_worker_locked(body, worker, ret_snapshot);
 	body_unlock_quietly(body);
-	return worker ? 0 : no_such_worker(worker_id, err);
+	return worker ? 0 : body_no_such_worker(worker_id, err);
 }
 
 int body_worker_log(struct daemon *daemon, const char *worker_id, struct logbook **ret_log,
@@ -116,7 +108,7 @@ int body_worker_log(struct daemon *daemon, const char *worker_id, struct logbook
 	if (worker)
 		*ret_log = logbook_ref(worker->log);
 	body_unlock_quietly(body);
-	return worker ? 0 : no_such_worker(worker_id, err);
+	return worker ? 0 : body_no_such_worker(worker_id, err);
 }
 
 static void copy_model_locked(const struct model *model, struct model_snapshot *out)
