@@ -259,28 +259,39 @@ static void append_line(void *ctx, const char *text)
 }
 
 /* "lines=N" of the query; 100 without one, and never more than are kept. */
-static size_t wanted_lines(const struct http_exchange *exchange)
+static int wanted_lines(const struct http_exchange *exchange, size_t *ret_count,
+			struct pc_error *err)
 {
-	unsigned count = 100;
-	char text[32];
+	unsigned long long count = 100;
+	char text[32], *end = text;
+	bool is_sound = query_value(exchange, "lines", text, sizeof(text));
 
-	if (query_value(exchange, "lines", text, sizeof(text)))
-		sscanf(text, "%u", &count);
-	return count < LOGBOOK_LINES ? count : LOGBOOK_LINES;
+	if (is_sound && text[0])
+		count = strtoull(text, &end, 10);
+	if (!is_sound || *end || (text[0] && (text[0] < '0' || text[0] > '9'))) {
+		pc_error_set(err, PC_E_INVALID_REQUEST,
+			     "the query's 'lines' is no number of lines; write ?lines=100");
+		pc_error_detail(err, "param", "lines");
+		return PC_E_INVALID_REQUEST;
+	}
+	*ret_count = count < LOGBOOK_LINES ? (size_t)count : LOGBOOK_LINES;
+	return 0;
 }
 
 void control_worker_logs(struct request *request, const char *argument)
 {
 	struct pc_error err = PC_ERROR_INIT;
 	struct logbook *log;
+	size_t count;
 	json_t *lines;
 
-	if (body_worker_log(request->daemon, argument, &log, &err)) {
+	if (wanted_lines(request->exchange, &count, &err) ||
+	    body_worker_log(request->daemon, argument, &log, &err)) {
 		respond_error(request, &err);
 		return;
 	}
 	lines = json_array();
-	logbook_read(log, wanted_lines(request->exchange), append_line, lines);
+	logbook_read(log, count, append_line, lines);
 	logbook_unref(log);
 	respond_json(request, 200, json_pack("{s:s, s:o}", "worker_id", argument, "lines", lines));
 }
