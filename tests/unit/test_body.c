@@ -496,6 +496,48 @@ static void no_memory_for_one_that_goes_is_an_error(void **state)
 	assert_int_equal(reserved(), 0);
 }
 
+/* Told to end before the brain has settled who was taken in: whoever goes on is stopped, whoever was
+ * to go has its order already, and one that cannot be ended is waited for no more. */
+static void a_drain_may_come_before_the_first_tick(void **state)
+{
+	struct pc_worker_info info = { .device = "cpu", .gpu_id = -1, .slots = 2 };
+	struct model *a = generation_find(generation, "a");
+	struct worker *stays, *loads, *goes;
+	struct worker_orders orders;
+
+	(void)state;
+	info.reserved_bytes = 14 * MB;
+	snprintf(info.model_id, sizeof(info.model_id), "a");
+	snprintf(info.worker_id, sizeof(info.worker_id), "w-old-1");
+	assert_int_equal(body_adopt(&pool, a, &info, true, &stays, NULL), 0);
+	snprintf(info.worker_id, sizeof(info.worker_id), "w-old-2");
+	assert_int_equal(
+		body_adopt(&pool, generation_find(generation, "any"), &info, false, &loads, NULL),
+		0);
+	snprintf(info.worker_id, sizeof(info.worker_id), "w-old-3");
+	snprintf(info.model_id, sizeof(info.model_id), "of-old");
+	goes = adopt_leaving(&info, true);
+
+	body_drain(&pool, pc_clock_now_ns());
+	body_tick(&pool);
+	for (int i = 0; i < 3; i++) {
+		assert_non_null(body_next_order(&pool, &orders));
+		assert_true(orders.stop && orders.force && !orders.spawn);
+	}
+	assert_no_order();
+	assert_false(body_is_drained(&pool));
+	body_worker_gone(&pool, stays, NULL, NULL);
+	body_worker_gone(&pool, loads, NULL, NULL);
+	assert_int_equal(reserved(), 14 * MB);
+	assert_false(body_is_drained(&pool));
+	body_worker_stuck(&pool, goes);
+	assert_true(body_is_drained(&pool));
+	assert_int_equal(reserved(), 14 * MB);
+	body_worker_gone(&pool, goes, NULL, NULL);
+	assert_true(body_is_drained(&pool));
+	assert_int_equal(reserved(), 0);
+}
+
 static void a_measurement_only_grows_the_reservation(void **state)
 {
 	struct asker asker;
@@ -734,6 +776,7 @@ int main(void)
 		BODY_TEST(an_earlier_daemons_worker_serves_under_its_name),
 		BODY_TEST(an_earlier_daemons_worker_may_be_there_to_go),
 		BODY_TEST(no_memory_for_one_that_goes_is_an_error),
+		BODY_TEST(a_drain_may_come_before_the_first_tick),
 		BODY_TEST(a_measurement_only_grows_the_reservation),
 		BODY_TEST(an_operator_starts_on_a_port_once),
 		cmocka_unit_test_setup_teardown(an_operator_chooses_the_gpu, set_up_gpus,
