@@ -196,6 +196,14 @@ static int read_token(const char *path, char **ret_token, struct pc_error *err)
 				    "http.token_file: the first line of %s must be a token of at "
 				    "least 16 characters",
 				    path);
+	/* It is a word in a request's head; nobody could send another one. */
+	for (const char *c = text; *c; c++) {
+		if (*c < '!' || *c > '~')
+			return pc_error_set(err, PC_E_INVALID_CONFIG,
+					    "http.token_file: the token in %s has a blank or "
+					    "another character that is not visible ASCII",
+					    path);
+	}
 	copy = pc_strdup(text);
 	if (!copy)
 		return pc_error_oom(err);

@@ -910,6 +910,12 @@ static void a_check_reads_the_token(void **state)
 	proc_wait_line(proc, "must be a token of at least 16 characters");
 	assert_int_equal(proc_wait(proc), 2);
 	proc_free(proc);
+	free(path);
+	path = test_file_write(rig.dir, "token", "0123456789 abcdef\n");
+	proc = proc_start(argv, env);
+	proc_wait_line(proc, "has a blank or another character");
+	assert_int_equal(proc_wait(proc), 2);
+	proc_free(proc);
 	assert_int_equal(unlink(path), 0);
 	proc = proc_start(argv, env);
 	proc_wait_line(proc, "http.token_file: ");
