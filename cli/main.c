@@ -255,6 +255,9 @@ enum exit_code report(const struct cli *cli, const struct pc_error *err)
 		say(stderr, "rbees-pool: %s\n", err->message);
 	} else {
 		say(stderr, "rbees-pool: %s (%s)\n", err->message, pc_error_name(err->code));
+		if (err->code == PC_E_UNAUTHORIZED)
+			say(stderr, "Set RBEES_POOL_TOKEN, or name with --config the settings that "
+				    "have its file.\n");
 	}
 	free(text);
 	json_decref(body);

@@ -829,6 +829,7 @@ static void a_token_opens_the_door(void **state)
 	rig_start(&rig);
 	unsetenv("RBEES_POOL_HTTP_TOKEN_FILE");
 	EXPECT(&rig, 1, "", "UNAUTHORIZED", "ps");
+	EXPECT(&rig, 1, "", "Set RBEES_POOL_TOKEN", "ps");
 	EXPECT(&rig, 0, "x x x x\n", "", "--config", config, "run", "demo", "x");
 	memcpy(call.env, token_env, sizeof(token_env));
 	expect(&rig, &call, 0, NULL, "");
