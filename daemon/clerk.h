@@ -32,8 +32,8 @@ struct clerk_job {
 	struct clerk_job *next;
 };
 
-/* The completions are delivered on `loop`; `life_dir` (stub.h) and
- * `cgroup` (pool.cgroup) are not copied. Errors: OUT_OF_MEMORY. */
+/* The completions are delivered on `loop`; `life_dir` (stub.h) and `cgroup` (pool.cgroup) are not
+ * copied. Errors: OUT_OF_MEMORY. */
 int clerk_create(uv_loop_t *loop, struct pc_registry *registry, const char *life_dir,
 		 const char *cgroup, struct clerk **ret_clerk, struct pc_error *err);
 /* Takes a job from pc_calloc; it is freed after `done`. Loop thread. */

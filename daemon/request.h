@@ -29,11 +29,13 @@ struct request {
 
 	struct reload_wait *reload; /* its report is on the way; see reload.c */
 
+	/* of the gateway a ticket, of the control plane a worker's report of readiness */
+	struct lease lease;
+	bool queued; /* the body has the lease, and its outcome has not been delivered */
+
 	/* the gateway's */
 	struct json_scanner scanner;
 	struct model *model; /* with a reference on its generation */
-	struct lease lease;
-	bool queued; /* submitted, and its outcome has not been delivered */
 	struct http_call *call;
 	unsigned attempts;  /* leases so far */
 	bool takes_events;  /* an error event can follow what was passed on */
