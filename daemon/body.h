@@ -248,7 +248,7 @@ struct model_snapshot {
 	struct pc_sched_model_view view;
 };
 
-/* By worker id. *ret_list is freed with pc_free. Errors: OUT_OF_MEMORY. */
+/* The oldest first. *ret_list is freed with pc_free. Errors: OUT_OF_MEMORY. */
 int body_snapshot_workers(struct daemon *daemon, struct worker_snapshot **ret_list,
 			  size_t *ret_count, struct pc_error *err);
 /* One worker, also a departed one. Errors: WORKER_NOT_FOUND. */

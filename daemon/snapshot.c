@@ -56,7 +56,10 @@ static int by_age(const void *a, const void *b)
 	size_t left_length = strlen(left->info.worker_id);
 	size_t right_length = strlen(right->info.worker_id);
 
-	/* Ids differ in their number only, which is written without leading zeros. */
+	if (left->info.spawned_wall_ms != right->info.spawned_wall_ms)
+		return left->info.spawned_wall_ms < right->info.spawned_wall_ms ? -1 : 1;
+	/* Those of one daemon differ in their number only, which is written without leading zeros;
+	 * those of an earlier one begin with another word. */
 	if (left_length != right_length)
 		return left_length < right_length ? -1 : 1;
 	return strcmp(left->info.worker_id, right->info.worker_id);

@@ -701,7 +701,7 @@ static void a_drain_ends_when_the_last_worker_is_gone(void **state)
 	assert_true(body_is_drained(&pool));
 }
 
-static void snapshots_are_sorted_copies(void **state)
+static void snapshots_are_copies(void **state)
 {
 	struct model *model = generation_find(generation, "a");
 	struct worker_snapshot *workers;
@@ -727,6 +727,38 @@ static void snapshots_are_sorted_copies(void **state)
 	assert_null(models[1].model->sched);
 	pc_free(models);
 	leave(worker);
+}
+
+/* Also those of earlier daemons, whose ids say nothing of their age. */
+static void workers_are_listed_by_age(void **state)
+{
+	static const struct {
+		const char *id;
+		int64_t spawned_wall_ms;
+	} rows[] = { { "w-b-9", 200 }, { "w-c-10", 100 }, { "w-a-10", 200 }, { "w-d-1", 150 } };
+	static const char *const wanted[] = { "w-c-10", "w-d-1", "w-b-9", "w-a-10" };
+	struct worker *workers[PC_ARRAY_LEN(rows)];
+	struct worker_snapshot *list;
+	size_t count;
+
+	(void)state;
+	for (size_t i = 0; i < PC_ARRAY_LEN(rows); i++) {
+		struct pc_worker_info info = { .model_id = "a",
+					       .device = "cpu",
+					       .gpu_id = -1,
+					       .reserved_bytes = MB,
+					       .spawned_wall_ms = rows[i].spawned_wall_ms };
+
+		snprintf(info.worker_id, sizeof(info.worker_id), "%s", rows[i].id);
+		workers[i] = adopt_leaving(&info, false);
+	}
+	assert_int_equal(body_snapshot_workers(&pool, &list, &count, NULL), 0);
+	assert_int_equal(count, PC_ARRAY_LEN(wanted));
+	for (size_t i = 0; i < count; i++)
+		assert_string_equal(list[i].info.worker_id, wanted[i]);
+	pc_free(list);
+	for (size_t i = 0; i < PC_ARRAY_LEN(rows); i++)
+		leave(workers[i]);
 }
 
 /* ---- the allocation that fails ---- */
@@ -784,7 +816,8 @@ int main(void)
 		BODY_TEST(a_stop_is_ordered_and_shown),
 		BODY_TEST(a_lost_worker_is_not_asked_again),
 		BODY_TEST(a_drain_ends_when_the_last_worker_is_gone),
-		BODY_TEST(snapshots_are_sorted_copies),
+		BODY_TEST(snapshots_are_copies),
+		BODY_TEST(workers_are_listed_by_age),
 		BODY_TEST(no_memory_for_a_worker_is_no_worker),
 	};
 
