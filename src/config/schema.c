@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * schema.c - reads one value as its row of a settings table says, and explains what is wrong with
- * it. It knows no setting by name. Runs wherever configuration or catalog are loaded.
+ * schema.c - reads one value as its row of a settings table says. What is wrong with one is said by
+ * schema_error.c. It knows no setting by name. Runs wherever configuration or catalog are loaded.
  */
 #include "config/schema.h"
 
@@ -10,203 +10,6 @@
 #include <stdlib.h>
 
 #include "config/path.h"
-
-/* ---- messages ---- */
-
-int pc__setting_error(const struct pc__reading *reading, struct pc_error *err, const char *fmt, ...)
-{
-	char key[160], what[PC_ERROR_MESSAGE_MAX];
-	va_list args;
-
-	snprintf(key, sizeof(key), "%s%s%s", reading->scope, reading->row ? "." : "",
-		 reading->row ? reading->row->key : "");
-	key[pc__utf8_cut(key, strlen(key))] = '\0';
-	va_start(args, fmt);
-	vsnprintf(what, sizeof(what), fmt, args);
-	va_end(args);
-	if (reading->doc) {
-		pc__toml_error(err, reading->doc, reading->source.pos, "%s: %s", key, what);
-	} else if (reading->source.name) {
-		bool flag = reading->source.kind == PC_SOURCE_FLAG;
-
-		pc_error_set(err, PC_E_INVALID_CONFIG, "%s: %s: %s", reading->source.name, key,
-			     what);
-		pc_error_detail(err, flag ? "flag" : "variable", "%s", reading->source.name);
-	} else {
-		pc_error_set(err, PC_E_INVALID_CONFIG, "%s: the default is of no use here: %s", key,
-			     what);
-	}
-	pc_error_detail(err, "key", "%s", key);
-	return PC_E_INVALID_CONFIG;
-}
-
-/* A '?' for each character that does not show and each byte that is not UTF-8: what is quoted may
- * be what somebody wants a terminal or a log to obey. */
-static void picture_unseen(char *text)
-{
-	size_t left = strlen(text), step;
-	uint32_t scalar;
-	char *out = text;
-
-	for (; left > 0; text += step, left -= step) {
-		bool shows;
-
-		step = pc__utf8_next(text, left, &scalar);
-		shows = step > 0 && !pc__is_unseen(scalar);
-		step = step ? step : 1;
-		if (shows)
-			out = (char *)memmove(out, text, step) + step;
-		else
-			*out++ = '?';
-	}
-	*out = '\0';
-}
-
-const char *pc__quoted(const char *text, char out[PC__QUOTED_MAX])
-{
-	size_t length = strlen(text);
-
-	if (length <= PC__QUOTED_MAX - 3)
-		snprintf(out, PC__QUOTED_MAX, "\"%s\"", text);
-	else
-		snprintf(out, PC__QUOTED_MAX, "\"%.*s...\"",
-			 (int)pc__utf8_cut(text, PC__QUOTED_MAX - 6), text);
-	picture_unseen(out);
-	return out;
-}
-
-int pc__setting_wrong_kind(const struct pc__reading *reading, const struct pc__toml_value *value,
-			   const char *expected, struct pc_error *err)
-{
-	enum pc__toml_kind kind = pc__toml_kind(value);
-	const char *name = pc__toml_kind_name(kind);
-	const char *article = strchr("aeiou", name[0]) ? "an" : "a";
-	char shown[PC__QUOTED_MAX] = "this";
-	int64_t integer;
-	double number;
-	bool boolean;
-
-	if (kind == PC__TOML_STRING)
-		pc__quoted(pc__toml_string(value, NULL), shown);
-	else if (pc__toml_integer(value, &integer) == 0)
-		snprintf(shown, sizeof(shown), "%" PRId64, integer);
-	else if (pc__toml_float(value, &number) == 0)
-		snprintf(shown, sizeof(shown), "%g", number);
-	else if (pc__toml_boolean(value, &boolean) == 0)
-		snprintf(shown, sizeof(shown), "%s", boolean ? "true" : "false");
-	return pc__setting_error(reading, err, "%s is %s %s; %s is expected", shown, article, name,
-				 expected);
-}
-
-/* What a row wants, with article: the end of "30 is an integer; ... is expected". */
-static void print_expected(const struct pc__setting *row, struct pc__buf *out)
-{
-	switch (row->kind) {
-	case PC__SETTING_STRING:
-		pc__buf_puts(out, "a string");
-		break;
-	case PC__SETTING_WORD:
-	case PC__SETTING_BOOLEAN:
-		pc__setting_print_range(row, out);
-		break;
-	case PC__SETTING_PATH:
-		pc__buf_puts(out, "a path in quotes");
-		break;
-	case PC__SETTING_STRING_LIST:
-		pc__buf_puts(out, "an array of strings like [\"a\", \"b\"]");
-		break;
-	case PC__SETTING_PATH_LIST:
-		pc__buf_puts(out, "an array of paths like [\"a\", \"b\"]");
-		break;
-	case PC__SETTING_STRING_TABLE:
-		pc__buf_puts(out, "a table of strings like { NAME = \"value\" }");
-		break;
-	case PC__SETTING_INTEGER:
-		if (row->unit && row->unit[0])
-			pc__buf_printf(out, "an integer number of %s", row->unit);
-		else
-			pc__buf_puts(out, "an integer");
-		break;
-	case PC__SETTING_SECONDS:
-	case PC__SETTING_TTL:
-		pc__buf_puts(out, "an integer number of seconds or a duration like \"90s\"");
-		break;
-	case PC__SETTING_SIZE:
-		pc__buf_puts(out, "an integer number of bytes or a size like \"32MiB\"");
-		break;
-	}
-}
-
-/* Ends a message with a text made in a buffer; the message survives a failed allocation. */
-static int error_with(const struct pc__reading *reading, struct pc_error *err, const char *what,
-		      struct pc__buf *tail)
-{
-	pc_auto(pc_free) char *text = pc__buf_steal(tail);
-
-	if (!text)
-		return pc_error_oom(err);
-	return pc__setting_error(reading, err, "%s%s", what, text);
-}
-
-static int wrong_kind(const struct pc__reading *reading, const struct pc__toml_value *value,
-		      struct pc_error *err)
-{
-	struct pc__buf expected = PC__BUF_INIT;
-
-	print_expected(reading->row, &expected);
-
-	pc_auto(pc_free) char *text = pc__buf_steal(&expected);
-
-	if (!text)
-		return pc_error_oom(err);
-	return pc__setting_wrong_kind(reading, value, text, err);
-}
-
-/* "SHOWN is not PHRASE; EXPECTED is expected": text that does not read as the kind. */
-static int unreadable(const struct pc__reading *reading, const char *text, struct pc_error *err)
-{
-	struct pc__buf tail = PC__BUF_INIT;
-	char shown[PC__QUOTED_MAX], what[PC__QUOTED_MAX + 40];
-
-	print_expected(reading->row, &tail);
-	pc__buf_puts(&tail, " is expected");
-	snprintf(what, sizeof(what), "%s is not understood; ", pc__quoted(text, shown));
-	return error_with(reading, err, what, &tail);
-}
-
-static int out_of_range(const struct pc__reading *reading, const char *shown, struct pc_error *err)
-{
-	struct pc__buf tail = PC__BUF_INIT;
-	char what[PC__QUOTED_MAX + 40];
-
-	pc__setting_print_range(reading->row, &tail);
-	snprintf(what, sizeof(what), "%s is out of range; use ", shown);
-	return error_with(reading, err, what, &tail);
-}
-
-int pc__setting_unknown(const struct pc__reading *reading, const char *key,
-			const struct pc__setting *rows, size_t count, const char *section,
-			struct pc_error *err)
-{
-	const struct pc__setting named = { .key = key };
-	struct pc__reading unknown = *reading;
-	struct pc__nearest nearest = PC__NEAREST_INIT(key);
-	struct pc__buf all = PC__BUF_INIT;
-
-	unknown.row = &named;
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(rows[i].section, section) != 0)
-			continue;
-		pc__nearest_offer(&nearest, rows[i].key);
-		pc__buf_printf(&all, "%s%s", all.length ? ", " : "", rows[i].key);
-	}
-	if (nearest.best) {
-		pc__buf_fini(&all);
-		return pc__setting_error(&unknown, err, "unknown key; did you mean \"%s\"?",
-					 nearest.best);
-	}
-	return error_with(&unknown, err, "unknown key; known here: ", &all);
-}
 
 /* ---- strings ---- */
 
@@ -278,7 +81,7 @@ static int take_string(const struct pc__reading *reading, const char *text, size
 	if (rc)
 		return rc;
 	if (row->words && !is_word(row->words, text))
-		return unreadable(reading, text, err);
+		return pc__setting_unreadable(reading, text, err);
 	if (is_path(row) && (length > 0 || row->kind == PC__SETTING_PATH_LIST)) {
 		if (length > 0)
 			rc = absolute(reading, text, &string, err);
@@ -339,7 +142,7 @@ static int read_array(const struct pc__reading *reading, const struct pc__toml_v
 	int rc = 0;
 
 	if (pc__toml_kind(value) != PC__TOML_ARRAY)
-		return wrong_kind(reading, value, err);
+		return pc__setting_misfit(reading, value, err);
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		const struct pc__toml_value *item = pc__toml_array_item(value, i);
 		size_t length;
@@ -366,7 +169,7 @@ static int read_string_table(const struct pc__reading *reading, const struct pc_
 	int rc = 0;
 
 	if (pc__toml_kind(value) != PC__TOML_TABLE)
-		return wrong_kind(reading, value, err);
+		return pc__setting_misfit(reading, value, err);
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		const struct pc__toml_entry *entry = pc__toml_table_entry(value, i);
 		size_t length;
@@ -430,7 +233,7 @@ static int store_number(const struct pc__reading *reading, int64_t value, const 
 	const struct pc__setting *row = reading->row;
 
 	if (value < 0 || (uint64_t)value < row->min || (uint64_t)value > row->max)
-		return out_of_range(reading, shown, err);
+		return pc__setting_out_of_range(reading, shown, err);
 	*(uint64_t *)((char *)object + row->offset) = (uint64_t)value;
 	return 0;
 }
@@ -441,7 +244,7 @@ static int store_ttl(const struct pc__reading *reading, int64_t ms, const char *
 	const struct pc__setting *row = reading->row;
 
 	if (ms > 0 && (uint64_t)ms > row->max)
-		return out_of_range(reading, shown, err);
+		return pc__setting_out_of_range(reading, shown, err);
 	*(int64_t *)((char *)object + row->offset) = ms < 0 ? -1 : ms;
 	return 0;
 }
@@ -469,17 +272,17 @@ static int read_number_text(const struct pc__reading *reading, const char *text,
 	switch (reading->row->kind) {
 	case PC__SETTING_INTEGER:
 		if (!parse_integer(text, &value))
-			return unreadable(reading, text, err);
+			return pc__setting_unreadable(reading, text, err);
 		break;
 	case PC__SETTING_SIZE:
 		if (pc__parse_size(text, &bytes) == 0)
 			value = (int64_t)bytes;
 		else if (text[0] != '-' || !parse_integer(text, &value))
-			return unreadable(reading, text, err);
+			return pc__setting_unreadable(reading, text, err);
 		break;
 	default:
 		if (pc__parse_duration(text, &value))
-			return unreadable(reading, text, err);
+			return pc__setting_unreadable(reading, text, err);
 		if (reading->row->kind == PC__SETTING_TTL)
 			return store_ttl(reading, value, shown, object, err);
 		if (value % 1000 != 0)
@@ -502,12 +305,12 @@ static int read_number(const struct pc__reading *reading, const struct pc__toml_
 	if (text && strlen(text) == length && reading->row->kind != PC__SETTING_INTEGER)
 		return read_number_text(reading, text, object, err);
 	if (pc__toml_integer(value, &integer))
-		return wrong_kind(reading, value, err);
+		return pc__setting_misfit(reading, value, err);
 	snprintf(shown, sizeof(shown), "%" PRId64, integer);
 	if (reading->row->kind != PC__SETTING_TTL)
 		return store_number(reading, integer, shown, object, err);
 	if (integer > INT64_MAX / 1000)
-		return out_of_range(reading, shown, err);
+		return pc__setting_out_of_range(reading, shown, err);
 	return store_ttl(reading, integer < 0 ? -1 : integer * 1000, shown, object, err);
 }
 
@@ -543,7 +346,7 @@ int pc__setting_read_toml(const struct pc__reading *reading, const struct pc__to
 	case PC__SETTING_PATH:
 		text = pc__toml_string(value, &length);
 		if (!text)
-			return wrong_kind(reading, value, err);
+			return pc__setting_misfit(reading, value, err);
 		return store_string(reading, text, length, object, err);
 	case PC__SETTING_STRING_LIST:
 	case PC__SETTING_PATH_LIST:
@@ -552,7 +355,7 @@ int pc__setting_read_toml(const struct pc__reading *reading, const struct pc__to
 		return read_string_table(reading, value, object, err);
 	case PC__SETTING_BOOLEAN:
 		if (pc__toml_boolean(value, &boolean))
-			return wrong_kind(reading, value, err);
+			return pc__setting_misfit(reading, value, err);
 		*(bool *)((char *)object + row->offset) = boolean;
 		return 0;
 	default:
@@ -578,7 +381,7 @@ int pc__setting_read_text(const struct pc__reading *reading, const char *text, v
 	case PC__SETTING_BOOLEAN:
 		yes = strcmp(text, "true") == 0;
 		if (!yes && strcmp(text, "false") != 0)
-			return unreadable(reading, text, err);
+			return pc__setting_unreadable(reading, text, err);
 		*(bool *)((char *)object + row->offset) = yes;
 		return 0;
 	default:

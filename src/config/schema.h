@@ -79,6 +79,17 @@ int pc__setting_read_toml(const struct pc__reading *reading, const struct pc__to
 int pc__setting_read_text(const struct pc__reading *reading, const char *text, void *object,
 			  struct pc_error *err);
 
+/* A size member (PC__SETTING_SIZE) alone, for keys that are not in any table. */
+int pc__setting_size_of(const struct pc__reading *reading, const struct pc__toml_value *value,
+			const char *text, uint64_t min, uint64_t max, uint64_t *ret_bytes,
+			struct pc_error *err);
+
+/* The row of that key in rows[count], or NULL. `section` NULL matches every section. */
+const struct pc__setting *pc__setting_find(const struct pc__setting *rows, size_t count,
+					   const char *section, const char *key);
+
+/* ---- what is wrong (schema_error.c) ---- */
+
 /*
  * INVALID_CONFIG, "FILE:LINE:COLUMN: scope.key: ..." or "VARIABLE: scope.key: ...", with the
  * details file, line, column (or variable, flag) and key. A reading without a row speaks about the
@@ -91,15 +102,6 @@ int pc__setting_error(const struct pc__reading *reading, struct pc_error *err, c
 #define PC__QUOTED_MAX 80
 const char *pc__quoted(const char *text, char out[PC__QUOTED_MAX]);
 
-/* A size member (PC__SETTING_SIZE) alone, for keys that are not in any table. */
-int pc__setting_size_of(const struct pc__reading *reading, const struct pc__toml_value *value,
-			const char *text, uint64_t min, uint64_t max, uint64_t *ret_bytes,
-			struct pc_error *err);
-
-/* The row of that key in rows[count], or NULL. `section` NULL matches every section. */
-const struct pc__setting *pc__setting_find(const struct pc__setting *rows, size_t count,
-					   const char *section, const char *key);
-
 /* "unknown key" with the nearest known one, or with all of them. reading->row is not used. */
 int pc__setting_unknown(const struct pc__reading *reading, const char *key,
 			const struct pc__setting *rows, size_t count, const char *section,
@@ -108,6 +110,15 @@ int pc__setting_unknown(const struct pc__reading *reading, const char *key,
 /* "a string, 30 is an integer": the wrong kind of TOML value where `expected` belongs. */
 int pc__setting_wrong_kind(const struct pc__reading *reading, const struct pc__toml_value *value,
 			   const char *expected, struct pc_error *err);
+/* The same where what belongs there is reading->row's kind. */
+int pc__setting_misfit(const struct pc__reading *reading, const struct pc__toml_value *value,
+		       struct pc_error *err);
+/* "TEXT is not understood; ... is expected": it does not read as the row's kind. */
+int pc__setting_unreadable(const struct pc__reading *reading, const char *text,
+			   struct pc_error *err);
+/* "SHOWN is out of range; use ...": what the row accepts. */
+int pc__setting_out_of_range(const struct pc__reading *reading, const char *shown,
+			     struct pc_error *err);
 
 /* ---- comparing (compare.c) ---- */
 
