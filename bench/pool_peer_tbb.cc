@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool_peer_tbb.cc - oneTBB as a peer of bench_pool: one concurrent_bounded_queue of requests for all workers, and one for
- * the answers of each caller. Built where there is a C++ compiler and TBB.
+ * pool_peer_tbb.cc - oneTBB as a peer of bench_pool: one concurrent_bounded_queue of requests for
+ * all workers, and one for the answers of each caller. Built where there is a C++ compiler and TBB.
  */
 #include "bench/pool_bench.h"
 

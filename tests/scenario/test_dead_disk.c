@@ -4,8 +4,8 @@
  * the file is opened, before its worker is spawned, and when the worker has loaded it. Only that
  * worker waits; the daemon serves, starts and stops the others, and ends.
  *
- * The dead file system is FUSE without a server, put over the folder in which the file is. Only root
- * may mount, and not everywhere; what cannot be done is skipped.
+ * The dead file system is FUSE without a server, put over the folder in which the file is. Only
+ * root may mount, and not everywhere; what cannot be done is skipped.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -134,9 +134,9 @@ static void put_on_disk(struct rig *rig, const char *model)
 	free(link);
 }
 
-/* The models: "m" and "late", whose files are on the disk and go to their workers open, "other", and
- * "slow", which is never loaded. With a gate the worker of "m" has loaded when somebody has opened it
- * for writing. `more` are lines of the backend. */
+/* The models: "m" and "late", whose files are on the disk and go to their workers open, "other",
+ * and "slow", which is never loaded. With a gate the worker of "m" has loaded when somebody has
+ * opened it for writing. `more` are lines of the backend. */
 static void begin(struct rig *rig, bool has_gate, const char *more)
 {
 	char behaviour[PATH_MAX + 32] = "answer=normal", *gate;
@@ -319,8 +319,8 @@ static void a_verification_is_no_start(void **state)
 	finish(&rig);
 }
 
-/* The registry is held, so that the disk can die while the worker's record is written: it is verified
- * when it has an address. */
+/* The registry is held, so that the disk can die while the worker's record is written: it is
+ * verified when it has an address. */
 static sqlite3 *hold_registry_for_worker(struct rig *rig, char ret_id[64])
 {
 	int64_t deadline = test_deadline_ms();
@@ -397,7 +397,8 @@ static void the_end_before_the_worker_is_spawned(void **state)
 	rig_fini(&rig);
 }
 
-/* The worker of "m" is loading, the disk dies, and the worker has loaded; false where it cannot be. */
+/* The worker of "m" is loading, the disk dies, and the worker has loaded; false where it cannot
+ * be. */
 static bool die_before_it_has_loaded(struct rig *rig, char ret_id[64])
 {
 	char gate[PATH_MAX];
