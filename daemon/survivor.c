@@ -31,11 +31,9 @@ void survivor_take(struct process *process, int pidfd)
 static void seek(struct process *process)
 {
 	const struct pc_worker_info *info = &process->worker->info;
-	int rc = PC_E_NOT_FOUND;
+	int rc = pc_process_open(info->pid, info->start_ticks, info->boot_id,
+				 &process->survivor_pidfd, NULL);
 
-	if (info->pid > 1)
-		rc = pc_process_open(info->pid, info->start_ticks, info->boot_id,
-				     &process->survivor_pidfd, NULL);
 	if (!rc && FAILPOINT_KILLS())
 		pidfd_send_signal(process->survivor_pidfd, SIGKILL, NULL, 0);
 	/* Without a descriptor nobody knows. */
@@ -46,6 +44,8 @@ bool survivor_lives(struct process *process)
 {
 	struct pollfd over = { .events = POLLIN };
 
+	if (!process->survivor_sought && process->worker->info.pid <= 1)
+		return false; /* its stub has not told of one, yet */
 	if (!process->survivor_sought)
 		seek(process);
 	over.fd = process->survivor_pidfd;
