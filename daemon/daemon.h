@@ -16,7 +16,9 @@
  *	roster.c      the records of workers, inside the body
  *	snapshot.c    copies of what the body knows
  *	supervisor.c  all worker processes, on loop 0
- *	process.c     one of them, from its first order on
+ *	process.c     one of them, while it runs
+ *	process_begin.c
+ *	              how it comes to run
  *	process_stop.c, process_end.c
  *	              how it is stopped, and its end
  *	survivor.c    a worker that outlives its stub, or its kill

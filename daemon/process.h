@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * process.h - one worker's process, for the files that share its life: process.c (from its first
- * order on), process_stop.c (how it is stopped), process_end.c (its end), launch.c (how it is
- * started), readiness.c (when it is loaded), health.c (whether it is still well), adopt.c (one of an
- * earlier daemon) and supervisor.c (all of them). Everything here is loop 0's.
+ * process.h - one worker's process, for the files that share its life: process.c (while it runs),
+ * process_begin.c, process_stop.c and process_end.c, launch.c (how it is started), readiness.c (when
+ * it is loaded), health.c (whether it is still well), adopt.c (one of an earlier daemon) and
+ * supervisor.c (all of them). Everything here is loop 0's.
  */
 #ifndef DAEMON_PROCESS_H
 #define DAEMON_PROCESS_H
@@ -90,7 +90,7 @@ struct process {
 	uint64_t memory_deadline_ns; /* ENDING: when the wait for the driver is over */
 };
 
-/* ---- process.c ---- */
+/* ---- process_begin.c ---- */
 
 /* The brain ordered a worker. Whatever fails is told to the body. */
 void process_begin(struct supervisor *supervisor, struct worker *worker);
@@ -101,9 +101,7 @@ void process_begin(struct supervisor *supervisor, struct worker *worker);
  */
 int process_adopt(struct supervisor *supervisor, struct worker *worker, const struct pc_stub *stub,
 		  bool loaded, struct pc_error *err);
-/*
- * The same for one that is not to go on; the order to stop it follows. Errors: as above.
- */
+/* The same for one that is not to go on; the order to stop it follows. Errors: as above. */
 int process_adopt_leaving(struct supervisor *supervisor, struct worker *worker,
 			  const struct pc_stub *stub, enum pc_stop_reason why,
 			  struct pc_error *err);
@@ -112,6 +110,11 @@ int process_adopt_leaving(struct supervisor *supervisor, struct worker *worker,
 int process_adopt_dying(struct supervisor *supervisor, struct worker *worker,
 			const struct pc_stub *stub, const struct pc_stub_end *end,
 			struct pc_error *err);
+/* The program ends: it is gone now if it only waits for its model's file. */
+void process_abandon(struct process *process);
+
+/* ---- process.c ---- */
+
 /* It is loaded, a probe or the worker itself says; `reported_bytes` 0: it did not say how large it
  * is. Late and repeated news change nothing. */
 void process_become_ready(struct process *process, uint64_t reported_bytes);
@@ -121,8 +124,6 @@ void process_write_record(struct process *process);
 void process_leave_behind(struct process *process);
 /* Lets go of it; it runs on. */
 void process_leave(struct process *process);
-/* The program ends: it is gone now if it only waits for its model's file. */
-void process_abandon(struct process *process);
 /* It has been launched, and was not told to stop. */
 bool process_is_running(const struct process *process);
 /* For messages. */
@@ -130,6 +131,16 @@ const char *process_name(const struct process *process);
 const char *process_model(const struct process *process);
 uv_loop_t *process_loop(const struct process *process);
 struct daemon *process_daemon(const struct process *process);
+
+/* Only for process_begin.c and process_end.c. A process that cannot be watched must not live. Error:
+ * SPAWN_FAILED. */
+void process_make_timers(struct process *process);
+int process_watch(struct process *process, struct pc_error *err);
+void process_close_handles(struct process *process);
+void process_log_line(void *ctx, const char *text);
+struct clerk_job *process_new_job(struct process *process, enum clerk_task task,
+				  void (*done)(struct clerk_job *job));
+void process_log_failed_write(const struct clerk_job *job);
 
 /* ---- survivor.c ---- */
 
@@ -160,13 +171,6 @@ void filecheck_hurry(struct process *process);
 bool filecheck_is_busy(const struct process *process);
 /* Lets go of the file, which its thread closes as soon as the disk answers. */
 void filecheck_leave(struct process *process);
-
-/* Only for process_end.c and those that begin the end. */
-void process_close_handles(struct process *process);
-void process_log_line(void *ctx, const char *text);
-struct clerk_job *process_new_job(struct process *process, enum clerk_task task,
-				  void (*done)(struct clerk_job *job));
-void process_log_failed_write(const struct clerk_job *job);
 
 /* ---- process_stop.c ---- */
 

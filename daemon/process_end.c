@@ -84,7 +84,7 @@ static void announce_gone(struct process *process, const struct pc_worker_exit *
 	const struct pc_error *cause = &process->death;
 	bool wanted = stop_was_wanted(process);
 
-	pc_log(wanted ? PC_LOG_INFO : PC_LOG_WARN, "supervisor",
+	pc_log(wanted ? PC_LOG_INFO : PC_LOG_WARN, "worker",
 	       PC_FIELDS({ "worker", process_name(process) }, { "model", process_model(process) },
 			 { "code", wanted ? "OK" : pc_error_name(cause->code) }),
 	       "%s", cause->message);
