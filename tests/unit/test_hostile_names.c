@@ -270,14 +270,17 @@ static void refuse_in_catalog(const char *place, const char *value)
 	struct pc_catalog *loaded = NULL;
 	struct pc_error err = PC_ERROR_INIT;
 
-	snprintf(toml, sizeof(toml),
-		 "[[model]]\nid = %s\nrepo = %s\nfile = %s\naliases = [%s]\nrevision = %s\n"
-		 "capability = \"text_to_text\"\nest_memory_allocation_mb = 1\n",
-		 strcmp(place, "id") == 0 ? value : "\"m\"",
-		 strcmp(place, "repo") == 0 ? value : "\"org/name\"",
-		 strcmp(place, "file") == 0 ? value : "\"x.gguf\"",
-		 strcmp(place, "alias") == 0 ? value : "",
-		 strcmp(place, "revision") == 0 ? value : "\"main\"");
+	int length = snprintf(
+		toml, sizeof(toml),
+		"[[model]]\nid = %s\nrepo = %s\nfile = %s\naliases = [%s]\nrevision = %s\n"
+		"capability = \"text_to_text\"\nest_memory_allocation_mb = 1\n",
+		strcmp(place, "id") == 0 ? value : "\"m\"",
+		strcmp(place, "repo") == 0 ? value : "\"org/name\"",
+		strcmp(place, "file") == 0 ? value : "\"x.gguf\"",
+		strcmp(place, "alias") == 0 ? value : "",
+		strcmp(place, "revision") == 0 ? value : "\"main\"");
+
+	assert_in_range(length, 1, sizeof(toml) - 1);
 	/* Some file systems wait for the disk when a file is cut short and written anew. */
 	unlink(in_folder("a.toml"));
 	write_file("a.toml", toml);
