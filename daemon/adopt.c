@@ -181,6 +181,9 @@ static int let_go_on(struct daemon *daemon, struct orphan *orphan, struct pc_err
 
 	if (!misfit.text && body_adopt(daemon, model, orphan->info, loaded, &worker, &refusal) == 0)
 		return take_over(daemon, orphan, worker, loaded, err);
+	/* That says nothing about the worker; whoever starts us again may have the memory. */
+	if (refusal.code == PC_E_OUT_OF_MEMORY)
+		return pc_error_oom(err);
 	orphan->why = misfit.text ? misfit.reason : PC_STOP_EVICTED;
 	log_misfit(orphan->info, misfit.text ? misfit.text : refusal.message);
 	return 0;
