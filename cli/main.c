@@ -356,7 +356,7 @@ static enum exit_code unknown_command(int argc, char **argv)
 {
 	const char *names[PC_ARRAY_LEN(commands)], *near;
 	size_t length = strlen(argv[0]);
-	char known[256] = "";
+	char known[256] = "", whole[256] = "";
 
 	for (size_t i = 0; i < PC_ARRAY_LEN(commands); i++) {
 		size_t at = strlen(known);
@@ -370,9 +370,9 @@ static enum exit_code unknown_command(int argc, char **argv)
 		return usage_error("%s knows %s, not '%s'", argv[0], known, argv[1]);
 	if (known[0])
 		return usage_error("%s: say what: %s", argv[0], known);
-	find_second_word(argv[0], known, sizeof(known));
-	if (known[0])
-		return usage_error("there is no command '%s'; is it %s?", argv[0], known);
+	find_second_word(argv[0], whole, sizeof(whole));
+	if (whole[0])
+		return usage_error("there is no command '%s'; is it %s?", argv[0], whole);
 	near = pc_nearest_name(argv[0], names, PC_ARRAY_LEN(names));
 	return usage_error("there is no command '%s'%s%s%s", argv[0], near ? "; is it '" : "",
 			   near ? near : "", near ? "'?" : "");
