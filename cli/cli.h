@@ -116,15 +116,14 @@ char *api_path(const char *before, const char *name, const char *after);
 #define CONTEXT_MAX (1 << 24)
 #define SLOTS_MAX 64
 
-/* How often a change is made anew when somebody else has saved the catalog meanwhile: of many at
- * once one always comes through. A guess; change freely. */
-#define SAVE_TRIES 100
-
 /* Loads the settings, which stay with the cli, and the catalog. */
 int load_catalog(struct cli *cli, struct pc_catalog **ret_catalog, struct pc_error *err);
 /* The same, and the model of that name; the entry belongs to the catalog. */
 int find_model(struct cli *cli, const char *name, struct pc_catalog **ret_catalog,
 	       const struct pc_model_entry **ret_entry, struct pc_error *err);
+/* Whether a change that ended with `rc` is to be made anew, for somebody else has saved the catalog
+ * meanwhile; forgets the error then. `*tries` begins as 0. */
+bool save_again(int rc, unsigned *tries, struct pc_error *err);
 /* Whether the text is a whole number within these bounds. */
 bool whole_number(const char *text, long long low, long long high, long long *ret_number);
 /* A whole number of an option, or what it is without. `name` is how the option is written. */

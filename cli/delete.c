@@ -76,12 +76,12 @@ static int remove_once(const struct cli *cli, const struct pc_model_entry *entry
 static int remove_entry(const struct cli *cli, const struct pc_model_entry *entry,
 			struct pc_error *err)
 {
-	int rc = remove_once(cli, entry, err);
+	unsigned tries = 0;
+	int rc;
 
-	for (int i = 1; rc == PC_E_CONFLICT && i < SAVE_TRIES; i++) {
-		pc_error_clear(err);
+	do
 		rc = remove_once(cli, entry, err);
-	}
+	while (save_again(rc, &tries, err));
 	return rc;
 }
 

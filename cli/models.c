@@ -16,6 +16,9 @@
 
 /* ---- the catalog ---- */
 
+/* Of many who save at once one always comes through. A guess; change freely. */
+#define SAVE_TRIES 100
+
 int load_catalog(struct cli *cli, struct pc_catalog **ret_catalog, struct pc_error *err)
 {
 	int rc = pc_config_load(cli->options[OPTION_CONFIG], NULL, 0, &cli->settings, err);
@@ -38,6 +41,14 @@ int find_model(struct cli *cli, const char *name, struct pc_catalog **ret_catalo
 	}
 	*ret_catalog = catalog;
 	return 0;
+}
+
+bool save_again(int rc, unsigned *tries, struct pc_error *err)
+{
+	if (rc != PC_E_CONFLICT || ++*tries == SAVE_TRIES)
+		return false;
+	pc_error_clear(err);
+	return true;
 }
 
 /* ---- info ---- */
@@ -244,16 +255,15 @@ static int record_once(const struct cli *cli, const struct pc_model_entry *entry
 static int record(const struct cli *cli, const struct pc_model_entry *entry,
 		  const struct pc_model_file *file, bool *ret_recorded, struct pc_error *err)
 {
+	unsigned tries = 0;
 	int rc;
 
 	*ret_recorded = !entry->sha256[0] || entry->size_bytes == 0;
 	if (!*ret_recorded)
 		return 0;
-	rc = record_once(cli, entry, file, err);
-	for (int i = 1; rc == PC_E_CONFLICT && i < SAVE_TRIES; i++) {
-		pc_error_clear(err);
+	do
 		rc = record_once(cli, entry, file, err);
-	}
+	while (save_again(rc, &tries, err));
 	return rc;
 }
 

@@ -380,12 +380,12 @@ static int register_once(const struct cli *cli, const struct proposal *proposal,
 static int register_proposal(const struct cli *cli, const struct proposal *proposal,
 			     const char *path, struct pc_error *err)
 {
-	int rc = register_once(cli, proposal, path, err);
+	unsigned tries = 0;
+	int rc;
 
-	for (int i = 1; rc == PC_E_CONFLICT && i < SAVE_TRIES; i++) {
-		pc_error_clear(err);
+	do
 		rc = register_once(cli, proposal, path, err);
-	}
+	while (save_again(rc, &tries, err));
 	return rc;
 }
 
