@@ -22,21 +22,6 @@ static void on_head(void *ctx, struct http_call *call, int status,
 	process->on_probed(process, status, NULL);
 }
 
-/* The call was given up at its head: neither of these comes. */
-static void on_body(void *ctx, struct http_call *call, const char *data, size_t length)
-{
-	(void)ctx;
-	(void)call;
-	(void)data;
-	(void)length;
-}
-
-static void on_end(void *ctx, struct http_call *call)
-{
-	(void)ctx;
-	(void)call;
-}
-
 static void on_error(void *ctx, struct http_call *call, enum http_stage stage,
 		     const struct pc_error *err)
 {
@@ -49,10 +34,9 @@ static void on_error(void *ctx, struct http_call *call, enum http_stage stage,
 	process->on_probed(process, 0, &why);
 }
 
+/* The call is given up at its head: nothing else of an answer comes. */
 static const struct http_call_handlers handlers = {
 	.on_head = on_head,
-	.on_body = on_body,
-	.on_end = on_end,
 	.on_error = on_error,
 };
 

@@ -102,20 +102,23 @@ unsigned supervisor_leave_behind(struct supervisor *supervisor)
 	return count;
 }
 
-void supervisor_leave(struct supervisor *supervisor)
+/* Each may be gone after it. */
+static void for_each(struct supervisor *supervisor, void (*act)(struct process *process))
 {
 	for (struct process *process = supervisor->processes, *next; process; process = next) {
 		next = process->next;
-		process_leave(process);
+		act(process);
 	}
+}
+
+void supervisor_leave(struct supervisor *supervisor)
+{
+	for_each(supervisor, process_leave);
 }
 
 void supervisor_abandon(struct supervisor *supervisor)
 {
-	for (struct process *process = supervisor->processes, *next; process; process = next) {
-		next = process->next;
-		process_abandon(process);
-	}
+	for_each(supervisor, process_abandon);
 }
 
 /* ---- creation ---- */

@@ -44,10 +44,11 @@ bool survivor_lives(struct process *process)
 {
 	struct pollfd over = { .events = POLLIN };
 
-	if (!process->survivor_sought && process->worker->info.pid <= 1)
-		return false; /* its stub has not told of one, yet */
-	if (!process->survivor_sought)
+	if (!process->survivor_sought) {
+		if (process->worker->info.pid <= 1)
+			return false; /* its stub has not told of one, yet */
 		seek(process);
+	}
 	over.fd = process->survivor_pidfd;
 	if (over.fd < 0)
 		return !process->survivor_sought;

@@ -202,7 +202,7 @@ struct http_call_handlers {
 			const struct http_header *headers, size_t count);
 	void (*on_body)(void *ctx, struct http_call *call, const char *data, size_t length);
 	/* Exactly one of the two ends a call that was not aborted; the call is gone after it
-	 * returns. */
+	 * returns. on_body may be NULL, and on_end where on_head aborts every call. */
 	void (*on_end)(void *ctx, struct http_call *call);
 	void (*on_error)(void *ctx, struct http_call *call, enum http_stage stage,
 			 const struct pc_error *err);

@@ -126,14 +126,6 @@ static void on_head(void *ctx, struct http_call *call, int status,
 	ready->status = status;
 }
 
-static void on_body(void *ctx, struct http_call *call, const char *data, size_t length)
-{
-	(void)ctx;
-	(void)call;
-	(void)data;
-	(void)length;
-}
-
 static void on_end(void *ctx, struct http_call *call)
 {
 	struct ready *ready = ctx;
@@ -161,7 +153,6 @@ static void attempt(uv_timer_t *timer)
 {
 	static const struct http_call_handlers handlers = {
 		.on_head = on_head,
-		.on_body = on_body,
 		.on_end = on_end,
 		.on_error = on_error,
 	};
