@@ -104,6 +104,26 @@ static void note_models(const struct report *report, const struct generation *ol
 	}
 }
 
+static bool has_name(const json_t *list, const char *name)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *other = json_string_value(json_array_get(list, i));
+
+		if (other && strcmp(other, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The file's name may be the same, and what a restart would read from it not. */
+static void note_token(const struct report *report, const struct daemon *daemon, const char *path)
+{
+	static const char name[] = "http.token_file";
+
+	if (!has_name(report->needs_restart, name) && !state_token_is_current(daemon, path))
+		add_name(report->needs_restart, "", name);
+}
+
 static void report_init(struct report *report)
 {
 	*report = (struct report){ json_array(), json_array(), json_array(), json_array() };
@@ -170,9 +190,7 @@ static int reload_once(struct daemon *daemon, char **ret_text, struct pc_error *
 		rc = devices_budgets(daemon, next->config, budgets, err);
 	if (!rc) {
 		note_models(&report, old, next);
-		/* The file's name may be the same, and what a restart would read from it not. */
-		if (!state_token_is_current(daemon, next->config->http_token_file))
-			add_name(report.needs_restart, "", "http.token_file");
+		note_token(&report, daemon, next->config->http_token_file);
 		text = report_text(&report);
 		rc = text ? body_install(daemon, next, budgets, err) : pc_error_oom(err);
 	}

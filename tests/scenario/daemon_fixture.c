@@ -96,7 +96,7 @@ void rig_write(struct rig *rig)
 	free(test_file_write(rig->dir, "catalog.toml", rig->catalog));
 	snprintf(text, sizeof(text),
 		 "[pool]\npool_id = \"rig\"\nstate_dir = \"state\"\n%s\n"
-		 "[http]\nlisten = [\"%s\"]\nloops = 2\n"
+		 "[http]\nlisten = [\"%s\"]\nloops = 2\n%s"
 		 "[log]\nlevel = \"debug\"\n"
 		 "[catalog]\nfiles = [\"catalog.toml\"]\n"
 		 "[backends.stub]\n"
@@ -110,7 +110,8 @@ void rig_write(struct rig *rig)
 		 "command = [\"%s\", \"--engine\", \"stub\", \"--model\", \"{model_path}\","
 		 " \"--port\", \"{port}\"]\n"
 		 "readiness = \"http:/health\"\ndevice = \"cpu\"\n",
-		 rig->settings, rig->listen, program("POOL_WORKER"), program("POOL_WORKER"));
+		 rig->settings, rig->listen, rig->http, program("POOL_WORKER"),
+		 program("POOL_WORKER"));
 	free(rig->config);
 	rig->config = test_file_write(rig->dir, "pool.toml", text);
 }

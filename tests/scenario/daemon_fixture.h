@@ -22,6 +22,7 @@ struct rig {
 	char listen[128];    /* what the file says of it */
 	char catalog[8192];  /* text so far */
 	char settings[2048]; /* more lines for pool.toml; begins inside [pool] */
+	char http[512];	     /* more lines of [http] */
 };
 
 /* A fresh directory and an empty catalog. */

@@ -595,8 +595,6 @@ static void nothing_is_lost_under_load(void **state)
 	finish(&rig);
 }
 
-#define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
-
 /* Whoever changes a token wants the old one to be refused, and must not believe that it is. */
 static void another_token_needs_a_restart(void **state)
 {
@@ -622,11 +620,36 @@ static void another_token_needs_a_restart(void **state)
 	finish(&rig);
 }
 
+static void another_token_in_another_file_is_named_once(void **state)
+{
+	struct rig rig;
+	char *path;
+
+	(void)state;
+	rig_init(&rig);
+	rig_model(&rig, "a", "tokens=4", "");
+	path = test_file_write(rig.dir, "token", "0123456789abcdef\n");
+	snprintf(rig.http, sizeof(rig.http), "token_file = \"%s\"\n", path);
+	rig_start(&rig);
+	assert_int_equal(unlink(path), 0);
+	free(path);
+	path = test_file_write(rig.dir, "token-2", "fedcba9876543210\n");
+	snprintf(rig.http, sizeof(rig.http), "token_file = \"%s\"\n", path);
+	free(path);
+	rig_write(&rig);
+	proc_signal(rig.daemon, SIGHUP);
+	proc_wait_line(rig.daemon, "\"needs_restart\":[\"http.token_file\"]}");
+	finish(&rig);
+}
+
+#define SCENARIO(name) cmocka_unit_test_teardown(name, rig_clean_up)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENARIO(a_report_names_what_differs),
 		SCENARIO(another_token_needs_a_restart),
+		SCENARIO(another_token_in_another_file_is_named_once),
 		SCENARIO(a_hangup_reads_again),
 		SCENARIO(a_log_level_is_another_at_once),
 		SCENARIO(a_broken_file_changes_nothing),
