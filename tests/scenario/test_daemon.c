@@ -888,18 +888,10 @@ static void a_token_is_demanded(void **state)
 	free(path);
 }
 
-/* What a daemon would refuse when it starts, --check refuses too. */
-static void a_check_reads_the_token(void **state)
+/* Runs --check with that token file. */
+static void assert_check_says(const struct rig *rig, const char *path, const char *line, int status)
 {
-	struct rig rig;
-	char *path;
-
-	(void)state;
-	rig_init(&rig);
-	rig_write(&rig);
-	path = test_file_write(rig.dir, "token", "short\n");
-
-	const char *const argv[] = { getenv("POOL_MANAGERD"), "--config", rig.config, "--check",
+	const char *const argv[] = { getenv("POOL_MANAGERD"), "--config", rig->config, "--check",
 				     NULL };
 	char setting[512];
 	const char *const env[] = { setting, NULL };
@@ -907,27 +899,37 @@ static void a_check_reads_the_token(void **state)
 
 	snprintf(setting, sizeof(setting), "RBEES_POOL_HTTP_TOKEN_FILE=%s", path);
 	proc = proc_start(argv, env);
-	proc_wait_line(proc, "must be a token of at least 16 characters");
-	assert_int_equal(proc_wait(proc), 2);
+	proc_wait_line(proc, line);
+	assert_int_equal(proc_wait(proc), status);
 	proc_free(proc);
-	free(path);
-	path = test_file_write(rig.dir, "token", "0123456789 abcdef\n");
-	proc = proc_start(argv, env);
-	proc_wait_line(proc, "has a blank or another character");
-	assert_int_equal(proc_wait(proc), 2);
-	proc_free(proc);
-	assert_int_equal(unlink(path), 0);
-	proc = proc_start(argv, env);
-	proc_wait_line(proc, "http.token_file: ");
-	assert_int_equal(proc_wait(proc), 2);
-	proc_free(proc);
-	free(path);
-	path = test_file_write(rig.dir, "token", "0123456789abcdef\n");
-	proc = proc_start(argv, env);
-	proc_wait_line(proc, ": ok (models: 0, backends: ");
-	assert_int_equal(proc_wait(proc), 0);
-	proc_free(proc);
-	free(path);
+}
+
+/* What a daemon would refuse when it starts, --check refuses too. */
+static void a_check_reads_the_token(void **state)
+{
+	static const struct {
+		const char *token; /* NULL: there is no file */
+		const char *line;
+		int status;
+	} rows[] = {
+		{ "short\n", "must be a token of at least 16 characters", 2 },
+		{ "0123456789 abcdef\n", "has a blank or another character", 2 },
+		{ NULL, "http.token_file: ", 2 },
+		{ "0123456789abcdef\n", ": ok (models: 0, backends: ", 0 },
+	};
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	rig_write(&rig);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *path = test_file_write(rig.dir, "token", rows[i].token ? rows[i].token : "");
+
+		if (!rows[i].token)
+			assert_int_equal(unlink(path), 0);
+		assert_check_says(&rig, path, rows[i].line, rows[i].status);
+		free(path);
+	}
 	rig_fini(&rig);
 }
 
